@@ -1,0 +1,1 @@
+"""What is true: the tables of a deployment, the queue, results and leaderboards."""

@@ -1,0 +1,177 @@
+"""The errors of workers, plugins and confinement, beside those of `ramp_database.errors`.
+
+::
+
+    RampError
+      WorkerError
+        WorkerSetupError              where it should run cannot be made ready
+        ResourceUnavailableError      no room just now; trying again may help
+        WorkerLostError               the place where it ran is gone; trying again may help
+        TransportError                a command, or a file on its way, failed
+        CollectError                  the results could not be fetched
+        WorkerStateError              a method was called in the wrong state
+      EvaluationError                 a trusted step (prepare, score) failed
+      SandboxError                    confinement was asked for and cannot be had
+      PluginError                     unknown worker type, or a plugin that fails to load
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ramp_database.errors import (
+    AlreadyExistsError,
+    ClaimLostError,
+    ConfigError,
+    ConfigErrors,
+    DatabaseError,
+    DatabaseUnavailableError,
+    NotFoundError,
+    RampError,
+    SchemaError,
+    SubmissionRejectedError,
+    TransitionError,
+    nearest,
+)
+
+__all__ = [
+    "AlreadyExistsError",
+    "ClaimLostError",
+    "CollectError",
+    "ConfigError",
+    "ConfigErrors",
+    "DatabaseError",
+    "DatabaseUnavailableError",
+    "EvaluationError",
+    "NotFoundError",
+    "PluginError",
+    "RampError",
+    "ResourceUnavailableError",
+    "SandboxError",
+    "SchemaError",
+    "SubmissionRejectedError",
+    "TransitionError",
+    "TransportError",
+    "WorkerError",
+    "WorkerLostError",
+    "WorkerSetupError",
+    "WorkerStateError",
+    "nearest",
+]
+
+
+class WorkerError(RampError):
+    """A worker could not do its part: ours, never the participant's.
+
+    Parameters
+    ----------
+    reason : str
+        What happened, to what.
+    hint : str
+        What to do about it.
+    """
+
+    #: Whether another attempt may well succeed.
+    is_retryable: ClassVar[bool] = False
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        self.reason = reason
+        self.hint = hint
+        super().__init__(reason + (f". {hint}" if hint else ""))
+
+
+class WorkerSetupError(WorkerError):
+    """The place where the submission should run cannot be made ready."""
+
+
+class ResourceUnavailableError(WorkerError):
+    """There is no room for the submission just now."""
+
+    is_retryable = True
+
+
+class WorkerLostError(WorkerError):
+    """The place where the submission ran is gone."""
+
+    is_retryable = True
+
+
+class TransportError(WorkerError):
+    """A command, or a file on its way, failed."""
+
+    is_retryable = True
+
+
+class CollectError(WorkerError):
+    """The results of a finished submission could not be fetched."""
+
+
+class WorkerStateError(WorkerError):
+    """A method of a worker was called in a state that does not allow it.
+
+    Parameters
+    ----------
+    method : str
+        The method.
+    status : str
+        The status that the worker has.
+    expected : sequence of str
+        The statuses in which the method may be called.
+    """
+
+    def __init__(self, method: str, status: str, expected: Sequence[str]) -> None:
+        self.method = method
+        self.status = status
+        self.expected = tuple(expected)
+        allowed = " or ".join(repr(item) for item in self.expected)
+        super().__init__(f"{method}() needs the status {allowed}, the worker is {status!r}")
+
+
+class EvaluationError(RampError):
+    """A trusted step of the evaluation failed: the kit, the data or the environment is at fault.
+
+    Parameters
+    ----------
+    step : str
+        ``prepare`` or ``score``.
+    reason : str
+        What happened; the last lines of the step's output.
+    hint : str
+        What to do about it.
+    """
+
+    def __init__(self, step: str, reason: str, hint: str = "") -> None:
+        self.step = step
+        self.reason = reason
+        super().__init__(f"{step} failed: {reason}" + (f". {hint}" if hint else ""))
+
+
+class SandboxError(RampError):
+    """Confinement was asked for and cannot be had on this machine."""
+
+
+class PluginError(RampError):
+    """A worker type is unknown, or its plugin fails to load.
+
+    Parameters
+    ----------
+    name : str
+        The worker type as configured.
+    reason : str
+        What is wrong with it.
+    known : sequence of str
+        The worker types that there are.
+    """
+
+    def __init__(self, name: str, reason: str, known: Sequence[str] = ()) -> None:
+        self.name = name
+        self.reason = reason
+        self.known = tuple(known)
+        text = f"worker_type {name!r}: {reason}"
+        suggestion = nearest(name, known)
+        if suggestion is not None:
+            text += f"; did you mean {suggestion!r}?"
+        if known:
+            text += " (known: " + ", ".join(sorted(known)) + ")"
+        super().__init__(text)
