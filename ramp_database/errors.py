@@ -125,8 +125,8 @@ class DatabaseUnavailableError(DatabaseError):
         self.url = url
         self.reason = reason
         super().__init__(
-            f"the database {url} cannot be reached: {reason}. Check `sqlalchemy:` in config.yml and "
-            "that the server is running"
+            f"the database {url} cannot be reached: {reason}. "
+            "Check `sqlalchemy:` in config.yml and that the server is running"
         )
 
 

@@ -1,7 +1,7 @@
 """The states of a submission and the transitions between them.
 
-The values are those that RAMP's users, front ends and scripts know. ``queue`` is the only module that
-writes a state, and it writes none that is not in `TRANSITIONS`.
+The values are those that RAMP's users, front ends and scripts know. ``queue`` is the only module
+that writes a state, and it writes none that is not in `TRANSITIONS`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ class State(StrEnum):
 OWNED = frozenset({State.SENT_TO_TRAINING, State.TRAINING, State.TESTED})
 
 #: States that mean that the participant's code failed.
-PARTICIPANT_ERRORS = frozenset(
-    {State.TRAINING_ERROR, State.VALIDATING_ERROR, State.TESTING_ERROR}
-)
+PARTICIPANT_ERRORS = frozenset({State.TRAINING_ERROR, State.VALIDATING_ERROR, State.TESTING_ERROR})
 
 #: States in which a submission stays unless an organiser reopens it.
 FINAL = PARTICIPANT_ERRORS | {State.SCORED, State.CHECKING_ERROR, State.CANCELED}
