@@ -1,0 +1,193 @@
+"""The verdict on an attempt: the one place that decides whose failure it was.
+
+Workers and trusted steps report facts; `judge` turns them into a `Verdict`. It is a pure function,
+and its rules are in the order in which they are tried.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ramp_database.states import State
+
+#: Exit codes of the fold step that tell of a fault of ours or of the kit's.
+EXIT_KIT, EXIT_OURS = 3, 70
+#: The longest error text that is kept of an attempt, in characters.
+MAX_ERROR_LENGTH = 20_000
+
+
+class Outcome(StrEnum):
+    """What became of an attempt."""
+
+    SUCCEEDED = "succeeded"  #: predictions of every fold are there
+    FAILED = "failed"  #: the participant's code failed
+    TIMED_OUT = "timed_out"  #: it took longer than allowed
+    OUT_OF_MEMORY = "out_of_memory"  #: it took more memory than allowed
+    LIMIT_EXCEEDED = "limit_exceeded"  #: it went beyond another limit
+    CRASHED = "crashed"  #: the platform failed; counts towards ``max_attempts``
+    INTERRUPTED = "interrupted"  #: given back through no fault of anybody; not counted
+    CANCELED = "canceled"  #: somebody asked for it
+
+
+class Stop(StrEnum):
+    """Why a dispatcher ended a run before its time."""
+
+    CANCELED = "canceled"  #: its team, or the organiser, asked for it
+    SHUTDOWN = "shutdown"  #: the dispatcher is going down
+    CLAIM_LOST = "claim_lost"  #: the submission belongs to somebody else by now
+
+
+@dataclass(frozen=True)
+class FoldFacts:
+    """What a fold left behind."""
+
+    fold: int  #: from 0
+    state: str | None  #: content of ``state.txt``, None without one
+    error: str | None  #: content of ``error.txt``, None without one
+    has_predictions: bool  #: whether there are predictions of the training data
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of an attempt when it has ended."""
+
+    n_folds: int  #: how many folds the event has
+    stop: Stop | None = None  #: the dispatcher's reason to end it early
+    worker_status: str = "collected"  #: the worker's status when it ended
+    returncode: int | None = None  #: exit code of the run, None when unknown
+    error_msg: str = ""  #: the worker's own words on a failure
+    crash: str | None = None  #: the error that a worker or a trusted step raised
+    is_unavailable: bool = False  #: the error says that there is no room just now
+    timeout_seconds: float | None = None  #: the time limit of the submission
+    folds: tuple[FoldFacts, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be recorded of an attempt."""
+
+    outcome: Outcome
+    state: State | None  #: the state that follows from it; None: the queue decides
+    error: str | None = None  #: for the participant; None when there is nothing to tell
+
+
+_PHASES = {
+    None: State.TRAINING_ERROR,
+    "trained": State.VALIDATING_ERROR,
+    "validated": State.TESTING_ERROR,
+}
+
+
+def judge(facts: Facts) -> Verdict:
+    """Decide what became of an attempt.
+
+    Parameters
+    ----------
+    facts : Facts
+        What the worker, the trusted steps and the dispatcher saw.
+
+    Returns
+    -------
+    Verdict
+        `Outcome.SUCCEEDED` only when every fold left its predictions.
+    """
+    for rule in (_stopped, _crashed, _timed_out, _failed_fold, _failed_run, _incomplete):
+        verdict = rule(facts)
+        if verdict is not None:
+            return verdict
+    return Verdict(Outcome.SUCCEEDED, State.TESTED)
+
+
+def _stopped(facts: Facts) -> Verdict | None:
+    if facts.stop is Stop.CANCELED:
+        return Verdict(Outcome.CANCELED, State.CANCELED, "canceled on request")
+    if facts.stop is not None:
+        return Verdict(Outcome.INTERRUPTED, None, f"interrupted: {facts.stop.value}")
+    if facts.worker_status == "retry" or facts.is_unavailable:
+        reason = facts.crash or facts.error_msg or "the worker's machine was taken away"
+        return Verdict(Outcome.INTERRUPTED, None, f"interrupted: {reason}")
+    return None
+
+
+def _crashed(facts: Facts) -> Verdict | None:
+    if facts.crash is not None:
+        return Verdict(Outcome.CRASHED, None, facts.crash)
+    if facts.returncode in (EXIT_KIT, EXIT_OURS):
+        reason = facts.error_msg or f"the fold step ended with code {facts.returncode}"
+        return Verdict(Outcome.CRASHED, None, reason)
+    if facts.worker_status == "error":
+        return Verdict(Outcome.CRASHED, None, facts.error_msg or "the worker reported an error")
+    return None
+
+
+def _timed_out(facts: Facts) -> Verdict | None:
+    if facts.worker_status != "timeout":
+        return None
+    fold = _last(facts)
+    limit = f"{facts.timeout_seconds:g} s" if facts.timeout_seconds else "the time limit"
+    where = f" in fold {fold.fold}" if fold else ""
+    error = f"time limit exceeded: not done after {limit}, ended{where}"
+    return Verdict(Outcome.TIMED_OUT, _phase(fold), error)
+
+
+def _failed_fold(facts: Facts) -> Verdict | None:
+    for fold in facts.folds:
+        if fold.state in ("training_error", "validating_error", "testing_error"):
+            error = fold.error or facts.error_msg or f"fold {fold.fold} failed"
+            return _failed(State(fold.state), error)
+    return None
+
+
+def _failed_run(facts: Facts) -> Verdict | None:
+    code = facts.returncode
+    if not code:
+        return None
+    error = facts.error_msg or _exit_text(code)
+    return _failed(_phase(_last(facts)), error)
+
+
+def _incomplete(facts: Facts) -> Verdict | None:
+    done = {fold.fold for fold in facts.folds if fold.has_predictions}
+    missing = [fold for fold in range(facts.n_folds) if fold not in done]
+    if not missing:
+        return None
+    state = next((fold.state for fold in facts.folds if fold.fold == missing[0]), None)
+    error = (
+        f"no predictions of fold {missing[0]}: the run ended as if all were well. "
+        "Does the code end the process, with os._exit() for instance?"
+    )
+    return _failed(_PHASES.get(state, State.TESTING_ERROR), error)
+
+
+def _failed(state: State, error: str) -> Verdict:
+    if len(error) > MAX_ERROR_LENGTH:
+        half = MAX_ERROR_LENGTH // 2
+        error = f"{error[:half]}\n[...]\n{error[-half:]}"
+    return Verdict(Outcome.FAILED, state, error)
+
+
+def _last(facts: Facts) -> FoldFacts | None:
+    """Give the fold that was being worked on: the first that is not tested, or the next."""
+    for fold in facts.folds:
+        if fold.state != "tested":
+            return fold
+    n_begun = len(facts.folds)
+    return FoldFacts(n_begun, None, None, False) if n_begun < facts.n_folds else None
+
+
+def _phase(fold: FoldFacts | None) -> State:
+    return _PHASES.get(fold.state if fold else None, State.TRAINING_ERROR)
+
+
+def _exit_text(code: int) -> str:
+    number = -code if code < 0 else code - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"the run ended with exit code {code}"
+    text = f"the run was killed by signal {name}"
+    if name == "SIGKILL":
+        text += ", as the system does to a process that takes more memory than there is"
+    return text
