@@ -1,0 +1,42 @@
+# `make demo` shows an event from deployment to leaderboard; `make test` runs every test.
+# Both set up what they need in .venv first; nothing else is written outside this folder
+# but the package managers' caches.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := ramp_database ramp_engine events tests
+
+.PHONY: help setup demo test lint format clean
+help:
+	@echo "make demo    deploy the iris event, submit, evaluate, print the leaderboard"
+	@echo "make test    run the whole test suite"
+	@echo "make lint    run the linters and the type checker"
+	@echo "make setup   only set up .venv with everything for development"
+	@echo "make clean   remove .venv and what events and tests left behind"
+
+.venv/.ramp: setup.cfg pyproject.toml scripts/set-up
+	PYTHON="$(PYTHON)" scripts/set-up
+
+.venv/.ramp-development: .venv/.ramp setup.cfg
+	PYTHON="$(PYTHON)" scripts/set-up development
+
+setup: .venv/.ramp-development
+
+demo: .venv/.ramp
+	@scripts/demo
+
+test: .venv/.ramp-development
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.ramp-development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.ramp-development
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info ramp.db* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	git clean -fdXq events
