@@ -1,0 +1,227 @@
+"""``ramp database``: people, submissions and events, by hand or by script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ramp_engine.cli import options
+
+_event_option = click.option("--event", "event_name", required=True, help="Name of the event.")
+_team_option = click.option("--team", "team_name", required=True, help="Name of the team.")
+
+
+@click.group()
+def database() -> None:
+    """Look after people, submissions and events."""
+
+
+@database.command()
+@options.config_option
+def upgrade(config: Path | None) -> None:
+    """Make the tables, or bring them to this program's version."""
+    opened = options.open_database(config, is_upgrading=True)
+    click.echo(f"the tables of {opened.label} are up to date")
+
+
+@database.command("add-user")
+@options.config_option
+@click.option("--login", required=True, help="Name by which the user is known.")
+@click.option("--firstname", default="", help="First name.")
+@click.option("--lastname", default="", help="Last name.")
+@click.option("--email", help="Address; no two users share one.")
+@click.option(
+    "--access-level",
+    type=click.Choice(["asked", "user", "admin"]),
+    default="user",
+    show_default=True,
+    help="What the user may do.",
+)
+def add_user(
+    config: Path | None,
+    login: str,
+    firstname: str,
+    lastname: str,
+    email: str | None,
+    access_level: str,
+) -> None:
+    """Add a user."""
+    from ramp_database import people
+
+    with options.open_database(config).session() as session:
+        people.add_user(
+            session,
+            login,
+            firstname=firstname,
+            lastname=lastname,
+            email=email,
+            access_level=access_level,
+        )
+    click.echo(f"user {login} added")
+
+
+@database.command("add-team")
+@options.config_option
+@_team_option
+@click.option("--login", "logins", multiple=True, help="A member; may be given several times.")
+def add_team(config: Path | None, team_name: str, logins: tuple[str, ...]) -> None:
+    """Add a team."""
+    from ramp_database import people
+
+    with options.open_database(config).session() as session:
+        people.add_team(session, team_name, logins)
+    click.echo(f"team {team_name} added")
+
+
+@database.command("sign-up-team")
+@options.config_option
+@_event_option
+@_team_option
+def sign_up_team(config: Path | None, event_name: str, team_name: str) -> None:
+    """Sign a team up to an event."""
+    from ramp_database import people
+
+    with options.open_database(config).session() as session:
+        people.sign_up_team(session, event_name, team_name)
+    click.echo(f"team {team_name} is signed up to {event_name}")
+
+
+@database.command("add-submission")
+@options.config_option
+@_event_option
+@_team_option
+@click.option("--submission", "name", required=True, help="Name of the submission.")
+@click.option(
+    "--path",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder or archive with its files.",
+)
+@options.json_option
+@click.pass_context
+def add_submission(
+    ctx: click.Context,
+    config: Path | None,
+    event_name: str,
+    team_name: str,
+    name: str,
+    path: Path,
+    as_json: bool,
+) -> None:
+    """Add a submission: as ``ramp submit``."""
+    from ramp_engine.cli.submit import submit
+
+    ctx.invoke(
+        submit,
+        path=path,
+        config=config,
+        event_name=event_name,
+        team_name=team_name,
+        name=name,
+        create_team=False,
+        as_json=as_json,
+    )
+
+
+@database.command("set-submission-state")
+@options.config_option
+@click.option("--submission-id", type=int, required=True, help="Number of the submission.")
+@click.option("--state", "state_name", required=True, help="The new state.")
+def set_submission_state(config: Path | None, submission_id: int, state_name: str) -> None:
+    """Set the state of a submission, such as ``new`` to have it evaluated again."""
+    from ramp_database import queue
+    from ramp_database.states import State
+
+    try:
+        state = State(state_name)
+    except ValueError:
+        known = ", ".join(State)
+        raise click.BadParameter(
+            f"{state_name!r} is none of {known}", param_hint="--state"
+        ) from None
+    with options.open_database(config).session() as session:
+        queue.set_state(session, submission_id, state, "set by the organiser")
+    click.echo(f"submission {submission_id} is {state}")
+
+
+@database.command("get-submissions-by-state")
+@options.config_option
+@_event_option
+@click.option("--state", "state_name", help="Only those in this state.  [default: all]")
+@options.json_option
+def get_submissions_by_state(
+    config: Path | None, event_name: str, state_name: str | None, as_json: bool
+) -> None:
+    """List the submissions of an event, by state."""
+    from ramp_database import events
+    from ramp_database.status import event_status
+
+    with options.open_database(config).session(read_only=True) as session:
+        found = event_status(session, events.get_event(session, event_name).id)["submissions"]
+    if state_name is not None:
+        found = [row for row in found if row["state"] == state_name]
+    if as_json:
+        options.echo_json(found)
+        return
+    for row in sorted(found, key=lambda row: (row["state"], row["id"])):
+        click.echo(f"{row['id']}\t{row['state']}\t{row['team']}\t{row['name']}")
+
+
+@database.command("export-leaderboards")
+@click.argument("directory", type=click.Path(path_type=Path))
+@options.config_option
+@_event_option
+def export_leaderboards(directory: Path, config: Path | None, event_name: str) -> None:
+    """Write the leaderboards of an event to DIRECTORY, as JSON and CSV."""
+    from ramp_database import events
+    from ramp_database.leaderboard import leaderboard
+    from ramp_engine.export import write_leaderboard
+
+    with options.open_database(config).session(read_only=True) as session:
+        event = events.get_event(session, event_name)
+        for kind in ("public", "private"):
+            rows = leaderboard(session, event.id, private=kind == "private")
+            for path in write_leaderboard(rows, directory / f"{event_name}_{kind}"):
+                click.echo(path)
+
+
+@database.command("delete-event")
+@options.config_option
+@_event_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_event(config: Path | None, event_name: str, yes: bool) -> None:
+    """Delete an event with its submissions and scores; files on disk are kept."""
+    from ramp_database import events
+
+    opened = options.open_database(config)
+    with opened.session(read_only=True) as session:
+        events.get_event(session, event_name)
+    if not yes:
+        click.confirm(f"Delete {event_name} with all its submissions and scores?", abort=True)
+    with opened.session() as session:
+        events.delete_event(session, event_name)
+    click.echo(f"event {event_name} deleted")
+
+
+@database.command("delete-predictions")
+@options.config_option
+@_event_option
+@options.event_config_hint
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_predictions(
+    config: Path | None, event_name: str, event_config: Path | None, yes: bool
+) -> None:
+    """Delete the stored predictions of an event's finished submissions; scores are kept."""
+    from ramp_database import events
+    from ramp_engine.retention import delete_predictions as delete
+
+    opened = options.open_database(config)
+    with opened.session(read_only=True) as session:
+        event = events.get_event(session, event_name)
+        loaded = options.load_event_of(event, event_config, config)
+    if not yes:
+        click.confirm(f"Delete the predictions in {loaded.predictions_dir}?", abort=True)
+    with opened.session(read_only=True) as session:
+        n, n_bytes = delete(session, event.id, loaded.predictions_dir)
+    click.echo(f"predictions of {n} submissions deleted, {n_bytes / 2**20:.1f} MB")

@@ -1,0 +1,112 @@
+"""``ramp launch``: what evaluates submissions."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ramp_engine.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@click.group()
+def launch() -> None:
+    """Start what evaluates submissions."""
+
+
+@launch.command()
+@options.config_option
+@options.event_config_option
+@options.verbose_option
+@click.option(
+    "--n-workers", type=int, help="So many submissions at once; negative: see config.yml."
+)
+@click.option(
+    "--exit-when-done",
+    is_flag=True,
+    help="End when every submission has been evaluated, as hunger_policy: exit does.",
+)
+@options.log_file_option
+def dispatcher(
+    config: Path | None,
+    event_config: Path,
+    verbose: int,
+    n_workers: int | None,
+    exit_when_done: bool,
+    log_file: Path | None,
+) -> None:
+    """Evaluate the submissions of an event as they come, until told to stop (Ctrl-C)."""
+    from ramp_engine import logs
+    from ramp_engine.cli.progress import make_display
+    from ramp_engine.dispatcher import Dispatcher
+
+    logs.configure(verbose, log_file)
+    event = options.load_event(event_config, config, n_workers=n_workers)
+    database = options.open_database(config)
+    with make_display(event.event_name, is_quiet=verbose > 0) as display:
+        running = Dispatcher(
+            database,
+            event,
+            is_exiting_when_done=exit_when_done or event.hunger_policy == "exit",
+            observer=display,
+        )
+        display.watch(running)
+        _on_signals(running.stop)
+        running.run()
+    database.dispose()
+
+
+@launch.command()
+@options.config_option
+@options.event_config_option
+@click.option("--submission", required=True, help="Name of a folder in submissions_dir or the kit.")
+@options.verbose_option
+def worker(config: Path | None, event_config: Path, submission: str, verbose: int) -> None:
+    """Evaluate one submission alone, without a database."""
+    from ramp_engine import logs
+    from ramp_engine.alone import evaluate_alone
+
+    logs.configure(verbose)
+    event = options.load_event(event_config, config)
+    report = evaluate_alone(event, submission)
+    options.print_report(report)
+
+
+@launch.command()
+@options.config_option
+@click.option(
+    "--events-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("events"),
+    show_default=True,
+    help="Folder with a folder for each event.",
+)
+@options.verbose_option
+@options.log_file_option
+def daemon(config: Path | None, events_dir: Path, verbose: int, log_file: Path | None) -> None:
+    """Keep a dispatcher running for each deployed event, until told to stop (Ctrl-C)."""
+    from ramp_engine import logs
+    from ramp_engine.daemon import Daemon
+
+    logs.configure(max(verbose, 1), log_file)
+    running = Daemon(options.open_database(config), events_dir, config)
+    _on_signals(running.stop)
+    running.run()
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    """Stop in order on Ctrl-C and SIGTERM; a second one ends the process at once."""
+
+    def handle(number: int, _frame: object) -> None:
+        click.echo("stopping: ending what runs and giving it back (again to end at once)", err=True)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_DFL)
+        stop()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, handle)

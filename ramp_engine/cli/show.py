@@ -1,0 +1,175 @@
+"""``ramp status``, ``ramp leaderboard`` and ``ramp logs``: what there is to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ramp_engine.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from ramp_database.leaderboard import LeaderboardRow
+
+
+@click.command()
+@options.config_option
+@click.option("--event", "event_name", help="Name of the event.  [default: every event]")
+@options.json_option
+def status(config: Path | None, event_name: str | None, as_json: bool) -> None:
+    """Show the submissions of an event, their states, and why some failed."""
+    from ramp_database import events
+    from ramp_database.status import event_status
+
+    database = options.open_database(config)
+    with database.session(read_only=True) as session:
+        if event_name is None:
+            found = [event_status(session, row.id) for row in events.list_events(session)]
+        else:
+            found = [event_status(session, events.get_event(session, event_name).id)]
+    if as_json:
+        options.echo_json(found[0] if event_name else found)
+    else:
+        for one in found:
+            _print_status(one)
+
+
+@click.command()
+@options.config_option
+@click.option("--event", "event_name", required=True, help="Name of the event.")
+@click.option("--private", is_flag=True, help="Rank by the test scores, and show them.")
+@click.option("--best-per-team", is_flag=True, help="Show only the best submission of each team.")
+@click.option("--limit", type=click.IntRange(min=1), help="Show so many rows.  [default: all]")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out so many rows.")
+@options.json_option
+def leaderboard(
+    config: Path | None,
+    event_name: str,
+    private: bool,
+    best_per_team: bool,
+    limit: int | None,
+    offset: int,
+    as_json: bool,
+) -> None:
+    """Rank the scored submissions of an event.
+
+    The public leaderboard shows validation scores. The private one ranks by test scores and shows
+    both.
+    """
+    from ramp_database import events
+    from ramp_database.leaderboard import leaderboard as rank
+
+    database = options.open_database(config)
+    with database.session(read_only=True) as session:
+        event = events.get_event(session, event_name)
+        rows = rank(
+            session,
+            event.id,
+            private=private,
+            best_per_team=best_per_team,
+            limit=limit,
+            offset=offset,
+        )
+        precisions = {kind.name: kind.precision for kind in event.score_types}
+    if as_json:
+        options.echo_json([row.to_json() for row in rows])
+    else:
+        _print_leaderboard(rows, precisions, event_name, is_private=private)
+
+
+@click.command()
+@options.config_option
+@click.argument("submission_id", type=int)
+@click.option("--private", is_flag=True, help="Show the organisers' log: what testing printed.")
+@options.event_config_hint
+def logs(config: Path | None, submission_id: int, private: bool, event_config: Path | None) -> None:
+    """Print what a submission printed while it was trained."""
+    from ramp_database import submissions
+    from ramp_engine.run import submission_log
+
+    database = options.open_database(config)
+    with database.session(read_only=True) as session:
+        row = submissions.get(session, submission_id)
+        event = options.load_event_of(row.event, event_config, config)
+        state = row.state
+    path = submission_log(event, submission_id)
+    if private:
+        path = path.with_name("private.log")
+    if not path.is_file():
+        raise click.ClickException(
+            f"submission {submission_id} is {state!r} and has no log yet ({path})"
+        )
+    options.echo_file(path)
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    states = ", ".join(f"{n} {state}" for state, n in found["states"].items()) or "no submissions"
+    options.console().print(f"[bold]{escape(found['event'])}[/]: {states}")
+    rows = [
+        (str(row["id"]), row["team"], row["name"], row["state"], str(row["attempt"]))
+        for row in found["submissions"]
+    ]
+    if rows:
+        _print_table(("id", "team", "submission", "state", "attempt"), rows, right={0, 4})
+    for row in found["submissions"]:
+        if row["error"]:
+            click.echo(f"\nsubmission {row['id']} ({row['team']}/{row['name']}): {row['state']}")
+            click.echo("    " + row["error"].strip().replace("\n", "\n    "))
+
+
+def _print_leaderboard(
+    rows: Sequence[LeaderboardRow],
+    precisions: dict[str, int],
+    event_name: str,
+    *,
+    is_private: bool,
+) -> None:
+    if not rows:
+        click.echo(f"no submission of {event_name} is scored yet", err=True)
+        return
+    names = list(precisions)
+    columns = ["rank", "team", "submission"]
+    columns += [f"{name} (test)" for name in names] if is_private else []
+    columns += [*names, f"mean {names[0]}", f"std {names[0]}", "train time [s]"]
+    table = [_cells(row.to_json(), precisions, is_private) for row in rows]
+    _print_table(columns, table, right={0, *range(3, len(columns))})
+
+
+def _cells(row: dict[str, Any], precisions: dict[str, int], is_private: bool) -> list[str]:
+    def bags(scores: dict[str, dict[str, float | None]]) -> list[str]:
+        return [_number(scores[name]["bag"], digits) for name, digits in precisions.items()]
+
+    official, digits = next(iter(precisions.items()))
+    spread = row["scores"][official]
+    return [
+        str(row["rank"]),
+        row["team"],
+        row["submission"],
+        *(bags(row["private_scores"]) if is_private else []),
+        *bags(row["scores"]),
+        _number(spread["mean"], digits),
+        _number(spread["std"], digits + 1),
+        _number(row["train_time"], 2),
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: set[int]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    options.console().print(table)

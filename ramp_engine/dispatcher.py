@@ -1,0 +1,262 @@
+"""The loop that claims submissions and sees each of them through.
+
+One turn: compare what the database says this dispatcher owns with its runs, take back what dead
+dispatchers left, claim as many submissions as there are free slots. The runs have threads of their
+own (`ramp_engine.run`), so that a turn never waits for a worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from ramp_database import dispatchers, events, queue
+from ramp_database.queue import Claim
+from ramp_database.session import Database
+from ramp_engine import registry
+from ramp_engine.config import EventConfig
+from ramp_engine.errors import DatabaseUnavailableError, RampError
+from ramp_engine.heartbeat import Heartbeat
+from ramp_engine.outcome import Stop
+from ramp_engine.preparation import ensure_bundle
+from ramp_engine.run import Run, RunContext
+from ramp_engine.scoring import Bundle
+
+logger = logging.getLogger(__name__)
+
+#: The longest time between two turns, in seconds; the end of a run starts one at once.
+TURN_SECONDS = 0.5
+#: How long a shutdown waits for the runs to end, in seconds.
+SHUTDOWN_SECONDS = 30.0
+
+
+class Observer(Protocol):
+    """Somebody who watches the runs, such as a progress display."""
+
+    def run_started(self, run: Run) -> None:
+        """Tell that a submission was claimed."""
+
+    def run_ended(self, run: Run) -> None:
+        """Tell that a run has ended; ``run.verdict`` says how."""
+
+
+class _Quiet:
+    """The observer that does nothing."""
+
+    def run_started(self, run: Run) -> None:
+        """Do nothing."""
+
+    def run_ended(self, run: Run) -> None:
+        """Do nothing."""
+
+
+class _Lazy[T]:
+    """A value that is made at first use, by one thread; a failure is tried again."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._value: list[T] = []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._value:
+                self._value.append(self._make())
+            return self._value[0]
+
+
+class Dispatcher:
+    """Evaluate the submissions of one event.
+
+    Parameters
+    ----------
+    database : Database
+    event : EventConfig
+        Of an event that is deployed in `database`.
+    is_exiting_when_done : bool
+        Whether `run` returns when every submission has reached a final state.
+    observer : Observer, optional
+
+    Raises
+    ------
+    NotFoundError
+        The event is not deployed.
+    PluginError
+        There is no such worker type.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        event: EventConfig,
+        *,
+        is_exiting_when_done: bool = False,
+        observer: Observer | None = None,
+    ) -> None:
+        self.event = event
+        self.runs: dict[Claim, Run] = {}
+        self.n_open = 0
+        self._database = database
+        self._observer: Observer = observer or _Quiet()
+        self._is_exiting_when_done = is_exiting_when_done
+        self._ending = threading.Event()
+        self._wake = threading.Event()
+        self._resources = ExitStack()
+        with database.session(read_only=True) as session:
+            row = events.get_event(session, event.event_name)
+            self._event_id, n_folds = row.id, row.n_folds
+        worker_class = registry.worker_class(event.worker_type)
+        self._context = RunContext(
+            database=database,
+            event=event,
+            n_folds=n_folds,
+            worker_class=worker_class,
+            shared=_Lazy(self._open_shared),
+            bundle=_Lazy(self._find_bundle),
+            wake=self._wake,
+        )
+
+    def stop(self) -> None:
+        """Ask the loop to end; safe in a signal handler."""
+        self._ending.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Claim and evaluate until told to stop, or until all is done."""
+        self._dispatcher_id = self._register()
+        heartbeat = Heartbeat(
+            self._beat,
+            seconds=self.event.heartbeat_seconds,
+            stalled_after_seconds=self.event.stalled_after_seconds,
+            on_lost=self._lost,
+        )
+        try:
+            with self._resources, heartbeat:
+                self._check_readiness()
+                while not self._ending.is_set():
+                    heartbeat.turned()
+                    self._wake.clear()
+                    if self._turn() and self._is_exiting_when_done:
+                        break
+                    self._wake.wait(TURN_SECONDS)
+                self._shut_down()
+        finally:
+            self._deregister()
+
+    def _register(self) -> int:
+        with self._database.session() as session:
+            return dispatchers.register(
+                session, self._event_id, host=socket.gethostname(), pid=os.getpid()
+            )
+
+    def _deregister(self) -> None:
+        try:
+            with self._database.session() as session:
+                dispatchers.deregister(session, self._dispatcher_id)
+        except DatabaseUnavailableError:
+            logger.warning("the database is away: others will see that this dispatcher ended")
+
+    def _beat(self) -> bool:
+        with self._database.session() as session:
+            return dispatchers.beat(session, self._dispatcher_id)
+
+    def _lost(self) -> None:
+        for run in list(self.runs.values()):
+            run.stop(Stop.CLAIM_LOST)
+        self.stop()
+
+    def _open_shared(self) -> object:
+        worker_class = self._context.worker_class
+        return self._resources.enter_context(worker_class.open_shared(self.event.worker_config()))
+
+    def _find_bundle(self) -> Bundle:
+        return ensure_bundle(self._database, self.event)
+
+    def _check_readiness(self) -> None:
+        """Tell at once what every submission would fail with; the organiser may mend it."""
+        for make in (self._context.bundle, self._context.shared):
+            try:
+                make()
+            except RampError as error:
+                logger.error("submissions cannot be evaluated yet: %s", error)
+
+    def _turn(self) -> bool:
+        """Go round once.
+
+        Returns
+        -------
+        bool
+            Whether every submission has reached a final state.
+        """
+        self._reap()
+        try:
+            with self._database.session() as session:
+                self._reconcile(session)
+                rescued = queue.rescue(
+                    session,
+                    self._event_id,
+                    self._dispatcher_id,
+                    self.event.stale_after_seconds,
+                    self.event.max_attempts,
+                )
+                n_free = self.event.n_workers - len(self.runs) - len(rescued.to_score)
+                claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
+                self.n_open = queue.count_open(session, self._event_id)
+        except DatabaseUnavailableError as error:
+            logger.warning("the database is away, will try again: %s", error)
+            return False
+        for claim in rescued.to_score:
+            self._start(claim, is_tested=True)
+        for claim in claims:
+            self._start(claim)
+        return self.n_open == 0 and not self.runs
+
+    def _reap(self) -> None:
+        for claim, run in list(self.runs.items()):
+            if not run.is_alive:
+                del self.runs[claim]
+                self._observer.run_ended(run)
+
+    def _reconcile(self, session: Session) -> None:
+        """Compare the database's view with the runs.
+
+        Wishes are passed on, runs whose claim is lost are stopped, and a submission whose run ended
+        without a record, as after an outage of the database, is given another attempt.
+        """
+        owned = {item.claim: item for item in queue.owned(session, self._dispatcher_id)}
+        for claim, run in self.runs.items():
+            if claim not in owned:
+                run.stop(Stop.CLAIM_LOST)
+            elif owned[claim].is_cancel_requested:
+                run.stop(Stop.CANCELED)
+        for claim in owned.keys() - self.runs.keys():
+            reason = "the run ended without being recorded"
+            queue.crash(session, claim, reason, self.event.max_attempts)
+
+    def _start(self, claim: Claim, *, is_tested: bool = False) -> None:
+        run = Run(self._context, claim, is_tested=is_tested)
+        self.runs[claim] = run
+        run.start()
+        self._observer.run_started(run)
+
+    def _shut_down(self) -> None:
+        """End every run and give its submission back; what hangs is left to its rescuers."""
+        for run in self.runs.values():
+            run.stop(Stop.SHUTDOWN)
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        for run in self.runs.values():
+            run.join(max(0.0, deadline - time.monotonic()))
+        self._reap()
+        for run in self.runs.values():
+            logger.error(
+                "a run did not end; its submission will be rescued",
+                extra={"submission": run.claim.submission_id},
+            )
