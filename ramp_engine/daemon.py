@@ -1,7 +1,7 @@
 """The parent of dispatchers: one for each deployed event, started again when it dies.
 
-A dispatcher's output goes to ``logs_dir/dispatcher.log``, never into a pipe that somebody would have
-to read. When the daemon ends, however it ends, its dispatchers are told to stop.
+A dispatcher's output goes to ``logs_dir/dispatcher.log``, never into a pipe that somebody would
+have to read. When the daemon ends, however it ends, its dispatchers are told to stop.
 """
 
 from __future__ import annotations

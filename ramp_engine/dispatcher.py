@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,7 @@ from ramp_engine.run import Run, RunContext
 from ramp_engine.scoring import Bundle
 
 logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 #: The longest time between two turns, in seconds; the end of a run starts one at once.
 TURN_SECONDS = 0.5
@@ -58,15 +59,15 @@ class _Quiet:
         """Do nothing."""
 
 
-class _Lazy[T]:
+class _Lazy(Generic[_T]):
     """A value that is made at first use, by one thread; a failure is tried again."""
 
-    def __init__(self, make: Callable[[], T]) -> None:
+    def __init__(self, make: Callable[[], _T]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._value: list[T] = []
+        self._value: list[_T] = []
 
-    def __call__(self) -> T:
+    def __call__(self) -> _T:
         with self._lock:
             if not self._value:
                 self._value.append(self._make())

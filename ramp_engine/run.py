@@ -210,7 +210,7 @@ class Run:
 
     def _worker_failure(self, error: Exception) -> dict[str, Any]:
         if not isinstance(error, RampError):
-            logger.exception("the worker raised an error", exc_info=error, extra=self._extra)
+            logger.error("the worker raised an error", exc_info=error, extra=self._extra)
             return {"crash": f"the worker raised {type(error).__name__}: {error}"}
         return {"crash": str(error), "is_unavailable": isinstance(error, ResourceUnavailableError)}
 

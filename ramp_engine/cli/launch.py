@@ -102,7 +102,7 @@ def daemon(config: Path | None, events_dir: Path, verbose: int, log_file: Path |
 def _on_signals(stop: Callable[[], None]) -> None:
     """Stop in order on Ctrl-C and SIGTERM; a second one ends the process at once."""
 
-    def handle(number: int, _frame: object) -> None:
+    def handle(_number: int, _frame: object) -> None:
         click.echo("stopping: ending what runs and giving it back (again to end at once)", err=True)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_DFL)
