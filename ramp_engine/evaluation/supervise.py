@@ -1,0 +1,302 @@
+"""Run a command, and end everything that it started, whatever dies.
+
+::
+
+    python -I -S supervise.py --life-fd N [--timeout SECONDS] -- COMMAND [ARGUMENT ...]
+
+The supervisor is the subreaper of the command: what double-forks and calls ``setsid`` stays below
+it. The whole tree is ended when
+
+* the command ends: the exit code is the command's, or 128 + the signal that ended it;
+* SECONDS have passed: 124;
+* the supervisor gets SIGTERM, SIGINT or SIGHUP: 128 + the signal;
+* the other end of the pipe or socket N is closed, as it is when the process that holds it dies in
+  whatever way: 137.
+
+It leaves neither a process nor a zombie, and writes nothing to stdout. It needs Linux and the
+standard library of Python 3.9 or later, and is run as a file, by any interpreter.
+
+References
+----------
+prctl(2), PR_SET_CHILD_SUBREAPER; proc(5), ``/proc/PID/task/TID/children``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["EXIT_LIFELINE_CUT", "EXIT_TIMEOUT", "descendants", "kill_descendants", "main"]
+
+EXIT_TIMEOUT = 124
+EXIT_CANNOT_START = 127
+EXIT_LIFELINE_CUT = 137
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_WALL = 0x40000000  # wait for children of every kind, as made by clone(2)
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_PROC = Path("/proc")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Supervise one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: the command line's.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    options = _parse(arguments)
+    os.set_inheritable(options.life_fd, False)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    supervisor = Supervisor(options.life_fd, options.timeout)
+    supervisor.start(options.command)
+    code = supervisor.watch()
+    supervisor.end_tree()
+    return code
+
+
+class Supervisor:
+    """The watch over one command.
+
+    Parameters
+    ----------
+    life_fd : int
+        End of file on it ends the tree.
+    timeout_seconds : float or None
+        Time limit from now.
+    """
+
+    def __init__(self, life_fd: int, timeout_seconds: float | None) -> None:
+        self.child: int | None = None
+        self.code: int | None = None
+        self.signal: int | None = None
+        self.timeout_seconds = timeout_seconds
+        self.started_at = time.monotonic()
+        self.life_fd = life_fd
+        self.wake_fd = self._catch_signals()
+        self.poll = select.poll()
+        self.poll.register(life_fd, select.POLLIN)
+        self.poll.register(self.wake_fd, select.POLLIN)
+
+    def _catch_signals(self) -> int:
+        """Turn signals into bytes on a pipe; give its reading end."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, *_ENDING_SIGNALS):
+            signal.signal(number, self._note)
+        return reader
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number in _ENDING_SIGNALS and self.signal is None:
+            self.signal = number
+
+    def start(self, command: Sequence[str]) -> None:
+        """Start the command, in a session of its own."""
+        supervisor = os.getpid()
+        self.child = os.fork()
+        if self.child == 0:
+            _become(command, supervisor)
+
+    def watch(self) -> int:
+        """Wait for a reason to end the tree; give the exit code that stands for it."""
+        while True:
+            is_cut = self._wait(self._seconds_left())
+            self.reap()
+            if self.code is not None:
+                return self.code
+            if self.signal is not None:
+                return 128 + self.signal
+            if is_cut:
+                return EXIT_LIFELINE_CUT
+            if self._seconds_left() == 0:
+                _say(f"time limit of {self.timeout_seconds:g} s exceeded, the run was ended")
+                return EXIT_TIMEOUT
+
+    def _seconds_left(self) -> float | None:
+        if self.timeout_seconds is None:
+            return None
+        return max(0.0, self.started_at + self.timeout_seconds - time.monotonic())
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait for a signal, the end of the life-line or the time; tell whether that was cut."""
+        events = self.poll.poll(None if seconds is None else int(seconds * 1000) + 1)
+        ready = {fd for fd, _ in events}
+        if self.wake_fd in ready:
+            os.read(self.wake_fd, 4096)
+        return self.life_fd in ready and _is_cut(self.life_fd)
+
+    def reap(self) -> bool:
+        """Take leave of children that have ended; tell whether there is still one.
+
+        As a subreaper this process has a child for as long as anything of the tree lives.
+        """
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.child:
+                self.code = _exit_code(status)
+
+    def end_tree(self) -> None:
+        """End everything below this process, in rounds, until nothing is left."""
+        self.poll.unregister(self.life_fd)
+        patience = 0.02
+        while self.reap():
+            kill_descendants(os.getpid())
+            if self.reap():
+                self._wait(patience)
+                patience = min(1.0, patience * 1.5)
+
+
+def kill_descendants(root: int) -> int:
+    """Send SIGKILL to everything below a process, having stopped it all first.
+
+    A stopped process starts no other, so that this catches up with one that forks without end.
+
+    Parameters
+    ----------
+    root : int
+        Pid of a process, which is itself spared.
+
+    Returns
+    -------
+    int
+        How many were sent the signal.
+    """
+    stopped: set[int] = set()
+    while True:
+        before = len(stopped)
+        for pid in descendants(root):
+            if pid not in stopped:
+                _send(pid, signal.SIGSTOP)
+                stopped.add(pid)
+        if len(stopped) == before:
+            break
+    found = list(descendants(root))  # asked anew: a pid seen above may be somebody else's by now
+    for pid in found:
+        _send(pid, signal.SIGKILL)
+    return len(found)
+
+
+def descendants(root: int) -> Iterator[int]:
+    """List the processes below a process, parents before their children."""
+    has_file = (_PROC / f"{root}/task/{root}/children").exists()
+    table = {} if has_file else _children_by_parent()
+    waiting = [root]
+    seen = {root}
+    while waiting:
+        parent = waiting.pop()
+        for pid in _children(parent) if has_file else table.get(parent, []):
+            if pid not in seen:
+                seen.add(pid)
+                yield pid
+                waiting.append(pid)
+
+
+def _children(pid: int) -> list[int]:
+    """List the children of a process, those of all its threads."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it has just ended
+        for task in (_PROC / f"{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _children_by_parent() -> dict[int, list[int]]:
+    """List everybody's children, where the kernel has no ``children`` file."""
+    children: dict[int, list[int]] = {}
+    for path in _PROC.iterdir():
+        if path.name.isdigit():
+            children.setdefault(_parent(int(path.name)), []).append(int(path.name))
+    return children
+
+
+def _parent(pid: int) -> int:
+    """Give the parent of a process, 0 when it has just ended."""
+    try:
+        text = (_PROC / f"{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    return int(text[text.rindex(")") + 2 :].split()[1])  # the name may hold anything
+
+
+def _become(command: Sequence[str], supervisor: int) -> None:
+    """Become the command, in a process just forked."""
+    code = EXIT_CANNOT_START
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, *_ENDING_SIGNALS):
+            signal.signal(number, signal.SIG_DFL)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == supervisor:
+            os.execvp(command[0], list(command))  # noqa: S606
+    except OSError as error:
+        _say(f"{command[0]} cannot be started: {error.strerror}")
+    finally:
+        os._exit(code)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
+
+
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _is_cut(fd: int) -> bool:
+    try:
+        return os.read(fd, 4096) == b""
+    except OSError:
+        return True
+
+
+def _exit_code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _say(message: str) -> None:
+    os.write(2, f"{message}\n".encode("utf-8", "replace"))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="supervise.py", allow_abbrev=False)
+    parser.add_argument("--life-fd", type=int, required=True)
+    parser.add_argument("--timeout", type=float)
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args(arguments)
+    try:
+        os.fstat(options.life_fd)
+    except OSError:
+        parser.error(f"argument --life-fd: {options.life_fd} is not open")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
