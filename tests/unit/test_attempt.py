@@ -1,0 +1,116 @@
+"""What an attempt leaves behind is somebody else's: only plain files of known names are taken."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ramp_engine import attempt
+from ramp_engine.errors import CollectError
+
+
+def fold(root: Path, index: int = 0, **files: str) -> Path:
+    directory = root / f"fold_{index}"
+    directory.mkdir(parents=True)
+    for name, text in files.items():
+        (directory / name.replace("__", ".")).write_text(text)
+    return directory
+
+
+def tree(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*")}
+
+
+def test_facts_come_in_the_order_of_the_folds(tmp_path: Path) -> None:
+    for index in (10, 2, 0):
+        fold(tmp_path, index, state__txt="tested\n", y_pred_train__npz="x")
+    fold(tmp_path, 11, state__txt="training_error", error__txt="ValueError: no")
+    folds = attempt.read_folds(tmp_path)
+    assert [facts.fold for facts in folds] == [0, 2, 10, 11]
+    assert folds[0].state == "tested"
+    assert folds[0].has_predictions
+    assert (folds[3].error, folds[3].has_predictions) == ("ValueError: no", False)
+
+
+def test_a_missing_directory_has_no_facts(tmp_path: Path) -> None:
+    assert attempt.read_folds(tmp_path / "nothing") == ()
+
+
+def test_bad_bytes_in_a_text_are_shown_and_do_no_harm(tmp_path: Path) -> None:
+    (fold(tmp_path) / "error.txt").write_bytes(b"caf\xff\x00")
+    assert attempt.read_folds(tmp_path)[0].error == "caf\ufffd\x00"
+
+
+def test_a_huge_text_is_cut(tmp_path: Path) -> None:
+    (fold(tmp_path) / "error.txt").write_text("x" * (attempt.MAX_TEXT_BYTES + 1))
+    assert len(str(attempt.read_folds(tmp_path)[0].error)) == attempt.MAX_TEXT_BYTES
+
+
+def test_only_predictions_and_times_are_staged(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    fold(source, y_pred_train__npz="a", y_pred_test__json="b", train_time="1", scores__csv="1.0")
+    (source / "bagged_scores.csv").write_text("1.0")
+    (source / "fold_1x").mkdir()
+    staged = attempt.stage_predictions(source, tmp_path / "predictions", "one")
+    names = {"fold_0", "fold_0/y_pred_train.npz", "fold_0/y_pred_test.json", "fold_0/train_time"}
+    assert tree(staged) == names
+
+
+def test_no_link_and_no_pipe_is_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "y_pred_train.npz").write_text("secret")
+    source = tmp_path / "source"
+    directory = fold(source)
+    (directory / "y_pred_train.npz").symlink_to(secret / "y_pred_train.npz")
+    (directory / "error.txt").symlink_to(secret / "y_pred_train.npz")
+    os.mkfifo(directory / "y_pred_test.npz")
+    (source / "fold_1").symlink_to(secret, target_is_directory=True)
+    assert attempt.read_folds(source)[0].error is None
+    staged = attempt.stage_predictions(source, tmp_path / "predictions", "one")
+    assert tree(staged) == {"fold_0"}
+
+
+def test_a_file_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "MAX_PREDICTIONS_BYTES", 3)
+    fold(tmp_path / "source", y_pred_train__npz="four")
+    with pytest.raises(CollectError, match=r"too large: 4 of 3 bytes"):
+        attempt.stage_predictions(tmp_path / "source", tmp_path / "predictions", "one")
+
+
+def test_publishing_replaces_all_of_the_older_directory(tmp_path: Path) -> None:
+    target = tmp_path / "submission_000000001"
+    for content in ("old", "new"):
+        staged = tmp_path / ".staged"
+        staged.mkdir()
+        (staged / content).write_text(content)
+        attempt.publish(staged, target)
+    assert tree(tmp_path) == {target.name, f"{target.name}/new"}
+
+
+def test_an_attempt_starts_with_empty_directories(tmp_path: Path) -> None:
+    directory = attempt.attempt_directory(tmp_path, "submission_000000001", 2)
+    directory.make()
+    (directory.submissions_dir / "left").write_text("over")
+    directory.make()
+    assert list(directory.submissions_dir.iterdir()) == []
+    directory.remove()
+    directory.remove()
+    assert not directory.root.exists()
+
+
+def test_logs_are_copied_as_bytes_and_the_private_one_is_private(tmp_path: Path) -> None:
+    logs = tmp_path / "attempt" / "submission_000000001"
+    logs.mkdir(parents=True)
+    (logs / "log").write_bytes(b"bad \xff and \x00")
+    (logs / "private.log").write_text("test data")
+    (logs / "other").write_text("x")
+    attempt.publish_logs(tmp_path / "attempt", tmp_path / "logs", "submission_000000001")
+    published = tmp_path / "logs" / "submission_000000001"
+    assert tree(published) == {"log", "private.log"}
+    assert (published / "log").read_bytes() == b"bad \xff and \x00"
+    assert (published / "private.log").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,111 @@
+"""Who is to blame for an attempt, and what is told of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ramp_database.states import State
+from ramp_engine.outcome import (
+    MAX_ERROR_LENGTH,
+    Facts,
+    FoldFacts,
+    Outcome,
+    Stop,
+    Verdict,
+    judge,
+)
+
+
+def done(fold: int) -> FoldFacts:
+    return FoldFacts(fold, "tested", None, has_predictions=True)
+
+
+def good(**changes: object) -> Facts:
+    facts = {
+        "n_folds": 2,
+        "worker_status": "finished",
+        "returncode": 0,
+        "folds": (done(0), done(1)),
+    }
+    return Facts(**(facts | changes))  # type: ignore[arg-type]
+
+
+def test_predictions_of_every_fold_are_a_success() -> None:
+    assert judge(good()) == Verdict(Outcome.SUCCEEDED, State.TESTED)
+
+
+@pytest.mark.parametrize("state", ["training_error", "validating_error", "testing_error"])
+def test_a_failed_fold_is_the_participants_in_its_phase(state: str) -> None:
+    broken = FoldFacts(1, state, "ValueError: no", has_predictions=False)
+    verdict = judge(good(returncode=1, folds=(done(0), broken)))
+    assert verdict == Verdict(Outcome.FAILED, State(state), "ValueError: no")
+
+
+@pytest.mark.parametrize(
+    ("phase", "state"),
+    [(None, "training_error"), ("trained", "validating_error"), ("validated", "testing_error")],
+)
+def test_a_time_out_is_placed_in_the_phase_that_was_under_way(
+    phase: str | None, state: str
+) -> None:
+    folds = (done(0), FoldFacts(1, phase, None, has_predictions=False))
+    verdict = judge(good(worker_status="timeout", timeout_seconds=30.0, folds=folds))
+    assert (verdict.outcome, verdict.state) == (Outcome.TIMED_OUT, State(state))
+    assert "30 s" in str(verdict.error)
+    assert "fold 1" in str(verdict.error)
+
+
+def test_a_time_out_between_folds_names_the_next() -> None:
+    verdict = judge(good(worker_status="timeout", timeout_seconds=30.0, folds=(done(0),)))
+    assert verdict.state is State.TRAINING_ERROR
+    assert "fold 1" in str(verdict.error)
+
+
+def test_a_run_that_ends_well_without_predictions_is_the_participants() -> None:
+    silent = FoldFacts(1, "trained", None, has_predictions=False)
+    verdict = judge(good(folds=(done(0), silent)))
+    assert (verdict.outcome, verdict.state) == (Outcome.FAILED, State.VALIDATING_ERROR)
+    assert "fold 1" in str(verdict.error)
+
+
+def test_predictions_after_a_failing_exit_code_are_not_taken() -> None:
+    verdict = judge(good(returncode=1))
+    assert verdict.outcome is Outcome.FAILED
+
+
+def test_a_killed_run_names_the_signal() -> None:
+    verdict = judge(good(returncode=-9, folds=()))
+    assert (verdict.outcome, verdict.state) == (Outcome.FAILED, State.TRAINING_ERROR)
+    assert "SIGKILL" in str(verdict.error)
+    assert "SIGSEGV" in str(judge(good(returncode=139, folds=())).error)
+
+
+@pytest.mark.parametrize("code", [3, 70])
+def test_exit_codes_of_ours_are_crashes(code: int) -> None:
+    verdict = judge(good(returncode=code, error_msg="disk full"))
+    assert verdict == Verdict(Outcome.CRASHED, None, "disk full")
+
+
+def test_an_error_of_the_worker_is_a_crash_even_beside_good_predictions() -> None:
+    assert judge(good(crash="no route to host")).outcome is Outcome.CRASHED
+    assert judge(good(worker_status="error")).outcome is Outcome.CRASHED
+
+
+def test_no_room_and_a_reclaimed_machine_are_interruptions() -> None:
+    assert judge(good(crash="no capacity", is_unavailable=True)).outcome is Outcome.INTERRUPTED
+    assert judge(good(worker_status="retry")).outcome is Outcome.INTERRUPTED
+
+
+def test_a_shutdown_gives_back_and_a_cancel_is_final() -> None:
+    broken = FoldFacts(0, "training_error", "ValueError", has_predictions=False)
+    assert judge(good(stop=Stop.SHUTDOWN, folds=(broken,))).outcome is Outcome.INTERRUPTED
+    assert judge(good(stop=Stop.CANCELED)).state is State.CANCELED
+
+
+def test_a_huge_error_keeps_its_head_and_its_tail() -> None:
+    text = "head" + "x" * 10 * MAX_ERROR_LENGTH + "tail"
+    broken = FoldFacts(0, "training_error", text, has_predictions=False)
+    error = str(judge(good(folds=(broken,))).error)
+    assert len(error) < MAX_ERROR_LENGTH + 20
+    assert error.startswith("head")
+    assert error.endswith("tail")
