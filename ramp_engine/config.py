@@ -1,0 +1,193 @@
+"""An event's file: its folders, its worker, its dispatcher.
+
+`load_event` reads it, with the keys where RAMP's documentation has them: the three directories,
+``n_workers`` and ``timeout`` may stand in ``worker`` as well. All problems are told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from ramp_database.config_file import ConfigFile, read
+from ramp_database.config_validation import check, raise_all
+from ramp_database.errors import ConfigError, nearest
+from ramp_database.masking import mask
+from ramp_engine.config_places import arrange, with_defaults
+from ramp_engine.config_sections import EventFile, absolute, program
+from ramp_engine.errors import PluginError
+
+__all__ = ["EventConfig", "WorkerModel", "load_event"]
+
+#: Gives the model of the keys of a worker type, or None when any key is taken as it is.
+#: Raises `PluginError` for an unknown type.
+WorkerModel = Callable[[str], type[BaseModel] | None]
+
+# Keys of the section `worker` that name a program or a prefix: relative to the file, or bare names.
+_PROGRAMS = ("python", "conda_env")
+
+
+@dataclass(frozen=True)
+class EventConfig:
+    """What is configured for an event; all paths are absolute."""
+
+    path: Path  #: the event's file
+    directory: Path  #: its folder
+    deployment_dir: Path  #: the folder that may hold ``ramp-kits`` and ``ramp-data``
+
+    problem_name: str
+    event_name: str
+    event_title: str
+    event_is_public: bool
+    data_label: str | None  #: given to the kit when it reads its data
+    kit_dir: Path  #: problem.py, starting kit, public data
+    data_dir: Path  #: private data
+    submissions_dir: Path
+    predictions_dir: Path
+    logs_dir: Path
+    sandbox_dir: Path  #: the starting kit
+    work_dir: Path  #: bundles, attempts, environment: all of it can be made anew
+
+    worker_type: str
+    worker: dict[str, Any]  #: the keys of the worker
+
+    python: str | None  #: interpreter of the trusted steps, where it differs: a path or a name
+    conda_env: str | None  #: or their Conda environment: a prefix or a name
+
+    hunger_policy: Literal["sleep", "exit"] | None  #: what to do when there is nothing to do
+    n_workers: int  #: submissions that run at once, at least 1
+    n_threads: int | None  #: of one worker in total; None: not limited
+    time_between_collection: float  #: seconds between two looks at a running worker
+    timeout: float  #: seconds that a submission may take
+    max_attempts: int  #: runs of a submission that crashes for reasons of ours
+    heartbeat_seconds: float  #: between two proofs of life of the dispatcher
+    stale_after_seconds: float  #: without one it counts as dead
+    stalled_after_seconds: float  #: without a turn of its loop it stops proving that it lives
+
+    def worker_config(self) -> dict[str, Any]:
+        """Give the plain dict that a worker gets as its ``config``.
+
+        Returns
+        -------
+        dict
+            The keys of the section ``worker``, with the directories (str), ``n_threads``,
+            ``timeout`` and ``time_between_collection`` (seconds) of the event. The dispatcher puts
+            the directories of an attempt in place of the event's.
+        """
+        directories = ("kit", "data", "submissions", "predictions", "logs", "work")
+        return {
+            **self.worker,
+            "worker_type": self.worker_type,
+            **{f"{name}_dir": str(getattr(self, f"{name}_dir")) for name in directories},
+            "n_threads": self.n_threads,
+            "timeout": self.timeout,
+            "time_between_collection": self.time_between_collection,
+        }
+
+    def to_printable(self) -> dict[str, dict[str, Any]]:
+        """Give the configuration by section for printing: ready for JSON, secrets masked."""
+        sections = {
+            name: {key: _plain(getattr(self, key)) for key in field.annotation.model_fields}
+            for name, field in EventFile.model_fields.items()
+            if field.annotation is not None
+        }
+        sections["worker"] |= {key: _plain(value) for key, value in self.worker.items()}
+        masked: dict[str, dict[str, Any]] = mask(sections)
+        return masked
+
+
+def load_event(
+    path: Path,
+    deployment_dir: Path | None = None,
+    *,
+    worker_model: WorkerModel | None = None,
+    n_workers: int | None = None,
+) -> EventConfig:
+    """Read an event's file.
+
+    Parameters
+    ----------
+    path : Path
+        The file, usually ``events/<event>/config.yml``.
+    deployment_dir : Path, optional
+        The deployment's folder; default: two folders above the event's.
+    worker_model : callable, optional
+        From a worker type to the model of its keys. With it the keys of the worker are validated
+        as well; without, they are taken as they are.
+    n_workers : int, optional
+        Taken in place of the file's.
+
+    Raises
+    ------
+    ConfigErrors
+        With every problem of the file.
+    """
+    path = path.absolute()
+    directory = path.parent
+    deployment_dir = directory.parent.parent if deployment_dir is None else deployment_dir
+    file, problems = arrange(read(path), directory)
+    if n_workers is not None and isinstance(file.data["dispatcher"], dict):
+        file.data["dispatcher"]["n_workers"] = n_workers
+    ramp = with_defaults(file.data["ramp"], directory, deployment_dir.absolute())
+    event, more = check(file, EventFile, file.data | {"ramp": ramp}, context=directory)
+    keys, of_worker = _worker_keys(file, worker_model)
+    raise_all([*file.problems, *problems, *more, *of_worker])
+    assert event is not None  # noqa: S101 - without problems there is one
+    values = {
+        **event.ramp.model_dump(),
+        **event.evaluation.model_dump(),
+        **event.dispatcher.model_dump(),
+    }
+    return EventConfig(
+        path=path,
+        directory=directory,
+        deployment_dir=deployment_dir.absolute(),
+        worker_type=event.worker.worker_type,
+        worker={key: _located(key, value, directory) for key, value in keys.items()},
+        **values,
+    )
+
+
+def _worker_keys(
+    file: ConfigFile, worker_model: WorkerModel | None
+) -> tuple[dict[str, Any], list[ConfigError]]:
+    """Give the keys of the worker as its model has them, and what is wrong with them."""
+    section = file.data["worker"]
+    if not isinstance(section, dict):
+        return {}, []
+    keys = {key: value for key, value in section.items() if key != "worker_type"}
+    worker_type = section.get("worker_type")
+    if worker_model is None or not isinstance(worker_type, str):
+        return keys, []
+    try:
+        model = worker_model(worker_type)
+    except PluginError as error:
+        return keys, [_unknown_type(file, error)]
+    if model is None:
+        return keys, []
+    instance, problems = check(file, model, keys, at=("worker",))
+    return (instance.model_dump() if instance is not None else keys), problems
+
+
+def _unknown_type(file: ConfigFile, error: PluginError) -> ConfigError:
+    known = ", ".join(sorted(error.known))
+    expected = f"a known type of worker ({known})" if known else f"a worker that loads: {error}"
+    suggestion = nearest(error.name, error.known)
+    return file.error(("worker", "worker_type"), expected, suggestion=suggestion)
+
+
+def _located(key: str, value: Any, directory: Path) -> Any:
+    """Make a path of the section ``worker`` absolute, where it is known to be one."""
+    if isinstance(value, Path):
+        return absolute(value, directory)
+    if key in _PROGRAMS and isinstance(value, str):
+        return program(value, directory)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,202 @@
+"""The sections of an event's file, as models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from ramp_database.config_validation import OpenSection, Section
+from ramp_database.config_words import Expected
+
+__all__ = [
+    "DispatcherSection",
+    "EvaluationSection",
+    "EventFile",
+    "RampSection",
+    "WorkerSection",
+    "absolute",
+    "count_from_cores",
+    "n_cores",
+    "program",
+]
+
+
+_N_WORKERS_WORDS = "a whole number that is not 0 (-1: all cores, -2: all but one)"
+
+
+def n_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def count_from_cores(n_workers: int) -> int:
+    """Turn a number of workers, negative as in joblib, into one of at least 1.
+
+    Raises
+    ------
+    ValueError
+        It is 0; the message completes "expected ...".
+    """
+    if n_workers == 0:
+        raise ValueError(_N_WORKERS_WORDS)
+    return n_workers if n_workers > 0 else max(1, n_cores() + 1 + n_workers)
+
+
+def absolute(path: Path, directory: Path) -> Path:
+    """Make `path`, which may start with ``~``, absolute; links stay (an interpreter is one).
+
+    Raises
+    ------
+    ValueError
+        ``~name`` stands for nobody; the message completes "expected ...".
+    """
+    try:
+        return Path(os.path.normpath(directory / path.expanduser()))
+    except RuntimeError as error:
+        raise ValueError("a path whose ~ stands for a known user") from error
+
+
+def _directory(info: ValidationInfo) -> Path:
+    """Give the folder of the event's file, which is the context of every validation."""
+    return cast("Path", info.context)
+
+
+def _in_directory(path: Path, info: ValidationInfo) -> Path:
+    return absolute(path, _directory(info))
+
+
+def _no_bool(value: Any) -> Any:
+    """Refuse ``true`` where a number belongs: Python would take it for 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")
+    return value
+
+
+_NAME_WORDS = "a name of letters, digits, '.', '_' and '-', not starting with '.', of at most 100"
+
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100), Expected(_NAME_WORDS)
+]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
+Directory = Annotated[Path, AfterValidator(_in_directory)]
+
+
+class RampSection(Section):
+    """The section ``ramp``: the event and its folders, absolute."""
+
+    problem_name: Name
+    event_name: Name
+    event_title: Annotated[str, Field(max_length=500)] = ""  #: default: the event's name
+    event_is_public: bool = True
+    data_label: str | None = None  #: given to the kit's get_train_data and get_test_data
+    kit_dir: Directory  #: problem.py, starting kit, public data
+    data_dir: Directory  #: private data
+    submissions_dir: Directory
+    predictions_dir: Directory
+    logs_dir: Directory
+    sandbox_dir: Directory  #: the starting kit
+    work_dir: Directory  #: bundles, attempts, environment: can be made anew
+
+    @model_validator(mode="after")
+    def _fill_title(self) -> RampSection:
+        self.event_title = self.event_title or self.event_name
+        return self
+
+
+class WorkerSection(OpenSection):
+    """The section ``worker``: its type, and the keys of that worker."""
+
+    worker_type: Annotated[str, Field(min_length=1), Expected("the type of a worker")]
+
+
+class EvaluationSection(Section):
+    """The section ``evaluation``: the environment of the trusted steps on this machine."""
+
+    python: str | None = None  #: an interpreter: an absolute path, or a name on PATH
+    conda_env: str | None = None  #: name or absolute prefix
+
+    @field_validator("python", "conda_env")
+    @classmethod
+    def _is_absolute(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else program(value, _directory(info))
+
+    @model_validator(mode="after")
+    def _is_one(self) -> EvaluationSection:
+        if self.python is not None and self.conda_env is not None:
+            raise ValueError("either python or conda_env and not both")
+        return self
+
+
+class DispatcherSection(Section):
+    """The section ``dispatcher``: how submissions are taken and watched."""
+
+    hunger_policy: Literal["sleep", "exit"] | None = None  #: when there is nothing to do
+    n_workers: Annotated[
+        int,
+        BeforeValidator(_no_bool),
+        Expected(_N_WORKERS_WORDS),
+    ] = 1  #: submissions that run at once; after validation at least 1
+    n_threads: Count | None = None  #: of one worker in total; None: not limited
+    time_between_collection: Seconds = 1.0  #: seconds between two looks at a running worker
+    timeout: Seconds = 7200.0  #: seconds that a submission may take
+    max_attempts: Count = 3  #: runs of a submission that crashes for reasons of ours
+    heartbeat_seconds: Seconds = 5.0  #: between two proofs of life of the dispatcher
+    stale_after_seconds: Annotated[Seconds, Field(validate_default=True)] = 60.0
+    #: the loop counts as stalled, and its heartbeat stops; default: half of stale_after_seconds
+    stalled_after_seconds: Seconds = 30.0
+
+    @field_validator("n_workers")
+    @classmethod
+    def _count_from_cores(cls, value: int) -> int:
+        return count_from_cores(value)
+
+    @field_validator("stale_after_seconds")
+    @classmethod
+    def _outlasts_heartbeats(cls, value: float, info: ValidationInfo) -> float:
+        beat = info.data.get("heartbeat_seconds")
+        if beat is not None and value < 3 * beat:
+            raise ValueError(f"at least {3 * beat:g}, which is 3 times heartbeat_seconds")
+        return value
+
+    @field_validator("stalled_after_seconds")
+    @classmethod
+    def _is_between(cls, value: float, info: ValidationInfo) -> float:
+        beat, stale = info.data.get("heartbeat_seconds"), info.data.get("stale_after_seconds")
+        if beat and stale and not beat <= value <= stale:
+            raise ValueError(
+                f"a number from {beat:g} (heartbeat_seconds) to {stale:g} (stale_after_seconds)"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _fill(self) -> DispatcherSection:
+        if "n_threads" not in self.model_fields_set:
+            self.n_threads = max(1, n_cores() // self.n_workers)
+        if "stalled_after_seconds" not in self.model_fields_set:
+            self.stalled_after_seconds = self.stale_after_seconds / 2
+        return self
+
+
+class EventFile(Section):
+    """An event's file."""
+
+    ramp: RampSection
+    worker: WorkerSection
+    evaluation: EvaluationSection
+    dispatcher: DispatcherSection
+
+
+def program(value: str, directory: Path) -> str:
+    """Make a path of a program or prefix absolute; a bare name stays, to be looked up."""
+    return str(absolute(Path(value), directory)) if "/" in value or value == "~" else value
