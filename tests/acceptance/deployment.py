@@ -1,0 +1,164 @@
+"""The ``ramp`` program, as its users run it: in a subprocess, on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+EVENTS = REPOSITORY / "events"
+RAMP = [sys.executable, "-m", "ramp_engine"]
+GENERATED = shutil.ignore_patterns(
+    "work", "predictions", "submissions.db", "logs", "__pycache__", "training_output"
+)
+
+EVENT_CONFIG = """
+ramp:
+  problem_name: iris
+  event_name: iris
+  event_title: Iris classification
+worker:
+  worker_type: {worker_type}
+  {worker_keys}
+evaluation:
+  python: {python}
+dispatcher:
+  n_workers: 2
+  n_threads: 1
+  time_between_collection: 0.2
+  timeout: {timeout}
+"""
+
+
+class Deployment:
+    """A folder with an event of its own, and the ``ramp`` command in it."""
+
+    def __init__(self, directory: Path, url: str | None = None) -> None:
+        self.directory = directory
+        self.event_config = Path("events/iris/config.yml")
+        self.processes: list[subprocess.Popen[str]] = []
+        directory.mkdir(parents=True, exist_ok=True)
+        if url is not None:
+            (directory / "config.yml").write_text(f"sqlalchemy:\n  url: {url}\n")
+
+    @property
+    def event(self) -> Path:
+        return self.directory / "events" / "iris"
+
+    def add_iris(
+        self, worker_type: str = "local", worker_keys: str | None = None, timeout: float = 120
+    ) -> None:
+        """Put the iris event in place; its Python is the one that runs the tests."""
+        for part in ("kit", "data"):
+            shutil.copytree(
+                EVENTS / "iris" / part,
+                self.event / part,
+                ignore=shutil.ignore_patterns("__pycache__", "training_output", "*.csv"),
+            )
+        shutil.rmtree(self.event / "data" / "data", ignore_errors=True)
+        keys = f"python: {sys.executable}" if worker_keys is None else worker_keys
+        text = EVENT_CONFIG.format(
+            worker_type=worker_type, worker_keys=keys, python=sys.executable, timeout=timeout
+        )
+        (self.directory / self.event_config).write_text(text)
+
+    def deploy(self) -> None:
+        self.ramp("setup", "deploy-event", "--event-config", str(self.event_config))
+
+    def ramp(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a ``ramp`` command to its end and check its exit code."""
+        done = subprocess.run(
+            [*RAMP, *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == code, (
+            f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a ``ramp`` command; it is ended with the test at the latest."""
+        log = (self.directory / f"process_{len(self.processes)}.log").open("w")
+        process = subprocess.Popen(
+            [*RAMP, *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+            text=True,
+        )
+        log.close()
+        self.processes.append(process)
+        return process
+
+    @property
+    def environment(self) -> dict[str, str]:
+        dropped = {"RAMP_CONFIG", "PYTHONPATH"}
+        return {name: value for name, value in os.environ.items() if name not in dropped}
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.ramp(*arguments, "--json").stdout)
+
+    def submit(self, name: str, files: dict[str, str] | None = None, team: str = "blue") -> int:
+        """Submit one of the kit's submissions, or these files; give its number."""
+        folder = self.event / "kit" / "submissions" / name
+        if files is not None:
+            folder = self.directory / "homework" / name
+            folder.mkdir(parents=True)
+            for path, text in files.items():
+                (folder / path).write_text(textwrap.dedent(text))
+        answer = self.json(
+            "submit", str(folder), "--event", "iris", "--team", team, "--create-team"
+        )
+        return int(answer["id"])
+
+    def dispatch(self) -> subprocess.CompletedProcess[str]:
+        """Evaluate until every submission is done."""
+        return self.ramp(
+            "launch", "dispatcher", "--event-config", str(self.event_config), "--exit-when-done"
+        )
+
+    def submissions(self) -> dict[int, dict[str, Any]]:
+        found = self.json("status", "--event", "iris")["submissions"]
+        return {row["id"]: row for row in found}
+
+
+def processes_of(directory: Path) -> list[int]:
+    """List the processes that work in, or were started with a path of, a directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
+            is_ours = str(directory) in words or str((entry / "cwd").readlink()).startswith(
+                str(directory)
+            )
+        except OSError:
+            continue
+        if is_ours:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 60) -> bool:
+    """Wait for something that another process does and gives no event for."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        threading.Event().wait(0.05)
+    return True

@@ -1,0 +1,204 @@
+"""Whatever a submission, the environment or a signal does, each submission ends with a reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.deployment import Deployment, processes_of, wait_until
+
+CLASSIFIER = """
+    import numpy as np
+
+    class Classifier:
+        def fit(self, X, y):
+            {fit}
+
+        def predict_proba(self, X):
+            proba = np.full((len(X), 3), 1 / 3)
+            {predict}
+            return proba
+"""
+
+#: What a submission does: (in fit, in predict_proba, state, words of the reason).
+DEEDS = {
+    "bad_bytes": ("import sys; sys.stdout.buffer.write(b'\\xff\\x00')", "", "scored", ""),
+    "raises": ("raise ValueError('no idea')", "", "training_error", "no idea"),
+    "exits": ("import os; os._exit(0)", "", "training_error", ""),
+    "exits_well": ("import sys; sys.exit(0)", "", "training_error", ""),
+    "kills_itself": ("import os; os.kill(os.getpid(), 9)", "", "training_error", "SIGKILL"),
+    "kills_parent": (
+        "import os; os.kill(os.getppid(), 9); __import__('time').sleep(60)",
+        "",
+        "training_error",
+        "SIGKILL",
+    ),
+    "nan": ("", "proba[0] = np.nan", "validating_error", "NaN"),
+    "too_short": ("", "proba = proba[:-1]", "validating_error", ""),
+    "one_column": ("", "proba = proba[:, 0]", "validating_error", ""),
+    "raises_late": ("", "raise KeyError('late')", "validating_error", "late"),
+    "honest": ("", "", "scored", ""),
+}
+
+
+def code(fit: str, predict: str) -> dict[str, str]:
+    return {"classifier.py": CLASSIFIER.format(fit=fit or "pass", predict=predict or "pass")}
+
+
+def test_each_failure_has_its_own_reason_and_honest_ones_are_scored(
+    deployment: Deployment,
+) -> None:
+    ids = {
+        name: deployment.submit(name, code(fit, predict))
+        for name, (fit, predict, _, _) in DEEDS.items()
+    }
+    deployment.dispatch()
+    rows = deployment.submissions()
+    states = {name: rows[ids[name]]["state"] for name in DEEDS}
+    assert states == {name: state for name, (_, _, state, _) in DEEDS.items()}
+    for name, (_, _, _, words) in DEEDS.items():
+        assert words in (rows[ids[name]]["error"] or ""), name
+    assert (
+        b"\xff\x00"
+        in (deployment.event / "logs" / f"submission_{ids['bad_bytes']:09d}" / "log").read_bytes()
+    )
+    assert processes_of(deployment.directory) == []
+
+
+def test_a_submission_that_takes_too_long_is_ended_with_its_children(
+    make_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = make_deployment(timeout=4)
+    deployment.deploy()
+    fork = "import os, time; os.fork() or os.setsid(); time.sleep(600)"
+    number = deployment.submit("sleeper", code(fork, ""))
+    deployment.dispatch()
+    row = deployment.submissions()[number]
+    assert row["state"] == "training_error"
+    assert row["outcome"] == "timed_out"
+    assert "4 s" in row["error"]
+    assert processes_of(deployment.directory) == []
+
+
+@pytest.mark.parametrize(
+    ("worker_type", "keys", "words"),
+    [
+        ("local", "python: /nowhere/bin/python", "/nowhere/bin/python"),
+        ("conda", "conda_env: /nowhere/envs/iris", "/nowhere/envs/iris"),
+    ],
+)
+def test_a_missing_environment_costs_no_dispatcher(
+    make_deployment: Callable[..., Deployment], worker_type: str, keys: str, words: str
+) -> None:
+    deployment = make_deployment(worker_type=worker_type, worker_keys=keys)
+    config = deployment.directory / deployment.event_config
+    config.write_text(config.read_text() + "  max_attempts: 1\n")
+    deployment.deploy()
+    number = deployment.submit("starting_kit")
+    deployment.dispatch()
+    row = deployment.submissions()[number]
+    assert row["state"] == "checking_error"
+    assert words in row["error"]
+
+
+def test_a_kit_that_cannot_be_read_any_more_costs_no_dispatcher(deployment: Deployment) -> None:
+    config = deployment.directory / deployment.event_config
+    config.write_text(config.read_text() + "  max_attempts: 1\n")
+    number = deployment.submit("starting_kit")
+    shutil.rmtree(deployment.event / "work" / "bundles")
+    (deployment.event / "kit" / "problem.py").write_text("import nonsense_that_is_not_there\n")
+    deployment.dispatch()
+    row = deployment.submissions()[number]
+    assert row["state"] == "checking_error"
+    assert "nonsense_that_is_not_there" in row["error"]
+
+
+def running(deployment: Deployment, number: int) -> Callable[[], bool]:
+    marker = deployment.directory / "started"
+
+    def is_running() -> bool:
+        return marker.exists() and deployment.submissions()[number]["state"] == "training"
+
+    return is_running
+
+
+def slow(deployment: Deployment) -> dict[str, str]:
+    """A submission that tells when it runs, and then takes a while the first time."""
+    marker = deployment.directory / "started"
+    return code(
+        f"import pathlib, time; p = pathlib.Path({str(marker)!r}); first = not p.exists(); "
+        "p.touch(); time.sleep(600 if first else 0)",
+        "",
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_dispatcher_that_is_told_to_stop_gives_everything_back(
+    deployment: Deployment, number: signal.Signals
+) -> None:
+    submission = deployment.submit("slow", slow(deployment))
+    process = deployment.start(
+        "launch", "dispatcher", "--event-config", str(deployment.event_config)
+    )
+    assert wait_until(running(deployment, submission))
+    process.send_signal(number)
+    assert process.wait(30) == 0
+    assert processes_of(deployment.directory) == []
+    row = deployment.submissions()[submission]
+    assert (row["state"], row["attempt"]) == ("new", 1)
+    deployment.dispatch()
+    row = deployment.submissions()[submission]
+    assert (row["state"], row["attempt"]) == ("scored", 2)
+
+
+def test_a_run_dies_with_a_dispatcher_that_is_killed_and_another_one_takes_over(
+    deployment: Deployment,
+) -> None:
+    config = deployment.directory / deployment.event_config
+    limits = "  heartbeat_seconds: 0.2\n  stale_after_seconds: 2\n"
+    config.write_text(config.read_text() + limits)
+    submission = deployment.submit("slow", slow(deployment))
+    process = deployment.start(
+        "launch", "dispatcher", "--event-config", str(deployment.event_config)
+    )
+    assert wait_until(running(deployment, submission))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert wait_until(lambda: processes_of(deployment.directory) == [], seconds=10)
+    deployment.dispatch()
+    row = deployment.submissions()[submission]
+    assert (row["state"], row["attempt"]) == ("scored", 2)
+    assert list((deployment.event / "work" / "attempts").iterdir()) == []
+
+
+def test_a_daemon_runs_a_dispatcher_for_each_deployed_event(deployment: Deployment) -> None:
+    other = deployment.directory / "events" / "not_deployed"
+    other.mkdir()
+    (other / "config.yml").write_text("ramp: [broken\n")
+    submission = deployment.submit("starting_kit")
+    daemon = deployment.start("launch", "daemon", "--events-dir", "events")
+    assert wait_until(lambda: deployment.submissions()[submission]["state"] == "scored")
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(60) == 0
+    assert processes_of(deployment.directory) == []
+    assert (deployment.event / "logs" / "dispatcher.log").stat().st_size > 0
+
+
+def test_a_log_that_nobody_may_write_is_told_and_loses_nothing(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """A file stands where the directory of the logs should be."""
+    config = deployment.directory / deployment.event_config
+    config.write_text(config.read_text() + "  max_attempts: 1\n")
+    shutil.rmtree(deployment.event / "logs", ignore_errors=True)
+    (deployment.event / "logs").write_text("in the way")
+    number = deployment.submit("starting_kit")
+    deployment.dispatch()
+    row = deployment.submissions()[number]
+    assert row["state"] == "checking_error"
+    assert str(deployment.event / "logs") in row["error"]
