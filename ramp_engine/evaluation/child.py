@@ -1,0 +1,222 @@
+"""One fold in a process of its own. This is where the participant's code runs.
+
+Nothing in this process can be trusted once their code has begun. What protects the test data is
+therefore order: X_test is read after training and validating, when all output goes to the
+organisers' log. Test labels are never here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import inspect
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import arrays, bundle, data_files
+from .arrays import RefusedPredictionsError
+from .failure import participant_report
+from .kit import Fold
+from .private import known_errors, private_report
+
+
+@dataclass(frozen=True)
+class Task:
+    """One fold of one submission."""
+
+    fold: int  #: its number
+    submission: Path  #: the folder with the participant's files
+    output: Path  #: the folder for predictions, times, state
+    scratch: Path  #: the folder to work in
+    bundle: Path  #: the public part of the bundle
+    private_log: int  #: descriptor, open for writing
+    has_test: bool  #: whether there is an X_test
+
+
+class _FoldFailed(Exception):
+    """The participant's code has failed, and it has been told."""
+
+
+def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
+    """Train, predict and leave. Never returns: the process ends here, without clean-up.
+
+    Parameters
+    ----------
+    task : Task
+        What to do.
+    problem : module
+        The problem.
+    X, y : object
+        All training instances and labels.
+    fold : pair of ndarray
+        Indices of training and validation.
+    """
+    code = 70
+    try:
+        _Fold(task, problem, fold).run(X, y)
+        code = 0
+    except _FoldFailed:
+        code = 1
+    except BaseException:  # noqa: BLE001 (the outermost frame of a process)
+        with contextlib.suppress(BaseException):
+            traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            _flush()
+        os._exit(code)
+
+
+class _Fold:
+    """The phases of a fold, and what each leaves on disk.
+
+    The code of a participant may fork and return here twice: only the process that has begun the
+    fold goes on.
+    """
+
+    def __init__(self, task: Task, problem: Any, fold: Fold) -> None:
+        self.task = task
+        self.problem = problem
+        self.fold = fold
+        self.pid = os.getpid()
+        self.known_errors = known_errors()
+        self.outputs = _outputs()
+
+    def run(self, X: Any, y: Any) -> None:
+        random.seed()
+        np.random.seed()
+        faulthandler.enable()
+        self._work_on("train")
+        model = self._train(X, y)
+        self._predict("train", model, X, self.fold)
+        self._switch_outputs()
+        if self.task.has_test:
+            self._work_on("test")
+            X_test = bundle.load(self.task.bundle / "test", "X", self.problem)
+            self._predict("test", model, X_test, None)
+        else:
+            self._note("test_time", "0.0")
+            self._note("state.txt", "tested")
+
+    def _train(self, X: Any, y: Any) -> Any:
+        workflow = self.problem.workflow
+        return self._phase(
+            lambda: workflow.train_submission(str(self.task.submission), X, y, self.fold[0]),
+            "train_time",
+            "training_error",
+            "trained",
+        )
+
+    def _predict(self, suffix: str, model: Any, X: Any, fold: Any) -> None:
+        workflow = self.problem.workflow
+        arguments = (model, X, fold) if _takes_fold(workflow) else (model, X)
+        is_test = suffix == "test"
+        error_state = "testing_error" if is_test else "validating_error"
+        y_pred = self._phase(
+            lambda: workflow.test_submission(*arguments),
+            "test_time" if is_test else "valid_time",
+            error_state,
+        )
+        try:
+            arrays.write(y_pred, self.task.output, suffix)
+        except RefusedPredictionsError as error:
+            text = "The predictions of the test data cannot be used.\n" if is_test else f"{error}\n"
+            self._fail(error_state, text, f"{error}\n")
+        self._note("state.txt", "tested" if is_test else "validated")
+
+    def _phase(
+        self, work: Callable[[], Any], time_name: str, error_state: str, state: str = ""
+    ) -> Any:
+        """Run the participant's code, measured as ramp-test does it."""
+        start = time.time()
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 (the participant's code)
+            self._stay_alone()
+            self._fail(error_state, *self._reports(error, error_state))
+        seconds = time.time() - start
+        self._note(time_name, str(seconds))
+        if state:
+            self._note("state.txt", state)
+        return result
+
+    def _reports(self, error: BaseException, state: str) -> tuple[str, str]:
+        """Return what the participant is told and what the log says."""
+        submission = str(self.task.submission)
+        full = participant_report(error, submission, str(self.task.bundle / "kit"))
+        if state != "testing_error":
+            return full, full
+        return private_report(error, submission, self.known_errors), full
+
+    def _fail(self, state: str, report: str, log: str) -> NoReturn:
+        self._note("error.txt", report)
+        self._note("state.txt", state)
+        with contextlib.suppress(Exception):
+            print(log, flush=True)
+        raise _FoldFailed
+
+    def _note(self, name: str, text: str) -> None:
+        self._stay_alone()
+        (self.task.output / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    def _stay_alone(self) -> None:
+        if os.getpid() != self.pid:
+            os._exit(0)
+
+    def _work_on(self, part: str) -> None:
+        """Work in the scratch folder, where the files that X refers to are linked."""
+        files = self.task.bundle / part / "files"
+        if files.is_dir():
+            data_files.link(files, self.task.scratch)
+        os.chdir(self.task.scratch)
+
+    def _switch_outputs(self) -> None:
+        """Send all further output to the private log, that of copied descriptors as well."""
+        self._stay_alone()
+        _flush()
+        for descriptor in _descriptors():
+            with contextlib.suppress(OSError):
+                if _identity(descriptor) in self.outputs:
+                    os.dup2(self.task.private_log, descriptor)
+        for number in (1, 2):
+            os.dup2(self.task.private_log, number)
+        sys.stdout = os.fdopen(1, "w", errors="backslashreplace", closefd=False)
+        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
+        print(f"--- fold {self.task.fold}: predicting the test data", flush=True)
+
+
+def _takes_fold(workflow: Any) -> bool:
+    """Return whether ``test_submission`` takes the fold as well, as ramp-workflow decides it."""
+    parameters = list(inspect.signature(workflow.test_submission).parameters)
+    return len(parameters) == 3 and parameters[2] == "fold"
+
+
+def _outputs() -> set[tuple[int, int]]:
+    found = set()
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            found.add(_identity(number))
+    return found
+
+
+def _descriptors() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()

@@ -1,0 +1,155 @@
+"""The commands: arguments, exit codes, and the result file.
+
+Exit codes: 0 done, 1 the participant's failure, 2 usage, 3 the kit, the data or the environment
+is at fault, 70 a bug of ours. The result is one JSON file, written atomically.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from .failure import KitError, PredictionsError, one_line
+
+EXIT_DONE = 0
+EXIT_PARTICIPANT = 1
+EXIT_USAGE = 2
+EXIT_KIT = 3
+EXIT_BUG = 70
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one command and write its result.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    sys.dont_write_bytecode = True  # neither a bundle nor a submission is written to
+    os.environ["TERM"] = "dumb"  # ramp-workflow prints in colour otherwise, and this is for a log
+    _print_anything()
+    result, code = _run(arguments)
+    write_result(arguments.result, result)
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    try:
+        _check_environment()
+        return _COMMANDS[arguments.command](arguments)
+    except KitError as error:
+        print(f"{error.trace}\n{error.message}\n{error.hint}".strip(), file=sys.stderr)
+        return {"error": error.to_json()}, EXIT_KIT
+    except PredictionsError as error:
+        print(error.message, file=sys.stderr)
+        return {"error": error.to_json()}, EXIT_PARTICIPANT
+    except Exception as error:  # noqa: BLE001 (the edge of the program)
+        traceback.print_exc()
+        return {"error": {"message": f"bug in the evaluation: {one_line(error)}"}}, EXIT_BUG
+
+
+def _check_environment() -> None:
+    try:
+        import numpy as np  # noqa: F401
+        import rampwf  # noqa: F401
+    except ImportError as error:
+        raise KitError(
+            f"the event's environment ({sys.prefix}) cannot import ramp-workflow: {error}",
+            "Name ramp-workflow in the kit's requirements.txt (or environment.yml) and make the "
+            "environment anew.",
+        ) from error
+
+
+def _prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    from .prepare import prepare
+
+    result = prepare(
+        arguments.kit, arguments.data, arguments.bundles_dir, arguments.data_label, arguments.folds
+    )
+    return result, EXIT_DONE
+
+
+def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    from .fold import FoldRun, run_folds
+
+    run = FoldRun(
+        bundle=arguments.bundle,
+        submission=arguments.submission,
+        output=arguments.output,
+        scratch=arguments.scratch,
+        private_log=arguments.private_log,
+    )
+    folds = run_folds(run, arguments.folds)
+    is_done = all(fold["state"] == "tested" for fold in folds)
+    return {"folds": folds}, EXIT_DONE if is_done else EXIT_PARTICIPANT
+
+
+def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    from .score import score
+
+    result = score(
+        arguments.labels, arguments.data, arguments.predictions, arguments.output, arguments.kit
+    )
+    return result, EXIT_DONE
+
+
+_COMMANDS = {"prepare": _prepare, "fold": _fold, "score": _score}
+
+
+def write_result(path: Path, result: dict[str, Any]) -> None:
+    """Write a result file in one step: it is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _print_anything() -> None:
+    """Let no character of anybody's message break our own printing."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evaluation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    prepare = commands.add_parser("prepare", help="write the bundle of an event")
+    _add_paths(prepare, "kit", "data", "bundles_dir", "result")
+    _add_paths(prepare, "folds", required=False)
+    prepare.add_argument("--data-label", metavar="LABEL")
+    fold = commands.add_parser("fold", help="train and predict")
+    _add_paths(fold, "bundle", "submission", "output", "scratch", "private_log", "result")
+    fold.add_argument("--folds", type=_numbers, metavar="0,1,...")
+    score = commands.add_parser("score", help="score predictions")
+    _add_paths(score, "bundle", "labels", "data", "predictions", "output", "result")
+    _add_paths(score, "kit", required=False)
+    return parser
+
+
+def _add_paths(parser: argparse.ArgumentParser, *names: str, required: bool = True) -> None:
+    for name in names:
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=_path, required=required, metavar="PATH")
+
+
+def _path(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]

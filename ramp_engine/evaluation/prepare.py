@@ -1,0 +1,180 @@
+"""The first step, on the trusted side: make the bundle of an event.
+
+Runs the organiser's ``problem.py`` on the real data, and nobody else's code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Optional
+
+from . import bundle, data_files, fingerprint
+from .failure import KitError, kit_code
+from .kit import (
+    Dataset,
+    Fold,
+    check_folds,
+    check_problem,
+    describe_scores,
+    draw_folds,
+    import_problem,
+    read_data,
+    required_files,
+)
+
+
+def prepare(
+    kit: Path,
+    data: Path,
+    bundles_dir: Path,
+    data_label: Optional[str] = None,
+    stored_folds: Optional[Path] = None,
+) -> dict[str, Any]:
+    """Make the bundle of an event, or find it when it is there.
+
+    Parameters
+    ----------
+    kit : Path
+        The kit's folder, with ``problem.py``.
+    data : Path
+        The folder that holds ``data/``.
+    bundles_dir : Path
+        Where bundles are kept; made when missing.
+    data_label : str, optional
+        Which data, for kits that have several.
+    stored_folds : Path, optional
+        A folder with the ``fold_<i>.npz`` of an earlier bundle, to be used instead of drawing.
+
+    Returns
+    -------
+    dict
+        The bundle's name, the hashes it is made of, and what the engine wants to know of the kit.
+
+    Raises
+    ------
+    KitError
+        The kit or the data are at fault.
+
+    Notes
+    -----
+    The bundle appears by a rename; of several processes that make the same one, the first wins.
+    """
+    problem = import_problem(kit)
+    check_problem(problem, kit)
+    dataset = read_data(problem, data, data_label)
+    folds = _folds(problem, dataset, stored_folds)
+    lock = fingerprint.environment_lock()
+    kit_names = fingerprint.kit_files(kit)
+    hashes = {
+        "kit": fingerprint.files_hash(kit, kit_names),
+        "data": fingerprint.files_hash(data, fingerprint.data_files(data, kit)),
+        "folds": fingerprint.folds_hash(folds),
+        "environment": fingerprint.text_hash(lock),
+    }
+    result = _describe(problem, kit, dataset, folds)
+    result.update(bundle=fingerprint.bundle_hash(hashes, data_label), hashes=hashes)
+    manifest = {
+        "format": fingerprint.FORMAT,
+        "data_label": data_label,
+        "has_test": dataset.X_test is not None,
+        "has_test_labels": dataset.y_test is not None,
+        "environment": lock,
+        **result,
+    }
+    if not (bundles_dir / result["bundle"]).exists():
+        _Writer(problem, kit, kit_names, data, dataset, folds, manifest).write(bundles_dir)
+    return result
+
+
+def _folds(problem: Any, dataset: Dataset, stored: Optional[Path]) -> list[Fold]:
+    if stored is None:
+        return draw_folds(problem, dataset)
+    return check_folds(bundle.load_folds(stored), len(dataset.y_train))
+
+
+def _describe(problem: Any, kit: Path, dataset: Dataset, folds: list[Fold]) -> dict[str, Any]:
+    with kit_code("reading score_types and workflow of problem.py", "Mend problem.py."):
+        return {
+            "problem_title": str(getattr(problem, "problem_title", kit.name)),
+            "score_types": describe_scores(problem),
+            "required_files": required_files(problem, kit),
+            "n_train": len(dataset.y_train),
+            "n_test": None if dataset.y_test is None else len(dataset.y_test),
+            "n_folds": len(folds),
+            "folds": [
+                {"n_train": _count(train), "n_valid": _count(valid)} for train, valid in folds
+            ],
+        }
+
+
+def _count(indices: Any) -> int:
+    return int(indices.sum() if indices.dtype == bool else len(indices))
+
+
+class _Writer:
+    """Writes one bundle to a temporary folder and gives it its name when it is complete."""
+
+    def __init__(
+        self,
+        problem: Any,
+        kit: Path,
+        kit_names: list[str],
+        data: Path,
+        dataset: Dataset,
+        folds: list[Fold],
+        manifest: dict[str, Any],
+    ) -> None:
+        self.problem = problem
+        self.kit = kit
+        self.kit_names = kit_names
+        self.data = data
+        self.dataset = dataset
+        self.folds = folds
+        self.manifest = manifest
+
+    def write(self, bundles_dir: Path) -> None:
+        os.umask(0o022)  # the public part is read by another user where folds are confined
+        bundles_dir.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=bundles_dir))
+        try:
+            temporary.chmod(0o755)
+            self._write_public(temporary / "public")
+            self._write_labels(temporary / "labels")
+            import_problem(temporary / "public" / "kit")
+            _rename(temporary, bundles_dir / str(self.manifest["bundle"]))
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _write_public(self, folder: Path) -> None:
+        self._write_common(folder)
+        self._write_instances(self.dataset.X_train, folder / "train")
+        bundle.save(self.dataset.y_train, folder / "train", "y", self.problem)
+        if self.dataset.X_test is not None:
+            self._write_instances(self.dataset.X_test, folder / "test")
+
+    def _write_labels(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700)
+        self._write_common(folder)
+        bundle.save(self.dataset.y_train, folder, "y_train", self.problem)
+        bundle.save(self.dataset.y_test, folder, "y_test", self.problem)
+
+    def _write_common(self, folder: Path) -> None:
+        bundle.copy_files(self.kit, self.kit_names, folder / "kit")
+        bundle.save_folds(self.folds, folder / "folds")
+        bundle.write_manifest(folder, self.manifest)
+
+    def _write_instances(self, X: Any, folder: Path) -> None:
+        X, names = data_files.relocate(X, self.data)
+        bundle.save(X, folder, "X", self.problem)
+        bundle.copy_files(self.data, names, folder / "files")
+
+
+def _rename(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError as error:
+        if not target.is_dir():  # else another process was faster
+            raise KitError(f"{target} cannot be written: {error.strerror}") from error
