@@ -1,0 +1,208 @@
+"""What a run left behind: written by somebody else's code, and so taken as data.
+
+No link is followed, only regular files of known names are copied, in chunks, and what is said of
+the run is believed only as far as it makes sense.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["copy_log", "copy_predictions", "failure_message", "open_untrusted", "read_result"]
+
+#: Of a longer log so many bytes are kept of its head, and as many of its tail.
+LOG_HALF_BYTES = 5 << 20
+#: A larger result file is not read, in bytes.
+MAX_RESULT_BYTES = 16 << 20
+#: The longest error of a fold that goes into a message, in characters.
+MAX_ERROR_LENGTH = 4000
+
+_FOLD = re.compile(r"fold_\d{1,4}")
+_OUTPUT = re.compile(
+    r"y_pred_(train|test)\.(npz|json)|(train|valid|test)_time|state\.txt|error\.txt"
+)
+_PHASES = {
+    "training_error": "training",
+    "validating_error": "predicting the training data",
+    "testing_error": "predicting the test data",
+}
+
+
+def copy_predictions(source: Path, target: Path) -> None:
+    """Copy the folds' outputs, replacing older ones.
+
+    Parameters
+    ----------
+    source : Path
+        The run's ``training_output``; it may be missing.
+    target : Path
+        Will hold ``fold_<i>/``.
+
+    Raises
+    ------
+    OSError
+        The disk refuses.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for fold in _entries(source, _FOLD, stat.S_ISDIR):
+        (target / fold.name).mkdir()
+        for path in _entries(fold, _OUTPUT, stat.S_ISREG):
+            with open_untrusted(path) as file, (target / fold.name / path.name).open("wb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+
+
+def copy_log(log: IO[bytes], target: Path, mode: int = 0o644) -> None:
+    """Copy a log, byte for byte; of a very long one the head and the tail.
+
+    Parameters
+    ----------
+    log : file
+        Open for reading.
+    target : Path
+        Replaced; its directory is made.
+    mode : int
+        Permissions of `target`.
+
+    Raises
+    ------
+    OSError
+        The disk refuses.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    size = os.fstat(log.fileno()).st_size
+    n_left_out = size - 2 * LOG_HALF_BYTES
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as copy:
+        log.seek(0)
+        if n_left_out <= 0:
+            _copy_bytes(log, copy, size)
+            return
+        _copy_bytes(log, copy, LOG_HALF_BYTES)
+        copy.write(b"\n[... %d bytes left out ...]\n" % n_left_out)
+        log.seek(size - LOG_HALF_BYTES)
+        _copy_bytes(log, copy, LOG_HALF_BYTES)
+
+
+def _copy_bytes(source: IO[bytes], target: IO[bytes], n_bytes: int) -> None:
+    while n_bytes > 0 and (chunk := source.read(min(n_bytes, 1 << 20))):
+        target.write(chunk)
+        n_bytes -= len(chunk)
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Read what the fold step said of itself; None when there is nothing that makes sense."""
+    try:
+        with open_untrusted(path) as file:
+            result = json.loads(file.read(MAX_RESULT_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return result if isinstance(result, dict) else None
+
+
+def failure_message(result: dict[str, Any] | None, returncode: int) -> str:
+    """Tell what failed, short and for humans.
+
+    Parameters
+    ----------
+    result : dict or None
+        As from `read_result`.
+    returncode : int
+        Of the run.
+
+    Returns
+    -------
+    str
+        Empty when nothing failed.
+    """
+    message = None if result is None else _fold_failure(result) or _step_failure(result)
+    if message is None and (result is None or returncode != 0):
+        message = _exit_message(returncode)
+    return message or ""
+
+
+def _fold_failure(result: dict[str, Any]) -> str | None:
+    """Give phase and error of the first fold that failed."""
+    folds = result.get("folds")
+    for fold in folds if isinstance(folds, list) else []:
+        if isinstance(fold, dict) and fold.get("error"):
+            phase = _PHASES.get(str(fold.get("state")), "running")
+            error = _shortened(str(fold["error"]))
+            return f"fold {fold.get('fold')} failed while {phase}: {_headline(error)}\n\n{error}"
+    return None
+
+
+def _step_failure(result: dict[str, Any]) -> str | None:
+    """Give the error of the fold step itself: the kit's, or ours."""
+    error = result.get("error")
+    if isinstance(error, dict):
+        return _shortened(
+            " ".join(str(error[key]) for key in ("message", "hint") if error.get(key))
+        )
+    return None
+
+
+def _exit_message(returncode: int) -> str:
+    if returncode == 0:
+        return "the run ended as if all were well, but left no result: does the code end processes?"
+    if returncode == 128 + signal.SIGKILL:
+        return "the run was killed (SIGKILL): did it use more memory than the machine has?"
+    if returncode > 128:
+        with contextlib.suppress(ValueError):
+            return f"the run was ended by {signal.Signals(returncode - 128).name}"
+    return f"the run ended with code {returncode} and left no result; see the log"
+
+
+def _headline(error: str) -> str:
+    """Give the line of a traceback that says what happened: the last that is not indented."""
+    lines = [line for line in error.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith((" ", "Traceback"))]
+    return (said or lines or [""])[-1][:300]
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MAX_ERROR_LENGTH:
+        return text
+    half = MAX_ERROR_LENGTH // 2
+    return f"{text[:half]}\n[...]\n{text[-half:]}"
+
+
+def _entries(directory: Path, pattern: re.Pattern[str], is_kind: Any) -> Iterator[Path]:
+    """List the entries of a real directory that have a known name and are of a kind themselves."""
+    if not _has_kind(directory, stat.S_ISDIR):
+        return
+    for path in sorted(directory.iterdir()):
+        if pattern.fullmatch(path.name) and _has_kind(path, is_kind):
+            yield path
+
+
+def _has_kind(path: Path, is_kind: Any) -> bool:
+    try:
+        return bool(is_kind(path.lstat().st_mode))
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def open_untrusted(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file for reading; follow no link, wait for nobody at a pipe's other end.
+
+    Raises
+    ------
+    OSError
+        It is something else, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is no regular file")
+        yield file

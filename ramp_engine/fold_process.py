@@ -1,0 +1,213 @@
+"""One run of the fold step on this machine: its directories, its command, its process tree."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ramp_engine import evaluation
+from ramp_engine.errors import WorkerSetupError
+from ramp_engine.supervised import SupervisedProcess
+
+__all__ = ["FoldRun", "FoldScratch", "fold_command", "fold_environment", "remove_tree"]
+
+#: Read by numerical libraries when they are imported.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+)
+#: Sockets in TMPDIR, as multiprocessing makes them, have some 40 bytes of their own, of 108.
+MAX_TMPDIR_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class FoldScratch:
+    """The directories of one run, removed when it is torn down."""
+
+    root: Path
+    tmp: Path  #: TMPDIR of the run; elsewhere when `root` is too long a path
+    log: Path = field(init=False)  #: what the run prints
+    private_log: Path = field(init=False)  #: what it prints while it predicts test data
+    result: Path = field(init=False)  #: what the fold step says of itself
+    home: Path = field(init=False)
+    work: Path = field(init=False)  #: where the folds may write
+
+    def __post_init__(self) -> None:
+        for name in ("log", "private_log", "home", "work"):
+            object.__setattr__(self, name, self.root / name)
+        object.__setattr__(self, "result", self.root / "result.json")
+
+
+class FoldRun:
+    """One run of the fold step, with all the folds of a submission.
+
+    Parameters
+    ----------
+    python : Path
+        The event's interpreter.
+    scratch_parent : Path
+        Where the directories of the run are made.
+
+    Raises
+    ------
+    WorkerSetupError
+        The disk refuses.
+    """
+
+    def __init__(self, python: Path, scratch_parent: Path) -> None:
+        self.python = python
+        try:
+            self.scratch = _make_scratch(scratch_parent)
+            self.log = self.scratch.log.open("a+b")
+        except OSError as error:
+            raise WorkerSetupError(f"no room for the run's files: {error}") from error
+        self.process: SupervisedProcess | None = None
+
+    def start(
+        self,
+        *,
+        bundle: Path,
+        submission: Path,
+        output: Path,
+        n_threads: int | None,
+        timeout_seconds: float | None,
+        on_end: Callable[[], None],
+    ) -> None:
+        """Start the folds; parameters as for `fold_command` and `SupervisedProcess`.
+
+        Raises
+        ------
+        WorkerSetupError
+            The machine refuses another process.
+        """
+        self.process = SupervisedProcess(
+            fold_command(
+                self.python,
+                bundle=bundle,
+                submission=submission,
+                output=output,
+                scratch=self.scratch,
+            ),
+            log=self.log,
+            environment=fold_environment(self.python, self.scratch, n_threads),
+            cwd=self.scratch.work,
+            timeout_seconds=timeout_seconds,
+            on_end=on_end,
+        )
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code of the run; None before its end."""
+        return None if self.process is None else self.process.returncode
+
+    def end(self) -> bool:
+        """End the tree; tell whether it is gone. May be called again."""
+        return self.process is None or self.process.end()
+
+    def remove(self) -> None:
+        """Remove the directories of the run, as far as they can be. May be called again."""
+        self.log.close()
+        remove_tree(self.scratch.root)
+        remove_tree(self.scratch.tmp)
+
+
+def _make_scratch(parent: Path) -> FoldScratch:
+    parent.mkdir(parents=True, exist_ok=True)
+    root = Path(tempfile.mkdtemp(dir=parent, prefix="run-"))
+    tmp = root / "tmp"
+    if len(str(tmp)) > MAX_TMPDIR_LENGTH:
+        tmp = Path(tempfile.mkdtemp(prefix="ramp-"))
+    scratch = FoldScratch(root, tmp)
+    for directory in (scratch.home, scratch.work, scratch.tmp):
+        directory.mkdir(exist_ok=True)
+    scratch.private_log.touch(mode=0o600)
+    return scratch
+
+
+def fold_command(
+    python: Path, *, bundle: Path, submission: Path, output: Path, scratch: FoldScratch
+) -> list[str]:
+    """Give the command that runs all folds of a submission.
+
+    Parameters
+    ----------
+    python : Path
+        The event's interpreter.
+    bundle : Path
+        The public half of the event's bundle.
+    submission : Path
+        The participant's files.
+    output : Path
+        Where ``fold_<i>/`` will be.
+    scratch : FoldScratch
+    """
+    options = {
+        "--bundle": bundle,
+        "--submission": submission,
+        "--output": output,
+        "--scratch": scratch.work,
+        "--private-log": scratch.private_log,
+        "--result": scratch.result,
+    }
+    package = Path(evaluation.__path__[0]).absolute()
+    arguments = [str(part) for option in options.items() for part in option]
+    return [str(python), "-I", str(package), "fold", *arguments]
+
+
+def fold_environment(python: Path, scratch: FoldScratch, n_threads: int | None) -> dict[str, str]:
+    """Give all environment variables of a run: none of ours, so no secrets.
+
+    Parameters
+    ----------
+    python : Path
+        The event's interpreter; its programs come first on PATH.
+    scratch : FoldScratch
+    n_threads : int or None
+        Of the run in total; None: as many as the libraries take.
+    """
+    environment = {
+        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(scratch.home),
+        "TMPDIR": str(scratch.tmp),
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "Agg",
+    }
+    prefix = python.parent.parent
+    if (prefix / "conda-meta").is_dir():
+        environment["CONDA_PREFIX"] = str(prefix)
+    if n_threads is not None:
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(n_threads))
+    return environment
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory that somebody else's code has written, as far as it can be."""
+    for _ in range(2):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        _open_directories(path)
+
+
+def _open_directories(path: Path) -> None:
+    """Give us back the permission to list and change directories; links are not followed."""
+    waiting = [path]
+    while waiting:
+        directory = waiting.pop()
+        try:
+            directory.chmod(0o700)
+            entries = list(directory.iterdir())
+        except OSError:
+            continue
+        waiting += [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]

@@ -1,0 +1,253 @@
+"""Workers that run submissions on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, WorkerStatus
+from ramp_engine.environments import python_for_worker
+from ramp_engine.errors import CollectError, WorkerError, WorkerLostError, WorkerSetupError
+from ramp_engine.fold_outputs import (
+    copy_log,
+    copy_predictions,
+    failure_message,
+    open_untrusted,
+    read_result,
+)
+from ramp_engine.fold_process import FoldRun, remove_tree
+
+__all__ = ["CondaEnvWorker", "CondaWorkerConfig", "FoldProcessWorker", "LocalWorker"]
+__all__ += ["LocalWorkerConfig", "SharedPython"]
+
+logger = logging.getLogger(__name__)
+
+#: How much later than the supervisor we notice ourselves that time is up, in seconds.
+OVERDUE_SECONDS = 10.0
+
+
+class _FoldWorkerConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    timeout: float | None = Field(
+        default=None, gt=0, description="Seconds that a submission may take."
+    )
+
+
+class LocalWorkerConfig(_FoldWorkerConfig):
+    """The keys of ``worker_type: local``."""
+
+    python: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Interpreter that has ramp-workflow and what the kit needs, or the prefix of a "
+        "venv, uv or pixi environment; default: the one made by `ramp setup create-env`.",
+    )
+
+
+class CondaWorkerConfig(_FoldWorkerConfig):
+    """The keys of ``worker_type: conda``."""
+
+    conda_env: str = Field(min_length=1, description="Name or prefix of the conda environment.")
+
+
+@dataclass(frozen=True)
+class SharedPython:
+    """What the workers of one dispatcher share: where the event's interpreter was found."""
+
+    python: Path
+
+
+class FoldProcessWorker(BaseWorker):
+    """Run the folds of a submission in a process tree of their own, on this machine.
+
+    Subclasses differ in how the event's interpreter is found. The tree ends with the run, at the
+    time limit, on `cancel` and `teardown`, and when the dispatcher dies in whatever way.
+    """
+
+    def __init__(self, config: Mapping[str, Any], submission: str) -> None:
+        super().__init__(config, submission)
+        self._run: FoldRun | None = None
+
+    @classmethod
+    def find_python(cls, config: Mapping[str, Any]) -> Path:
+        """Find the event's interpreter.
+
+        Raises
+        ------
+        WorkerSetupError
+            There is none.
+        """
+        return python_for_worker(config, Path(config["work_dir"]))
+
+    @classmethod
+    @contextlib.contextmanager
+    def open_shared(cls, config: Mapping[str, Any]) -> Iterator[SharedPython]:
+        """Find the event's interpreter, once for all workers of a dispatcher."""
+        yield SharedPython(cls.find_python(config))
+
+    def setup(self) -> None:
+        """Check that everything is there, and make the directories of the run.
+
+        Raises
+        ------
+        WorkerSetupError
+            Environment, bundle or submission are missing, or the disk refuses.
+        """
+        self._require("setup", WorkerStatus.INITIALIZED)
+        shared = self.shared
+        is_known = isinstance(shared, SharedPython)
+        python = shared.python if is_known else self.find_python(self.config)
+        _check(python, "the event's environment", "Make it again, or correct the event's file")
+        _check(self._path("bundle_dir") / "manifest.json", "the event's bundle", "Deploy the event")
+        _check(self._submission_dir, "the submission", "Was it removed?")
+        self._run = FoldRun(python, self._path("submissions_dir").parent / "scratch")
+        super().setup()
+
+    def launch_submission(self) -> None:
+        """Start the folds.
+
+        Raises
+        ------
+        WorkerStateError
+            The worker is not set up, or has launched its submission already.
+        WorkerSetupError
+            The machine refuses another process.
+        """
+        self._require("launch_submission", WorkerStatus.SETUP)
+        remove_tree(self._output_dir)  # a participant may have sent one
+        self._made_run.start(
+            bundle=self._path("bundle_dir"),
+            submission=self._submission_dir,
+            output=self._output_dir,
+            n_threads=self.config.get("n_threads"),
+            timeout_seconds=self._timeout,
+            on_end=self.wake,
+        )
+        super().launch_submission()
+
+    def _is_submission_finished(self) -> bool:
+        return self._made_run.returncode is not None and not self.check_timeout()
+
+    def check_timeout(self) -> bool:
+        """Tell whether the supervisor ended the run at its time limit, or should have by now."""
+        if self._timeout is None or self._started_at is None:
+            return False
+        seconds = self.clock() - self._started_at - self._timeout
+        returncode = self._made_run.returncode
+        has_ended_it = returncode == TIMEOUT_RETURNCODE and seconds >= 0
+        return has_ended_it or (returncode is None and seconds >= OVERDUE_SECONDS)
+
+    @property
+    def _timeout(self) -> float | None:
+        timeout = self.config.get("timeout")
+        return None if timeout is None else float(timeout)
+
+    def collect_results(self) -> tuple[int, str]:
+        """Copy predictions and logs to where the dispatcher wants them.
+
+        Returns
+        -------
+        returncode : int
+            0; 1 the participant's failure; 3 the kit's; 70 ours; 124 the time limit; 128 + signal.
+        error_msg : str
+
+        Raises
+        ------
+        WorkerStateError
+            As in the base class.
+        WorkerLostError
+            The supervisor itself was killed.
+        CollectError
+            The disk refuses.
+        """
+        super().collect_results()
+        has_timed_out = self.last_status is WorkerStatus.TIMEOUT
+        run = self._made_run
+        if not run.end():
+            raise WorkerLostError(f"the processes of {self.submission} cannot be ended")
+        try:
+            self._copy_outputs(run)
+        except OSError as error:
+            raise CollectError(f"results of {self.submission} cannot be copied: {error}") from error
+        returncode, error_msg = self._timed_out() if has_timed_out else self._facts(run)
+        self.status = WorkerStatus.COLLECTED
+        return returncode, error_msg
+
+    def _copy_outputs(self, run: FoldRun) -> None:
+        logs = self._path("logs_dir") / self.submission
+        copy_log(run.log, logs / "log")
+        with contextlib.suppress(OSError), open_untrusted(run.scratch.private_log) as private:
+            copy_log(private, logs / "private.log", 0o600)
+        copy_predictions(self._output_dir, self._path("predictions_dir") / self.submission)
+
+    def _timed_out(self) -> tuple[int, str]:
+        return TIMEOUT_RETURNCODE, f"time limit exceeded: not done after {self._timeout:g} s"
+
+    def _facts(self, run: FoldRun) -> tuple[int, str]:
+        if run.process is not None and run.process.killed_by is not None:
+            name = run.process.killed_by.name
+            raise WorkerLostError(f"the supervisor of {self.submission} was killed by {name}")
+        returncode = run.returncode or 0
+        error_msg = failure_message(read_result(run.scratch.result), returncode)
+        return returncode or int(bool(error_msg)), error_msg
+
+    def teardown(self) -> None:
+        """End the tree and remove the directories of the run; safe from any status, and twice."""
+        if self._run is not None:
+            if not self._run.end():
+                logger.error("processes cannot be ended", extra={"worker": repr(self)})
+            self._run.remove()
+        super().teardown()
+
+    @property
+    def _made_run(self) -> FoldRun:
+        assert self._run is not None  # noqa: S101  setup makes it, and the status was checked
+        return self._run
+
+    def _path(self, key: str) -> Path:
+        try:
+            return Path(os.fspath(self.config[key]))
+        except KeyError as error:
+            reason = f"{type(self).__name__} needs {key} in its config"
+            raise WorkerError(reason, "The dispatcher gives it") from error
+
+    @property
+    def _submission_dir(self) -> Path:
+        return self._path("submissions_dir") / self.submission
+
+    @property
+    def _output_dir(self) -> Path:
+        return self._submission_dir / "training_output"
+
+
+class LocalWorker(FoldProcessWorker):
+    """Run submissions with the interpreter of a venv, uv or pixi environment."""
+
+    config_model: ClassVar[type[BaseModel] | None] = LocalWorkerConfig
+
+
+class CondaEnvWorker(FoldProcessWorker):
+    """Run submissions in a conda environment, given by name or prefix."""
+
+    config_model: ClassVar[type[BaseModel] | None] = CondaWorkerConfig
+
+    @classmethod
+    def find_python(cls, config: Mapping[str, Any]) -> Path:
+        """Find the interpreter of the conda environment; as in the base class."""
+        if not config.get("conda_env"):
+            hint = "Give name or prefix of the environment, or use worker_type: local"
+            raise WorkerSetupError("worker_type conda needs the key conda_env", hint)
+        return super().find_python(config)
+
+
+def _check(path: Path, what: str, hint: str) -> None:
+    if not path.exists():
+        raise WorkerSetupError(f"{what} is missing: no {path}", hint)
