@@ -14,6 +14,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from ramp_database.config_validation import OpenSection, Section
 from ramp_database.config_words import Expected
@@ -78,7 +79,7 @@ def _in_directory(path: Path, info: ValidationInfo) -> Path:
 def _no_bool(value: Any) -> Any:
     """Refuse ``true`` where a number belongs: Python would take it for 1."""
     if isinstance(value, bool):
-        raise ValueError("a number, not true or false")
+        raise PydanticCustomError("bool_given", "a number")
     return value
 
 
