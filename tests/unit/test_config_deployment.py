@@ -121,8 +121,8 @@ def test_several_problems_are_told_at_once(tmp_path: Path) -> None:
             "found that it is not"
         ),
         (
-            ":5: sqlalchemy.port: expected a whole number of at least 1 and of at most 65535 or null, "
-            "found 'many'"
+            ":5: sqlalchemy.port: expected a whole number of at least 1 and of at most "
+            "65535 or null, found 'many'"
         ),
         ":6: sqlalchemy.databse: expected a known key, found 'databse'; did you mean 'database'?",
     ]

@@ -420,8 +420,8 @@ def test_problems_of_a_workers_keys_are_told_with_the_others(event_dir: Path) ->
     )
     assert problems(event_dir, text, worker_model=lambda _: _Keys) == [
         (
-            "1: ramp.event_name: expected a name of letters, digits, '.', '_' and '-', not starting "
-            "with '.', of at most 100, as this key is required, found nothing"
+            "1: ramp.event_name: expected a name of letters, digits, '.', '_' and '-', not "
+            "starting with '.', of at most 100, as this key is required, found nothing"
         ),
         "2: worker.host: expected text, as this key is required, found nothing",
         "4: worker.prot: expected a known key, found 'prot'; did you mean 'port'?",
