@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -18,7 +18,14 @@ from ramp_database.config_validation import check, raise_all
 from ramp_database.errors import ConfigError, nearest
 from ramp_database.masking import mask
 from ramp_engine.config_places import arrange, with_defaults
-from ramp_engine.config_sections import EventFile, absolute, program
+from ramp_engine.config_sections import (
+    DispatcherSection,
+    EvaluationSection,
+    EventFile,
+    RampSection,
+    absolute,
+    program,
+)
 from ramp_engine.errors import PluginError
 
 __all__ = ["EventConfig", "WorkerModel", "load_event"]
@@ -38,35 +45,11 @@ class EventConfig:
     path: Path  #: the event's file
     directory: Path  #: its folder
     deployment_dir: Path  #: the folder that may hold ``ramp-kits`` and ``ramp-data``
-
-    problem_name: str
-    event_name: str
-    event_title: str
-    event_is_public: bool
-    data_label: str | None  #: given to the kit when it reads its data
-    kit_dir: Path  #: problem.py, starting kit, public data
-    data_dir: Path  #: private data
-    submissions_dir: Path
-    predictions_dir: Path
-    logs_dir: Path
-    sandbox_dir: Path  #: the starting kit
-    work_dir: Path  #: bundles, attempts, environment: all of it can be made anew
-
+    ramp: RampSection  #: the event's names and folders
     worker_type: str
     worker: dict[str, Any]  #: the keys of the worker
-
-    python: str | None  #: interpreter of the trusted steps, where it differs: a path or a name
-    conda_env: str | None  #: or their Conda environment: a prefix or a name
-
-    hunger_policy: Literal["sleep", "exit"] | None  #: what to do when there is nothing to do
-    n_workers: int  #: submissions that run at once, at least 1
-    n_threads: int | None  #: of one worker in total; None: not limited
-    time_between_collection: float  #: seconds between two looks at a running worker
-    timeout: float  #: seconds that a submission may take
-    max_attempts: int  #: runs of a submission that crashes for reasons of ours
-    heartbeat_seconds: float  #: between two proofs of life of the dispatcher
-    stale_after_seconds: float  #: without one it counts as dead
-    stalled_after_seconds: float  #: without a turn of its loop it stops proving that it lives
+    evaluation: EvaluationSection  #: the environment of the trusted steps, where it differs
+    dispatcher: DispatcherSection
 
     def worker_config(self) -> dict[str, Any]:
         """Give the plain dict that a worker gets as its ``config``.
@@ -82,20 +65,21 @@ class EventConfig:
         return {
             **self.worker,
             "worker_type": self.worker_type,
-            **{f"{name}_dir": str(getattr(self, f"{name}_dir")) for name in directories},
-            "n_threads": self.n_threads,
-            "timeout": self.timeout,
-            "time_between_collection": self.time_between_collection,
+            **{f"{name}_dir": str(getattr(self.ramp, f"{name}_dir")) for name in directories},
+            "n_threads": self.dispatcher.n_threads,
+            "timeout": self.dispatcher.timeout,
+            "time_between_collection": self.dispatcher.time_between_collection,
         }
 
     def to_printable(self) -> dict[str, dict[str, Any]]:
         """Give the configuration by section for printing: ready for JSON, secrets masked."""
+        worker = {"worker_type": self.worker_type, **self.worker}
         sections = {
-            name: {key: _plain(getattr(self, key)) for key in field.annotation.model_fields}
-            for name, field in EventFile.model_fields.items()
-            if field.annotation is not None
+            "ramp": self.ramp.model_dump(mode="json"),
+            "worker": {key: _plain(value) for key, value in worker.items()},
+            "evaluation": self.evaluation.model_dump(mode="json", exclude_none=True),
+            "dispatcher": self.dispatcher.model_dump(mode="json"),
         }
-        sections["worker"] |= {key: _plain(value) for key, value in self.worker.items()}
         masked: dict[str, dict[str, Any]] = mask(sections)
         return masked
 
@@ -137,18 +121,15 @@ def load_event(
     keys, of_worker = _worker_keys(file, worker_model)
     raise_all([*file.problems, *problems, *more, *of_worker])
     assert event is not None  # noqa: S101 - without problems there is one
-    values = {
-        **event.ramp.model_dump(),
-        **event.evaluation.model_dump(),
-        **event.dispatcher.model_dump(),
-    }
     return EventConfig(
         path=path,
         directory=directory,
         deployment_dir=deployment_dir.absolute(),
+        ramp=event.ramp,
         worker_type=event.worker.worker_type,
         worker={key: _located(key, value, directory) for key, value in keys.items()},
-        **values,
+        evaluation=event.evaluation,
+        dispatcher=event.dispatcher,
     )
 
 

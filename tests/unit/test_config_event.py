@@ -77,45 +77,53 @@ def problems(event_dir: Path, text: str, **options: Any) -> list[str]:
 def test_the_least_file_gets_the_defaults(event_dir: Path) -> None:
     config = load(event_dir, LEAST)
     deployment = event_dir.parent.parent
-    assert config.event_title == "iris_test"
-    assert config.event_is_public is True
-    assert config.data_label is None
-    assert config.kit_dir == deployment / "ramp-kits" / "iris"
-    assert config.data_dir == deployment / "ramp-data" / "iris"
-    assert config.sandbox_dir == config.kit_dir / "submissions" / "starting_kit"
-    assert config.submissions_dir == event_dir / "submissions"
-    assert config.predictions_dir == event_dir / "predictions"
-    assert config.logs_dir == event_dir / "logs"
-    assert config.work_dir == event_dir / "work"
+    assert config.ramp.event_title == "iris_test"
+    assert config.ramp.event_is_public is True
+    assert config.ramp.data_label is None
+    assert config.ramp.kit_dir == deployment / "ramp-kits" / "iris"
+    assert config.ramp.data_dir == deployment / "ramp-data" / "iris"
+    assert config.ramp.sandbox_dir == config.ramp.kit_dir / "submissions" / "starting_kit"
+    assert config.ramp.submissions_dir == event_dir / "submissions"
+    assert config.ramp.predictions_dir == event_dir / "predictions"
+    assert config.ramp.logs_dir == event_dir / "logs"
+    assert config.ramp.work_dir == event_dir / "work"
     assert (config.worker_type, config.worker) == ("local", {})
-    assert (config.python, config.conda_env, config.hunger_policy) == (None, None, None)
-    assert (config.n_workers, config.max_attempts) == (1, 3)
-    assert (config.time_between_collection, config.timeout) == (1, 7200)
-    assert (config.heartbeat_seconds, config.stale_after_seconds) == (5, 60)
-    assert config.stalled_after_seconds == 30
+    assert (
+        config.evaluation.python,
+        config.evaluation.conda_env,
+        config.dispatcher.hunger_policy,
+    ) == (None, None, None)
+    assert (config.dispatcher.n_workers, config.dispatcher.max_attempts) == (1, 3)
+    assert (config.dispatcher.time_between_collection, config.dispatcher.timeout) == (1, 7200)
+    assert (config.dispatcher.heartbeat_seconds, config.dispatcher.stale_after_seconds) == (5, 60)
+    assert config.dispatcher.stalled_after_seconds == 30
 
 
 def test_the_events_own_kit_and_data_come_first(event_dir: Path) -> None:
     (event_dir / "kit").mkdir()
     (event_dir / "data").mkdir()
     config = load(event_dir, LEAST)
-    assert (config.kit_dir, config.data_dir) == (event_dir / "kit", event_dir / "data")
+    assert (config.ramp.kit_dir, config.ramp.data_dir) == (event_dir / "kit", event_dir / "data")
 
 
 def test_the_deployments_folder_may_be_elsewhere(event_dir: Path, tmp_path: Path) -> None:
     config = load(event_dir, LEAST, deployment_dir=tmp_path / "other")
-    assert config.kit_dir == tmp_path / "other" / "ramp-kits" / "iris"
+    assert config.ramp.kit_dir == tmp_path / "other" / "ramp-kits" / "iris"
 
 
 def test_the_aws_example_of_the_documentation_is_taken(event_dir: Path) -> None:
     config = load(event_dir, AWS)
     home = Path("/home/ramp/ramp_deployment/events/iris_aws")
-    assert config.submissions_dir == home / "submissions"
-    assert config.predictions_dir == home / "predictions"
-    assert config.logs_dir == home / "logs"
-    assert config.event_title == "iris ramp aws test"
-    assert (config.hunger_policy, config.n_workers, config.n_threads) == ("sleep", 5, 2)
-    assert config.time_between_collection == 60
+    assert config.ramp.submissions_dir == home / "submissions"
+    assert config.ramp.predictions_dir == home / "predictions"
+    assert config.ramp.logs_dir == home / "logs"
+    assert config.ramp.event_title == "iris ramp aws test"
+    assert (
+        config.dispatcher.hunger_policy,
+        config.dispatcher.n_workers,
+        config.dispatcher.n_threads,
+    ) == ("sleep", 5, 2)
+    assert config.dispatcher.time_between_collection == 60
     keys = {
         "access_key_id": "AKIA",
         "secret_access_key": "hunter2",
@@ -136,7 +144,7 @@ def test_the_aws_example_of_the_documentation_is_taken(event_dir: Path) -> None:
 
 def test_the_dask_example_of_the_documentation_is_taken(event_dir: Path) -> None:
     config = load(event_dir, DASK)
-    assert config.n_workers == 4
+    assert config.dispatcher.n_workers == 4
     assert config.worker == {"conda_env": "ramp-iris", "dask_scheduler": "tcp://127.0.0.1:8786"}
 
 
@@ -171,10 +179,10 @@ def test_paths_are_relative_to_the_file(event_dir: Path) -> None:
         "worker: {worker_type: local, python: env/bin/python}\n"
         "evaluation: {conda_env: ./conda}\n",
     )
-    assert config.kit_dir == event_dir.parent.parent / "kits" / "p"
-    assert config.logs_dir == Path("/var/log/ramp")
+    assert config.ramp.kit_dir == event_dir.parent.parent / "kits" / "p"
+    assert config.ramp.logs_dir == Path("/var/log/ramp")
     assert config.worker["python"] == str(event_dir / "env" / "bin" / "python")
-    assert config.conda_env == str(event_dir / "conda")
+    assert config.evaluation.conda_env == str(event_dir / "conda")
 
 
 def test_bare_names_of_programs_and_environments_stay(event_dir: Path) -> None:
@@ -189,13 +197,13 @@ def test_bare_names_of_programs_and_environments_stay(event_dir: Path) -> None:
 def test_the_starting_kit_is_a_name_or_a_path(event_dir: Path, sandbox: str, expected: str) -> None:
     text = f"ramp: {{problem_name: p, event_name: e, kit_dir: kit, sandbox_dir: {sandbox}}}\n"
     config = load(event_dir, text + "worker: {worker_type: local}\n")
-    assert config.sandbox_dir == event_dir / expected
+    assert config.ramp.sandbox_dir == event_dir / expected
 
 
 @pytest.mark.parametrize("name", ["a", "A.b-c_1", "2026", "x" * 100])
 def test_names_that_are_fine(event_dir: Path, name: str) -> None:
     text = LEAST.replace("iris_test", f'"{name}"')
-    assert load(event_dir, text).event_name == name
+    assert load(event_dir, text).ramp.event_name == name
 
 
 @pytest.mark.parametrize("name", [".a", "a b", "a/b", "..", "", "é", "x" * 101, "a\\n"])
@@ -217,9 +225,10 @@ def test_negative_numbers_of_workers_count_from_the_cores(
 ) -> None:
     monkeypatch.setattr(config_sections, "n_cores", lambda: n_cores)
     assert (
-        load(event_dir, LEAST + f"dispatcher: {{n_workers: {n_workers}}}\n").n_workers == expected
+        load(event_dir, LEAST + f"dispatcher: {{n_workers: {n_workers}}}\n").dispatcher.n_workers
+        == expected
     )
-    assert load(event_dir, LEAST, n_workers=n_workers).n_workers == expected
+    assert load(event_dir, LEAST, n_workers=n_workers).dispatcher.n_workers == expected
 
 
 @pytest.mark.parametrize(
@@ -236,7 +245,7 @@ def test_threads_are_the_cores_shared_by_the_workers(
     event_dir: Path, monkeypatch: pytest.MonkeyPatch, section: str, expected: int | None
 ) -> None:
     monkeypatch.setattr(config_sections, "n_cores", lambda: 8)
-    assert load(event_dir, LEAST + f"dispatcher: {section}\n").n_threads == expected
+    assert load(event_dir, LEAST + f"dispatcher: {section}\n").dispatcher.n_threads == expected
 
 
 def test_a_number_of_workers_from_elsewhere_shares_the_cores_as_well(
@@ -244,19 +253,19 @@ def test_a_number_of_workers_from_elsewhere_shares_the_cores_as_well(
 ) -> None:
     monkeypatch.setattr(config_sections, "n_cores", lambda: 8)
     config = load(event_dir, LEAST + "dispatcher: {n_workers: 8}\n", n_workers=2)
-    assert (config.n_workers, config.n_threads) == (2, 4)
+    assert (config.dispatcher.n_workers, config.dispatcher.n_threads) == (2, 4)
 
 
 @pytest.mark.parametrize("key", ["timeout", "n_workers"])
 def test_one_value_in_two_places_is_fine(event_dir: Path, key: str) -> None:
     text = LEAST.replace("local}", f"local, {key}: 7}}") + f"dispatcher: {{{key}: 7}}\n"
-    assert getattr(load(event_dir, text), key) == 7
+    assert getattr(load(event_dir, text).dispatcher, key) == 7
 
 
 def test_one_directory_in_two_places_is_fine(event_dir: Path) -> None:
     text = LEAST.replace("iris_test}", "iris_test, logs_dir: there}")
     text = text.replace("local}", "local, logs_dir: ./there/}")
-    assert load(event_dir, text).logs_dir == event_dir / "there"
+    assert load(event_dir, text).ramp.logs_dir == event_dir / "there"
 
 
 def test_two_values_in_two_places_are_told_with_both_lines(event_dir: Path) -> None:
@@ -273,7 +282,7 @@ def test_two_values_in_two_places_are_told_with_both_lines(event_dir: Path) -> N
 
 def test_the_older_name_of_the_interval_is_read(event_dir: Path) -> None:
     text = LEAST.replace("local}", "local, check_status_interval_secs: 30}")
-    assert load(event_dir, text).time_between_collection == 30
+    assert load(event_dir, text).dispatcher.time_between_collection == 30
 
 
 def test_a_moved_key_is_told_by_the_name_that_it_has_in_the_file(event_dir: Path) -> None:
@@ -391,7 +400,7 @@ def test_the_times_of_a_heartbeat_are_held_against_each_other(
 
 def test_a_loop_counts_as_stalled_at_half_the_stale_limit(event_dir: Path) -> None:
     config = load(event_dir, LEAST + "dispatcher: {stale_after_seconds: 20}\n")
-    assert config.stalled_after_seconds == 10
+    assert config.dispatcher.stalled_after_seconds == 10
 
 
 def test_the_trusted_steps_have_one_environment(event_dir: Path) -> None:
