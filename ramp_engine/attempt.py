@@ -8,25 +8,20 @@ place by renaming, so that a reader sees all of them or none.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ramp_engine.errors import CollectError
+from ramp_engine.evaluation.untrusted_files import is_regular, read_text
+from ramp_engine.fold_outputs import copy_log, copy_predictions, open_untrusted
 from ramp_engine.outcome import FoldFacts
 
-_FOLD = re.compile(r"fold_(0|[1-9]\d{0,3})")
-_PREDICTIONS = re.compile(r"y_pred_(train|test)\.(npz|json)")
-_TIMES = frozenset({"train_time", "valid_time", "test_time"})
-#: The largest file of predictions that is taken, in bytes.
-MAX_PREDICTIONS_BYTES = 4 << 30
-#: The largest small text that is taken, in bytes.
-MAX_TEXT_BYTES = 64 << 10
+_FOLD = re.compile(r"fold_(\d{1,4})")
+#: A larger state or error is not read, in bytes.
+MAX_TEXT_BYTES = 1 << 20
+#: Names and permissions of the logs that are published.
 _LOGS = {"log": 0o644, "private.log": 0o600}
 
 
@@ -94,7 +89,20 @@ def read_folds(directory: Path) -> tuple[FoldFacts, ...]:
     directory : Path
         Holds ``fold_<i>/``; it may be missing.
     """
-    return tuple(_fold_facts(index, path) for index, path in _folds(directory))
+    if not directory.is_dir() or directory.is_symlink():
+        return ()
+    matches = ((_FOLD.fullmatch(path.name), path) for path in directory.iterdir())
+    folds = {int(match[1]): path for match, path in matches if match and not path.is_symlink()}
+    return tuple(_fold_facts(index, folds[index]) for index in sorted(folds))
+
+
+def _fold_facts(index: int, fold: Path) -> FoldFacts:
+    return FoldFacts(
+        fold=index,
+        state=read_text(fold, "state.txt", MAX_TEXT_BYTES).strip() or None,
+        error=read_text(fold, "error.txt", MAX_TEXT_BYTES).strip() or None,
+        has_predictions=any(is_regular(fold, f"y_pred_train.{kind}") for kind in ("npz", "json")),
+    )
 
 
 def stage_predictions(source: Path, predictions_dir: Path, name: str) -> Path:
@@ -117,16 +125,11 @@ def stage_predictions(source: Path, predictions_dir: Path, name: str) -> Path:
     Raises
     ------
     CollectError
-        A file is too large, or the disk refuses.
+        The disk refuses; nothing is left behind.
     """
     staged = predictions_dir / f".{name}"
     try:
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
-        for _, fold in _folds(source):
-            (staged / fold.name).mkdir()
-            for path in _outputs(fold):
-                _copy(path, staged / fold.name / path.name, MAX_PREDICTIONS_BYTES)
+        copy_predictions(source, staged)
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise CollectError(f"the predictions cannot be copied: {error}") from error
@@ -162,16 +165,14 @@ def publish_logs(source: Path, logs_dir: Path, submission: str) -> None:
     CollectError
         The filesystem refuses.
     """
-    target = logs_dir / submission
     try:
-        target.mkdir(parents=True, exist_ok=True)
         for name, mode in _LOGS.items():
-            if _is_regular(source / submission / name):
-                staged = target / f".{name}"
-                _copy(source / submission / name, staged, MAX_PREDICTIONS_BYTES, mode)
-                staged.replace(target / name)
+            if is_regular(source / submission, name):
+                with open_untrusted(source / submission / name) as log:
+                    copy_log(log, logs_dir / submission / name, mode)
     except OSError as error:
-        raise CollectError(f"the log cannot be copied to {target}: {error}") from error
+        message = f"the log cannot be copied to {logs_dir / submission}: {error}"
+        raise CollectError(message) from error
 
 
 def move_across(source: Path, staged: Path) -> Path:
@@ -188,73 +189,3 @@ def move_across(source: Path, staged: Path) -> Path:
     except OSError as error:
         raise CollectError(f"{source} cannot be moved to {staged}: {error}") from error
     return staged
-
-
-def _folds(directory: Path) -> list[tuple[int, Path]]:
-    """List the real directories named ``fold_<i>``, by number."""
-    if not _is_directory(directory):
-        return []
-    matches = ((_FOLD.fullmatch(path.name), path) for path in directory.iterdir())
-    found = [(int(match[1]), path) for match, path in matches if match and _is_directory(path)]
-    return sorted(found)
-
-
-def _fold_facts(index: int, fold: Path) -> FoldFacts:
-    return FoldFacts(
-        fold=index,
-        state=_text(fold / "state.txt"),
-        error=_text(fold / "error.txt"),
-        has_predictions=any(path.name.startswith("y_pred_train.") for path in _outputs(fold)),
-    )
-
-
-def _outputs(fold: Path) -> Iterator[Path]:
-    """List the files of a fold that are worth keeping: predictions and times."""
-    for path in sorted(fold.iterdir()):
-        is_known = path.name in _TIMES or _PREDICTIONS.fullmatch(path.name)
-        if is_known and _is_regular(path):
-            yield path
-
-
-def _text(path: Path) -> str | None:
-    if not _is_regular(path):
-        return None
-    with _open(path) as file:
-        return os.read(file, MAX_TEXT_BYTES).decode("utf-8", "replace").strip() or None
-
-
-def _is_regular(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def _is_directory(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[int]:
-    """Open a file for reading without following a link or waiting for a pipe's other end."""
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def _copy(source: Path, target: Path, max_bytes: int, mode: int = 0o644) -> None:
-    with _open(source) as reader:
-        size = os.fstat(reader).st_size
-        if size > max_bytes:
-            raise CollectError(f"{source.name} is too large: {size} of {max_bytes} bytes")
-        writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-        try:
-            while chunk := os.read(reader, 1 << 20):
-                os.write(writer, chunk)
-        finally:
-            os.close(writer)

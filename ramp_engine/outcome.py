@@ -7,7 +7,7 @@ and its rules are in the order in which they are tried.
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ramp_database.states import State
@@ -96,8 +96,20 @@ def judge(facts: Facts) -> Verdict:
     for rule in (_stopped, _crashed, _timed_out, _failed_fold, _failed_run, _incomplete):
         verdict = rule(facts)
         if verdict is not None:
-            return verdict
+            return replace(verdict, error=tellable(verdict.error or ""))
     return Verdict(Outcome.SUCCEEDED, State.TESTED)
+
+
+def tellable(error: str) -> str:
+    """Give an error as it can be stored and shown: of bounded length, without NUL.
+
+    PostgreSQL takes no NUL in a text, and a participant's error may hold anything.
+    """
+    error = error.replace("\0", "\\x00")
+    if len(error) > MAX_ERROR_LENGTH:
+        half = MAX_ERROR_LENGTH // 2
+        error = f"{error[:half]}\n[...]\n{error[-half:]}"
+    return error
 
 
 def _stopped(facts: Facts) -> Verdict | None:
@@ -162,9 +174,6 @@ def _incomplete(facts: Facts) -> Verdict | None:
 
 
 def _failed(state: State, error: str) -> Verdict:
-    if len(error) > MAX_ERROR_LENGTH:
-        half = MAX_ERROR_LENGTH // 2
-        error = f"{error[:half]}\n[...]\n{error[-half:]}"
     return Verdict(Outcome.FAILED, state, error)
 
 

@@ -102,6 +102,11 @@ def test_a_shutdown_gives_back_and_a_cancel_is_final() -> None:
     assert judge(good(stop=Stop.CANCELED)).state is State.CANCELED
 
 
+def test_an_error_can_be_stored_whatever_it_holds() -> None:
+    broken = FoldFacts(0, "training_error", "a\0b", has_predictions=False)
+    assert judge(good(folds=(broken,))).error == "a\\x00b"
+
+
 def test_a_huge_error_keeps_its_head_and_its_tail() -> None:
     text = "head" + "x" * 10 * MAX_ERROR_LENGTH + "tail"
     broken = FoldFacts(0, "training_error", text, has_predictions=False)
