@@ -194,7 +194,7 @@ def _check_header(member: Any, n_bytes: int, expected: Expected) -> None:
 def _read_json(file: BinaryIO, expected: Expected) -> Any:
     try:
         array = nested.loads(file.read().decode("utf-8"))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise RefusedPredictionsError(f"the predictions are no readable JSON: {error}") from error
     expected.check(array.shape)
     return array

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from .failure import KitError
+from .failure import KitError, kit_code
 from .kit import Fold
 
 
@@ -81,8 +81,15 @@ def load(folder: Path, name: str, problem: Any) -> Any:
     pickled = folder / f"{name}.pkl"
     if not pickled.exists():
         return None
-    with pickled.open("rb") as file, importable(problem):
+    reading = kit_code(f"reading {name} of the bundle", _OTHER_ENVIRONMENT)
+    with pickled.open("rb") as file, importable(problem), reading:
         return pickle.load(file)  # noqa: S301 (written by the trusted side)
+
+
+_OTHER_ENVIRONMENT = (
+    "The bundle was made in another environment; give both the same versions, or deploy the event "
+    "anew."
+)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
@@ -46,6 +46,10 @@ class _FoldFailed(Exception):
     """The participant's code has failed, and it has been told."""
 
 
+#: Exit code of a child that failed by itself, not by the participant's code.
+EXIT_OURS = 70
+
+
 def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
     """Train, predict and leave. Never returns: the process ends here, without clean-up.
 
@@ -60,7 +64,7 @@ def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
     fold : pair of ndarray
         Indices of training and validation.
     """
-    code = 70
+    code = EXIT_OURS
     try:
         _Fold(task, problem, fold).run(X, y)
         code = 0
@@ -116,6 +120,7 @@ class _Fold:
         )
 
     def _predict(self, suffix: str, model: Any, X: Any, fold: Any) -> None:
+        os.chdir(self.task.scratch)
         workflow = self.problem.workflow
         arguments = (model, X, fold) if _takes_fold(workflow) else (model, X)
         is_test = suffix == "test"
@@ -125,12 +130,22 @@ class _Fold:
             "test_time" if is_test else "valid_time",
             error_state,
         )
-        try:
-            arrays.write(y_pred, self.task.output, suffix)
-        except RefusedPredictionsError as error:
-            text = "The predictions of the test data cannot be used.\n" if is_test else f"{error}\n"
-            self._fail(error_state, text, f"{error}\n")
+        self._keep(y_pred, suffix, error_state)
         self._note("state.txt", "tested" if is_test else "validated")
+
+    def _keep(self, y_pred: Any, suffix: str, error_state: str) -> None:
+        try:
+            array = arrays.to_array(y_pred)
+            self._stay_alone()
+            arrays.write(array, self.task.output, suffix)
+        except RefusedPredictionsError as error:
+            reason = f"The predictions of the {suffix} data cannot be used"
+            shown = f"{reason}.\n" if suffix == "test" else f"{reason}: {error}.\n"
+            self._fail(error_state, shown, f"{reason}: {error}.\n")
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 (methods of the participant's objects)
+            self._fail(error_state, *self._reports(error, error_state))
 
     def _phase(
         self, work: Callable[[], Any], time_name: str, error_state: str, state: str = ""
@@ -159,7 +174,7 @@ class _Fold:
     def _fail(self, state: str, report: str, log: str) -> NoReturn:
         self._note("error.txt", report)
         self._note("state.txt", state)
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):
             print(log, flush=True)
         raise _FoldFailed
 
@@ -173,6 +188,7 @@ class _Fold:
 
     def _work_on(self, part: str) -> None:
         """Work in the scratch folder, where the files that X refers to are linked."""
+        self.task.scratch.mkdir(parents=True, exist_ok=True)
         files = self.task.bundle / part / "files"
         if files.is_dir():
             data_files.link(files, self.task.scratch)
@@ -188,8 +204,8 @@ class _Fold:
                     os.dup2(self.task.private_log, descriptor)
         for number in (1, 2):
             os.dup2(self.task.private_log, number)
-        sys.stdout = os.fdopen(1, "w", errors="backslashreplace", closefd=False)
-        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
+        sys.stdout = _text_output(1)
+        sys.stderr = _text_output(2)
         print(f"--- fold {self.task.fold}: predicting the test data", flush=True)
 
 
@@ -208,7 +224,15 @@ def _outputs() -> set[tuple[int, int]]:
 
 
 def _descriptors() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    try:
+        numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    except OSError:
+        numbers = list(range(1024))
+    return [number for number in numbers if number != 0]
+
+
+def _text_output(descriptor: int) -> TextIO:
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
@@ -218,5 +242,5 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):
             stream.flush()

@@ -129,7 +129,7 @@ def participant_report(error: BaseException, submission: str, kit: str = "") -> 
     for folder in (submission, kit, *_library_folders()):
         text = text.replace(folder + os.sep, "") if folder else text
     if isinstance(error, SystemExit):
-        text = f"The code ended its own process: it called sys.exit({error.code!r}).\n{text}"
+        text = f"The code ended its own process by sys.exit (SystemExit).\n{text}"
     return shorten(text)
 
 

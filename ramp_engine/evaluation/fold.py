@@ -55,6 +55,8 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
     KitError
         The bundle is damaged or does not go with this environment.
     """
+    if not run.submission.is_dir():
+        raise FileNotFoundError(f"there is no submission in {run.submission}")
     manifest = bundle.read_manifest(run.bundle)
     folds = bundle.load_folds(run.bundle / "folds")
     run.scratch.mkdir(parents=True, exist_ok=True)
@@ -123,6 +125,8 @@ def _judge(task: child.Task, status: int) -> dict[str, Any]:
         and arrays.exists(task.output, "train")
         and (arrays.exists(task.output, "test") or not task.has_test)
     )
+    if not (is_told or is_complete) and os.waitstatus_to_exitcode(status) == child.EXIT_OURS:
+        raise ChildProcessError(f"the process of fold {task.fold} failed; its log says why")
     if not (is_told or is_complete):
         state = FAILED_AFTER.get(state, "training_error")
         _tell(task, state, death_report(status, state))

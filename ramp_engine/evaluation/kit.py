@@ -227,7 +227,8 @@ def _finite(value: Any) -> Optional[float]:
 def working_directory(folder: Path) -> Iterator[None]:
     """Work in a folder for a while."""
     before = Path.cwd()
-    os.chdir(folder)
+    with kit_code(f"entering {folder}", "The folder must exist and be readable."):
+        os.chdir(folder)
     try:
         yield
     finally:

@@ -15,6 +15,9 @@ import numpy as np
 #: Kinds of numpy types that are taken: numbers, truth values and text.
 _KINDS = "biufU"
 
+#: Largest array within an array [bytes].
+_MAX_BYTES = 1 << 30
+
 
 def dumps(array: Any) -> str:
     """Return an array of objects as JSON text.
@@ -97,7 +100,10 @@ def _decode_array(dtype: str, shape: list[int], items: list[Any]) -> Any:
         for position, item in enumerate(items):
             array[position] = _decode(item)
         return array.reshape(_shape(shape))
-    return np.array(items, dtype=_plain_type(dtype)).reshape(_shape(shape))
+    plain = _plain_type(dtype)
+    if plain.itemsize * len(items) > _MAX_BYTES:
+        raise ValueError("an array that is too large")
+    return np.array(items, dtype=plain).reshape(_shape(shape))
 
 
 def _plain_type(text: str) -> Any:

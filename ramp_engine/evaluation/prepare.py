@@ -143,17 +143,18 @@ class _Writer:
             temporary.chmod(0o755)
             self._write_public(temporary / "public")
             self._write_labels(temporary / "labels")
-            import_problem(temporary / "public" / "kit")
+            _check_copy(temporary / "public" / "kit")
             _rename(temporary, bundles_dir / str(self.manifest["bundle"]))
+        except OSError as error:
+            raise KitError(f"the bundle cannot be written to {bundles_dir}: {error}") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _write_public(self, folder: Path) -> None:
         self._write_common(folder)
-        self._write_instances(self.dataset.X_train, folder / "train")
-        bundle.save(self.dataset.y_train, folder / "train", "y", self.problem)
+        self._write_values(folder / "train", X=self.dataset.X_train, y=self.dataset.y_train)
         if self.dataset.X_test is not None:
-            self._write_instances(self.dataset.X_test, folder / "test")
+            self._write_values(folder / "test", X=self.dataset.X_test)
 
     def _write_labels(self, folder: Path) -> None:
         folder.mkdir(mode=0o700)
@@ -166,15 +167,28 @@ class _Writer:
         bundle.save_folds(self.folds, folder / "folds")
         bundle.write_manifest(folder, self.manifest)
 
-    def _write_instances(self, X: Any, folder: Path) -> None:
-        X, names = data_files.relocate(X, self.data)
-        bundle.save(X, folder, "X", self.problem)
-        bundle.copy_files(self.data, names, folder / "files")
+    def _write_values(self, folder: Path, **values: Any) -> None:
+        for name, value in values.items():
+            relocated, files = data_files.relocate(value, self.data)
+            bundle.save(relocated, folder, name, self.problem)
+            bundle.copy_files(self.data, files, folder / "files")
+
+
+def _check_copy(kit: Path) -> None:
+    try:
+        import_problem(kit)
+    except KitError as error:
+        raise KitError(
+            f"problem.py cannot be imported from a copy of the kit: {error.message}",
+            "Where submissions run, the kit is there without its data/ and its other submissions. "
+            "Read data in get_train_data and get_test_data, not while problem.py is imported.",
+            error.trace,
+        ) from error
 
 
 def _rename(source: Path, target: Path) -> None:
     try:
         source.rename(target)
-    except OSError as error:
+    except OSError:
         if not target.is_dir():  # else another process was faster
-            raise KitError(f"{target} cannot be written: {error.strerror}") from error
+            raise

@@ -18,6 +18,7 @@ from rampwf.utils.scoring import score_matrix
 from rampwf.utils.submission import bag_submissions
 
 from .failure import KitError, PredictionsError, kit_code, one_line
+from .kit import working_directory
 from .truth import CheckedFold, Truth, load_truth, read_fold
 from .untrusted_files import write_text
 
@@ -52,13 +53,12 @@ def score(
         raise KitError("scores cannot be written into the folder of the predictions")
     truth = load_truth(labels, data, kit)
     scored = []
-    for number in range(len(truth.folds)):
-        fold = read_fold(truth, predictions / f"fold_{number}", number)
-        scored.append(_score_fold(truth, fold, output / f"fold_{number}"))
-    return {
-        "folds": [result for _, _, result in scored],
-        "bagged": _bag(truth, [fold[0] for fold in scored], [fold[1] for fold in scored], output),
-    }
+    with working_directory(data):  # paths of files in y are relative to it
+        for number in range(len(truth.folds)):
+            fold = read_fold(truth, predictions / f"fold_{number}", number)
+            scored.append(_score_fold(truth, fold, output / f"fold_{number}"))
+        bagged = _bag(truth, [fold[0] for fold in scored], [fold[1] for fold in scored], output)
+    return {"folds": [fold[2] for fold in scored], "bagged": bagged}
 
 
 def _score_fold(truth: Truth, fold: CheckedFold, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
