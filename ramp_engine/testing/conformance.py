@@ -1,0 +1,291 @@
+"""The contract of a worker, as a suite: what every worker holds, whatever it runs on.
+
+A plugin's test is a subclass with one fixture::
+
+    class TestMyWorker(WorkerConformance):
+        capabilities = MyWorker.capabilities
+
+        @pytest.fixture
+        def make_worker(self, toy_event, tmp_path):
+            def make(scenario, *, timeout=60.0, submission="submission_000000001"):
+                config = toy_event.config(tmp_path, submission, scenario, timeout=timeout)
+                return MyWorker(config, submission)
+            return make
+
+`ramp_engine.testing.ToyEvent` gives submissions that play the scenarios.
+"""
+# ruff: noqa: S101
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import pytest
+
+from ramp_engine.base import BaseWorker, Capability, WorkerStatus
+from ramp_engine.errors import WorkerStateError
+from ramp_engine.evaluation.supervise import descendants
+from ramp_engine.testing.scenarios import BAD_BYTES, FAILURE, HEAD, TAIL, Scenario
+
+__all__ = ["MakeWorker", "WorkerConformance", "run_until_ended"]
+
+#: A log that was cut is no longer than this, in bytes.
+MAX_LOG_BYTES = 64 << 20
+_ODD_NAME = "sub 'mission' \"ü\"; $(exit) %s"
+
+
+class MakeWorker(Protocol):
+    """Make a worker whose submission does what the scenario says.
+
+    Each worker gets directories of its own, and ``shared`` where it needs that.
+    """
+
+    def __call__(
+        self, scenario: Scenario, *, timeout: float = 60.0, submission: str = ...
+    ) -> BaseWorker:
+        """Make it; `timeout` in seconds."""
+
+
+def run_until_ended(worker: BaseWorker) -> WorkerStatus:
+    """Take a worker from its setup to the end of its run, and give its status."""
+    worker.setup()
+    worker.launch_submission()
+    while worker.status is WorkerStatus.RUNNING:
+        worker.wait(1.0)
+    return worker.status
+
+
+def _initialized(make: MakeWorker) -> BaseWorker:
+    return make(Scenario.GOOD)
+
+
+def _set_up(make: MakeWorker) -> BaseWorker:
+    worker = make(Scenario.GOOD)
+    worker.setup()
+    return worker
+
+
+def _running(make: MakeWorker) -> BaseWorker:
+    worker = make(Scenario.HANGING)
+    worker.setup()
+    worker.launch_submission()
+    return worker
+
+
+def _finished(make: MakeWorker) -> BaseWorker:
+    worker = make(Scenario.GOOD)
+    run_until_ended(worker)
+    return worker
+
+
+def _collected(make: MakeWorker) -> BaseWorker:
+    worker = _finished(make)
+    worker.collect_results()
+    return worker
+
+
+_STATUSES: dict[WorkerStatus, Callable[[MakeWorker], BaseWorker]] = {
+    WorkerStatus.INITIALIZED: _initialized,
+    WorkerStatus.SETUP: _set_up,
+    WorkerStatus.RUNNING: _running,
+    WorkerStatus.FINISHED: _finished,
+    WorkerStatus.COLLECTED: _collected,
+}
+
+
+class WorkerConformance:
+    """Subclass it, name it ``Test...``, and give the fixture `make_worker`."""
+
+    #: What the worker can do; tests of what it cannot are left out.
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+
+    @pytest.fixture
+    def make_worker(self) -> MakeWorker:
+        """Give the factory; every subclass has its own."""
+        raise NotImplementedError("a subclass of WorkerConformance gives the fixture make_worker")
+
+    @pytest.fixture
+    def make(self, make_worker: MakeWorker) -> Iterator[MakeWorker]:
+        """Tear down every worker at the end, and look for processes that are left."""
+        before = set(descendants(os.getpid()))
+        made: list[BaseWorker] = []
+
+        def make(scenario: Scenario, **options: Any) -> BaseWorker:
+            made.append(make_worker(scenario, **options))
+            return made[-1]
+
+        yield make
+        for worker in made:
+            worker.teardown()
+        assert set(descendants(os.getpid())) <= before, "processes are left"
+
+    def test_a_good_run_gives_predictions_and_log(self, make: MakeWorker) -> None:
+        """The status goes its way, and what was asked for is there."""
+        worker = make(Scenario.GOOD)
+        assert worker.status == "initialized"
+        assert run_until_ended(worker) == "finished"
+        assert worker.collect_results() == (0, "")
+        assert worker.status == "collected"
+        assert _log(worker).is_file()
+        for fold in range(worker.config["n_folds"]):
+            names = {path.name.split(".")[0] for path in _fold(worker, fold).iterdir()}
+            assert {"y_pred_train", "y_pred_test"} <= names
+
+    def test_it_runs_alone(self, make: MakeWorker) -> None:
+        """``launch()`` does everything and tears down."""
+        worker = make(Scenario.GOOD)
+        assert worker.launch() == (0, "")
+        assert worker.status == "killed"
+
+    def test_failing_code_is_told_and_is_no_error_of_the_worker(self, make: MakeWorker) -> None:
+        """The participant's failure comes as return code and message."""
+        returncode, error_msg = make(Scenario.FAILING).launch()
+        assert returncode != 0
+        assert FAILURE in error_msg
+
+    def test_code_that_ends_its_process_is_no_success(self, make: MakeWorker) -> None:
+        """``os._exit(0)`` leaves nothing, and that is told."""
+        returncode, error_msg = make(Scenario.EXITING).launch()
+        assert returncode != 0
+        assert error_msg
+
+    def test_the_time_limit_ends_a_run(self, make: MakeWorker) -> None:
+        """The status becomes ``timeout``, and what there is can be collected."""
+        worker = make(Scenario.HANGING, timeout=0.5)
+        assert run_until_ended(worker) == "timeout"
+        worker.collect_results()
+
+    def test_cancel_ends_a_run(self, make: MakeWorker) -> None:
+        """Nothing of it is left."""
+        worker = _running(make)
+        worker.cancel()
+        assert worker.status == "killed"
+
+    @pytest.mark.parametrize("status", list(_STATUSES))
+    def test_teardown_is_safe_from_any_status_and_twice(
+        self, make: MakeWorker, status: WorkerStatus
+    ) -> None:
+        """It releases everything, at once."""
+        worker = _STATUSES[status](make)
+        assert worker.last_status == status
+        worker.teardown()
+        worker.teardown()
+        assert worker.status == "killed"
+
+    @pytest.mark.parametrize("status", ["initialized", "setup", "running"])
+    def test_results_cannot_be_collected_too_early(self, make: MakeWorker, status: str) -> None:
+        """The error says which status it needs."""
+        worker = _STATUSES[WorkerStatus(status)](make)
+        with pytest.raises(WorkerStateError, match=f"the worker is '{status}'"):
+            worker.collect_results()
+
+    def test_a_submission_cannot_be_launched_without_setup(self, make: MakeWorker) -> None:
+        """The order is setup, launch, collect."""
+        with pytest.raises(WorkerStateError):
+            make(Scenario.GOOD).launch_submission()
+
+    def test_a_submission_cannot_be_launched_twice(self, make: MakeWorker) -> None:
+        """One worker runs one submission once."""
+        worker = _running(make)
+        with pytest.raises(WorkerStateError):
+            worker.launch_submission()
+        assert worker.last_status == "running"
+
+    def test_bad_bytes_in_the_log_are_kept_as_they_are(self, make: MakeWorker) -> None:
+        """A log is bytes."""
+        worker = make(Scenario.BAD_BYTES)
+        assert worker.launch() == (0, "")
+        assert BAD_BYTES in _log(worker).read_bytes()
+
+    def test_of_a_large_log_head_and_tail_are_there(self, make: MakeWorker) -> None:
+        """It harms nothing, and may be cut in the middle."""
+        worker = make(Scenario.LARGE_LOG)
+        assert worker.launch() == (0, "")
+        text = _log(worker).read_bytes()
+        assert len(text) <= MAX_LOG_BYTES
+        assert text.index(HEAD.encode()) < text.index(TAIL.encode())
+
+    def test_odd_names_do_no_harm(self, make: MakeWorker) -> None:
+        """A name is data, for shells and paths alike."""
+        assert make(Scenario.GOOD, submission=_ODD_NAME).launch() == (0, "")
+
+    def test_repr_does_no_io_and_tells_no_secret(self, make: MakeWorker) -> None:
+        """It names the class, the submission and the last known status."""
+        worker = _running(make)
+        worker.config["some_key"] = "hidden-words"
+        with _audited() as events:
+            text = repr(worker)
+        assert events == []
+        assert type(worker).__name__ in text
+        assert 'status="running"' in text
+        assert "hidden-words" not in text
+
+    def test_a_wait_ends_when_it_is_woken(self, make: MakeWorker) -> None:
+        """Another thread can make the driver look up, for a cancel."""
+        worker = _running(make)
+        threading.Timer(0.01, worker.wake).start()
+        worker.wait(30.0)
+        assert worker.status == "running"
+
+    def test_an_interruption_asks_for_another_attempt(self, make: MakeWorker) -> None:
+        """The status becomes ``retry``."""
+        self._needs(Capability.INTERRUPT)
+        assert run_until_ended(make(Scenario.INTERRUPTED)) == "retry"
+
+    def test_a_run_is_adopted_by_its_handle(self, make: MakeWorker) -> None:
+        """Another worker object goes on where the first, dead by now, was."""
+        self._needs(Capability.ADOPT)
+        first = make(Scenario.GOOD)
+        first.setup()
+        handle = first.handle()
+        assert handle is not None
+        first.launch_submission()
+        second = type(first)(first.config, first.submission)
+        second.attach(handle)
+        while second.status is WorkerStatus.RUNNING:
+            second.wait(1.0)
+        assert second.collect_results() == (0, "")
+        second.teardown()
+
+    def _needs(self, capability: Capability) -> None:
+        if capability not in self.capabilities:
+            pytest.skip(f"the worker cannot {capability}")
+
+
+def _log(worker: BaseWorker) -> Path:
+    return Path(worker.config["logs_dir"], worker.submission, "log")
+
+
+def _fold(worker: BaseWorker, fold: int) -> Path:
+    return Path(worker.config["predictions_dir"], worker.submission, f"fold_{fold}")
+
+
+class _audited:  # noqa: N801  used as a function
+    """Collect what this thread does with files, sockets and processes, by an audit hook."""
+
+    _active: ClassVar[_audited | None] = None
+    _is_hooked: ClassVar[bool] = False
+
+    def __enter__(self) -> list[str]:
+        self.events: list[str] = []
+        self.thread = threading.get_ident()
+        if not _audited._is_hooked:  # a hook cannot be taken away again
+            sys.addaudithook(_audited._hook)
+            _audited._is_hooked = True
+        _audited._active = self
+        return self.events
+
+    def __exit__(self, *_: object) -> None:
+        _audited._active = None
+
+    @staticmethod
+    def _hook(event: str, _arguments: tuple[Any, ...]) -> None:
+        active = _audited._active
+        kinds = ("open", "os.", "socket.", "subprocess.", "shutil.", "urllib.")
+        if active and threading.get_ident() == active.thread and event.startswith(kinds):
+            active.events.append(event)
