@@ -17,7 +17,7 @@ from ramp_database.config_file import ConfigFile, read
 from ramp_database.config_validation import check, raise_all
 from ramp_database.errors import ConfigError, nearest
 from ramp_database.masking import mask
-from ramp_engine.config_places import arrange, with_defaults
+from ramp_engine.config_places import MOVED, arrange, with_defaults
 from ramp_engine.config_sections import (
     DispatcherSection,
     EvaluationSection,
@@ -150,8 +150,13 @@ def _worker_keys(
         return keys, [_unknown_type(file, error)]
     if model is None:
         return keys, []
+    keys |= {
+        key: file.data[section][name]
+        for key, (section, name) in MOVED.items()
+        if key in model.model_fields and ("worker", key) in file.places
+    }
     instance, problems = check(file, model, keys, at=("worker",))
-    return (instance.model_dump() if instance is not None else keys), problems
+    return (keys if instance is None else instance.model_dump(exclude=set(MOVED))), problems
 
 
 def _unknown_type(file: ConfigFile, error: PluginError) -> ConfigError:

@@ -413,6 +413,7 @@ class _Keys(BaseModel):
     worker_type: str = "x"
     host: str
     port: int = 22
+    timeout: float | None = None
     key_path: Path | None = None
 
 
@@ -420,6 +421,7 @@ def test_the_keys_of_a_worker_pass_its_model(event_dir: Path) -> None:
     text = LEAST.replace("local}", "local, host: h, port: '2222', key_path: a.pem}")
     config = load(event_dir, text, worker_model=lambda _: _Keys)
     assert config.worker["port"] == 2222
+    assert "timeout" not in config.worker
     assert config.worker["key_path"] == event_dir / "a.pem"
 
 
@@ -436,6 +438,16 @@ def test_problems_of_a_workers_keys_are_told_with_the_others(event_dir: Path) ->
         "4: worker.prot: expected a known key, found 'prot'; did you mean 'port'?",
         "5: worker.port: expected a whole number, found 'a'",
     ]
+
+
+def test_a_model_that_has_a_moved_key_gets_it(event_dir: Path) -> None:
+    class Keys(BaseModel):
+        timeout: float
+
+    config = load(
+        event_dir, LEAST.replace("local}", "local, timeout: 5}"), worker_model=lambda _: Keys
+    )
+    assert config.dispatcher.timeout == 5
 
 
 def test_an_unknown_type_of_worker_is_told_with_the_known_ones(event_dir: Path) -> None:
