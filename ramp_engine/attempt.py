@@ -65,6 +65,14 @@ class AttemptDirectory:
         """The submission's predictions as the worker left them."""
         return self.predictions_dir / self.submission
 
+    def worker_keys(self) -> dict[str, str]:
+        """Give the directories as the keys of a worker's ``config`` that RAMP's workers know."""
+        return {
+            "submissions_dir": str(self.submissions_dir),
+            "predictions_dir": str(self.predictions_dir),
+            "logs_dir": str(self.logs_dir),
+        }
+
     def make(self) -> None:
         """Make the directories, empty, also where an earlier dispatcher left some behind."""
         self.remove()

@@ -22,13 +22,13 @@ from ramp_database import dispatchers, events, queue
 from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_engine import registry
+from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import DatabaseUnavailableError, RampError
 from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.outcome import Stop
-from ramp_engine.preparation import ensure_bundle
+from ramp_engine.preparation import Bundle
 from ramp_engine.run import Run, RunContext
-from ramp_engine.scoring import Bundle
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -112,7 +112,7 @@ class Dispatcher:
         self._wake = threading.Event()
         self._resources = ExitStack()
         with database.session(read_only=True) as session:
-            row = events.get_event(session, event.event_name)
+            row = events.get_event(session, event.ramp.event_name)
             self._event_id, n_folds = row.id, row.n_folds
         worker_class = registry.worker_class(event.worker_type)
         self._context = RunContext(
@@ -135,8 +135,8 @@ class Dispatcher:
         self._dispatcher_id = self._register()
         heartbeat = Heartbeat(
             self._beat,
-            seconds=self.event.heartbeat_seconds,
-            stalled_after_seconds=self.event.stalled_after_seconds,
+            seconds=self.event.dispatcher.heartbeat_seconds,
+            stalled_after_seconds=self.event.dispatcher.stalled_after_seconds,
             on_lost=self._lost,
         )
         try:
@@ -205,10 +205,10 @@ class Dispatcher:
                     session,
                     self._event_id,
                     self._dispatcher_id,
-                    self.event.stale_after_seconds,
-                    self.event.max_attempts,
+                    self.event.dispatcher.stale_after_seconds,
+                    self.event.dispatcher.max_attempts,
                 )
-                n_free = self.event.n_workers - len(self.runs) - len(rescued.to_score)
+                n_free = self.event.dispatcher.n_workers - len(self.runs) - len(rescued.to_score)
                 claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
                 self.n_open = queue.count_open(session, self._event_id)
         except DatabaseUnavailableError as error:
@@ -240,7 +240,7 @@ class Dispatcher:
                 run.stop(Stop.CANCELED)
         for claim in owned.keys() - self.runs.keys():
             reason = "the run ended without being recorded"
-            queue.crash(session, claim, reason, self.event.max_attempts)
+            queue.crash(session, claim, reason, self.event.dispatcher.max_attempts)
 
     def _start(self, claim: Claim, *, is_tested: bool = False) -> None:
         run = Run(self._context, claim, is_tested=is_tested)

@@ -28,7 +28,8 @@ from ramp_engine.errors import (
     ResourceUnavailableError,
 )
 from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge
-from ramp_engine.scoring import Bundle, PredictionFault, score_predictions
+from ramp_engine.preparation import Bundle
+from ramp_engine.scoring import PredictionFault, score_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Run:
         self._worker: BaseWorker | None = None
         directory = submissions.directory_name(claim.submission_id)
         self._directory = attempt.attempt_directory(
-            context.event.work_dir, directory, claim.attempt
+            context.event.ramp.work_dir, directory, claim.attempt
         )
         self._thread = threading.Thread(target=self._main, name=directory, daemon=True)
 
@@ -106,7 +107,7 @@ class Run:
     @property
     def _extra(self) -> dict[str, object]:
         return {
-            "event": self._context.event.event_name,
+            "event": self._context.event.ramp.event_name,
             "submission": self.claim.submission_id,
             "attempt": self.claim.attempt,
             "dispatcher": self.claim.dispatcher_id,
@@ -142,7 +143,7 @@ class Run:
             worker = self._make_worker()
         except RampError as error:
             return Facts(**facts, crash=str(error), stop=self._stop)
-        facts["timeout_seconds"] = context.event.timeout
+        facts["timeout_seconds"] = context.event.dispatcher.timeout
         try:
             facts |= self._drive(worker)
         except (ClaimLostError, DatabaseUnavailableError):
@@ -159,13 +160,8 @@ class Run:
         bundle = context.bundle()
         shared = context.shared()
         self._write_files()
-        config = context.event.worker_config() | {
-            "submissions_dir": str(self._directory.submissions_dir),
-            "predictions_dir": str(self._directory.predictions_dir),
-            "logs_dir": str(self._directory.logs_dir),
-            "bundle_dir": str(bundle.public),
-            "n_folds": context.n_folds,
-        }
+        config = context.event.worker_config() | self._directory.worker_keys()
+        config |= {"bundle_dir": str(bundle.public), "n_folds": context.n_folds}
         worker = context.worker_class(config, self._directory.submission)
         worker.shared = shared
         self._worker = worker
@@ -177,7 +173,7 @@ class Run:
         self._directory.make()
         name = self._directory.submission
         submissions.write_files(files, self._directory.submissions_dir / name)
-        kept = self._context.event.submissions_dir / name
+        kept = self._context.event.ramp.submissions_dir / name
         if not kept.exists():
             staged = kept.with_name(f".{name}-{self.claim.attempt}")
             submissions.write_files(files, staged)
@@ -190,7 +186,7 @@ class Run:
         self.phase = "training"
         worker.launch_submission()
         while self._stop is None and worker.status == WorkerStatus.RUNNING:
-            worker.wait(self._context.event.time_between_collection)
+            worker.wait(self._context.event.dispatcher.time_between_collection)
         status = worker.status
         if self._stop is not None or status == WorkerStatus.RETRY:
             worker.cancel()
@@ -223,7 +219,7 @@ class Run:
     def _publish_predictions(self) -> None:
         """Publish the predictions in the transaction that records that they are there."""
         directory = self._directory
-        predictions_dir = self._context.event.predictions_dir
+        predictions_dir = self._context.event.ramp.predictions_dir
         staged = attempt.stage_predictions(
             directory.fold_predictions_dir, predictions_dir, directory.root.name
         )
@@ -238,11 +234,15 @@ class Run:
     def _score(self) -> Verdict:
         self.phase = "scoring"
         directory = self._directory
-        predictions = self._context.event.predictions_dir / directory.submission
+        predictions = self._context.event.ramp.predictions_dir / directory.submission
         try:
             bundle = self._context.bundle()
             report = score_predictions(
-                self._context.event, bundle, predictions, directory.scored_dir
+                self._context.event,
+                bundle,
+                predictions,
+                directory.scored_dir,
+                submission_log(self._context.event, self.claim.submission_id, "score.log"),
             )
         except RampError as error:
             return Verdict(Outcome.CRASHED, None, str(error))
@@ -258,7 +258,7 @@ class Run:
         if verdict.outcome is Outcome.SUCCEEDED:
             self._record_score()
         elif verdict.outcome is Outcome.CRASHED:
-            n = self._context.event.max_attempts
+            n = self._context.event.dispatcher.max_attempts
             self._transact(lambda session: queue.crash(session, claim, error, n))
         elif verdict.outcome is Outcome.INTERRUPTED:
             if self._stop is not Stop.CLAIM_LOST:
@@ -275,7 +275,7 @@ class Run:
         results = self.results
         assert results is not None  # noqa: S101  the score step succeeded
         directory = self._directory
-        target = self._context.event.predictions_dir / directory.submission
+        target = self._context.event.ramp.predictions_dir / directory.submission
         staged = attempt.move_across(
             directory.scored_dir, target.with_name(f".{directory.root.name}.scored")
         )
@@ -296,7 +296,9 @@ class Run:
 
     def _publish_logs(self) -> None:
         directory = self._directory
-        attempt.publish_logs(directory.logs_dir, self._context.event.logs_dir, directory.submission)
+        attempt.publish_logs(
+            directory.logs_dir, self._context.event.ramp.logs_dir, directory.submission
+        )
 
     def _transact(self, work: Callable[[Any], object]) -> None:
         """Do `work` in one transaction, again for as long as the database is away.
@@ -326,6 +328,6 @@ class Run:
         )
 
 
-def submission_log(event: EventConfig, submission_id: int) -> Path:
-    """Name the file with what a submission printed."""
-    return event.logs_dir / submissions.directory_name(submission_id) / "log"
+def submission_log(event: EventConfig, submission_id: int, name: str = "log") -> Path:
+    """Name a log of a submission: ``log``, and for organisers ``private.log``, ``score.log``."""
+    return event.ramp.logs_dir / submissions.directory_name(submission_id) / name

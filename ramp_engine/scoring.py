@@ -8,18 +8,10 @@ from pathlib import Path
 from ramp_database.results import Results
 from ramp_database.states import State
 from ramp_engine.config import EventConfig
-from ramp_engine.preparation import run_step, trusted_python
+from ramp_engine.preparation import Bundle, run_step, trusted_python
 
 #: The longest time that scoring one submission may take, in seconds.
 SCORE_TIMEOUT_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """The two halves of an event's bundle."""
-
-    public: Path  #: what a fold may see
-    labels: Path  #: what only trusted steps may see
 
 
 @dataclass(frozen=True)
@@ -31,7 +23,7 @@ class PredictionFault:
 
 
 def score_predictions(
-    event: EventConfig, bundle: Bundle, predictions: Path, output: Path
+    event: EventConfig, bundle: Bundle, predictions: Path, output: Path, log_path: Path
 ) -> Results | PredictionFault:
     """Hold predictions against the labels.
 
@@ -43,6 +35,8 @@ def score_predictions(
         Holds ``fold_<i>/y_pred_{train,test}.npz``; never trusted.
     output : Path
         Will hold what ``ramp-test --save-output`` would have written.
+    log_path : Path
+        Gets what the step prints, test scores among it; only its owner may read it.
 
     Returns
     -------
@@ -56,16 +50,17 @@ def score_predictions(
     arguments = {
         "--bundle": bundle.public,
         "--labels": bundle.labels,
-        "--data": event.data_dir,
+        "--data": event.ramp.data_dir,
         "--predictions": predictions,
         "--output": output,
     }
-    python = trusted_python(event)
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    log_path.touch(mode=0o600)
     result = run_step(
-        python,
+        trusted_python(event),
         "score",
         [str(part) for pair in arguments.items() for part in pair],
-        log_path=output.with_name("score.log"),
+        log_path=log_path,
         timeout_seconds=SCORE_TIMEOUT_SECONDS,
     )
     if "error" in result:

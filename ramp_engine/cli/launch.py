@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ramp_engine.cli import options
+from ramp_engine.cli import edge, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,11 +48,11 @@ def dispatcher(
     logs.configure(verbose, log_file)
     event = options.load_event(event_config, config, n_workers=n_workers)
     database = options.open_database(config)
-    with make_display(event.event_name, is_quiet=verbose > 0) as display:
+    with make_display(event.ramp.event_name, is_quiet=verbose > 0) as display:
         running = Dispatcher(
             database,
             event,
-            is_exiting_when_done=exit_when_done or event.hunger_policy == "exit",
+            is_exiting_when_done=exit_when_done or event.dispatcher.hunger_policy == "exit",
             observer=display,
         )
         display.watch(running)
@@ -66,15 +66,17 @@ def dispatcher(
 @options.event_config_option
 @click.option("--submission", required=True, help="Name of a folder in submissions_dir or the kit.")
 @options.verbose_option
-def worker(config: Path | None, event_config: Path, submission: str, verbose: int) -> None:
+def worker(config: Path | None, event_config: Path, submission: str, verbose: int) -> int:
     """Evaluate one submission alone, without a database."""
     from ramp_engine import logs
     from ramp_engine.alone import evaluate_alone
+    from ramp_engine.cli.report import print_report
 
     logs.configure(verbose)
     event = options.load_event(event_config, config)
     report = evaluate_alone(event, submission)
-    options.print_report(report)
+    print_report(report)
+    return 0 if report.results is not None else edge.EXIT_FAILED
 
 
 @launch.command()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ramp_engine.cli import options
+from ramp_engine.cli.table import number, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ramp_database.leaderboard import LeaderboardRow
@@ -115,7 +116,7 @@ def _print_status(found: dict[str, Any]) -> None:
         for row in found["submissions"]
     ]
     if rows:
-        _print_table(("id", "team", "submission", "state", "attempt"), rows, right={0, 4})
+        print_table(("id", "team", "submission", "state", "attempt"), rows, right={0, 4})
     for row in found["submissions"]:
         if row["error"]:
             click.echo(f"\nsubmission {row['id']} ({row['team']}/{row['name']}): {row['state']}")
@@ -137,12 +138,12 @@ def _print_leaderboard(
     columns += [f"{name} (test)" for name in names] if is_private else []
     columns += [*names, f"mean {names[0]}", f"std {names[0]}", "train time [s]"]
     table = [_cells(row.to_json(), precisions, is_private) for row in rows]
-    _print_table(columns, table, right={0, *range(3, len(columns))})
+    print_table(columns, table, right={0, *range(3, len(columns))})
 
 
 def _cells(row: dict[str, Any], precisions: dict[str, int], is_private: bool) -> list[str]:
     def bags(scores: dict[str, dict[str, float | None]]) -> list[str]:
-        return [_number(scores[name]["bag"], digits) for name, digits in precisions.items()]
+        return [number(scores[name]["bag"], digits) for name, digits in precisions.items()]
 
     official, digits = next(iter(precisions.items()))
     spread = row["scores"][official]
@@ -152,24 +153,7 @@ def _cells(row: dict[str, Any], precisions: dict[str, int], is_private: bool) ->
         row["submission"],
         *(bags(row["private_scores"]) if is_private else []),
         *bags(row["scores"]),
-        _number(spread["mean"], digits),
-        _number(spread["std"], digits + 1),
-        _number(row["train_time"], 2),
+        number(spread["mean"], digits),
+        number(spread["std"], digits + 1),
+        number(row["train_time"], 2),
     ]
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: set[int]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    options.console().print(table)

@@ -12,17 +12,22 @@ import pytest
 
 from tests.acceptance.deployment import Deployment, processes_of, wait_until
 
-CLASSIFIER = """
+ESTIMATOR = """
     import numpy as np
+    from sklearn.base import BaseEstimator, ClassifierMixin
 
-    class Classifier:
+    class Uniform(ClassifierMixin, BaseEstimator):
         def fit(self, X, y):
             {fit}
+            return self
 
         def predict_proba(self, X):
             proba = np.full((len(X), 3), 1 / 3)
             {predict}
             return proba
+
+    def get_estimator():
+        return Uniform()
 """
 
 #: What a submission does: (in fit, in predict_proba, state, words of the reason).
@@ -47,7 +52,7 @@ DEEDS = {
 
 
 def code(fit: str, predict: str) -> dict[str, str]:
-    return {"classifier.py": CLASSIFIER.format(fit=fit or "pass", predict=predict or "pass")}
+    return {"estimator.py": ESTIMATOR.format(fit=fit or "pass", predict=predict or "pass")}
 
 
 def test_each_failure_has_its_own_reason_and_honest_ones_are_scored(
