@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -20,6 +21,7 @@ from ramp_database.config_validation import OpenSection, Section
 from ramp_database.config_words import Expected
 
 __all__ = [
+    "NAME_WORDS",
     "DispatcherSection",
     "EvaluationSection",
     "EventFile",
@@ -27,6 +29,7 @@ __all__ = [
     "WorkerSection",
     "absolute",
     "count_from_cores",
+    "is_name",
     "n_cores",
     "program",
 ]
@@ -51,6 +54,11 @@ def count_from_cores(n_workers: int) -> int:
     if n_workers == 0:
         raise ValueError(_N_WORKERS_WORDS)
     return n_workers if n_workers > 0 else max(1, n_cores() + 1 + n_workers)
+
+
+def is_name(name: str) -> bool:
+    """Tell whether an event or a problem may be called `name`."""
+    return len(name) <= _LONGEST_NAME and re.fullmatch(_NAME[1:-1], name) is not None
 
 
 def absolute(path: Path, directory: Path) -> Path:
@@ -83,11 +91,12 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-_NAME_WORDS = "a name of letters, digits, '.', '_' and '-', not starting with '.', of at most 100"
+#: What the name of an event or a problem must be, in words.
+NAME_WORDS = "a name of letters, digits, '.', '_' and '-', not starting with '.', of at most 100"
+_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
+_LONGEST_NAME = 100
 
-Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100), Expected(_NAME_WORDS)
-]
+Name = Annotated[str, Field(pattern=_NAME, max_length=_LONGEST_NAME), Expected(NAME_WORDS)]
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
 Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
 Directory = Annotated[Path, AfterValidator(_in_directory)]

@@ -1,0 +1,153 @@
+"""What the commands share: options, opening the database, loading an event, output."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+
+    from ramp_database.model import Event
+    from ramp_database.session import Database
+    from ramp_engine.config import EventConfig
+
+#: Columns of a table that goes to a file or a pipe.
+_WIDTH_ELSEWHERE = 160
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="RAMP_CONFIG",
+    help="The deployment's file.  [default: config.yml; without one, ramp.db here is the database]",
+)
+event_config_option = click.option(
+    "--event-config",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The event's config.yml.",
+)
+event_config_hint = click.option(
+    "--event-config",
+    type=click.Path(path_type=Path),
+    help="The event's config.yml.  [default: events/EVENT/config.yml]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+verbose_option = click.option(
+    "-v", "--verbose", count=True, help="Log what happens; twice for everything."
+)
+log_file_option = click.option(
+    "--log-file", type=click.Path(path_type=Path), help="Log to this file as well, as JSON lines."
+)
+
+
+def deployment_dir(config: Path | None) -> Path | None:
+    """Give the folder of the deployment's file; None when there is none."""
+    from ramp_database.config import DEFAULT_CONFIG
+
+    path = config or Path(DEFAULT_CONFIG)
+    return path.absolute().parent if path.is_file() else None
+
+
+def open_database(config: Path | None, *, is_upgrading: bool = False) -> Database:
+    """Open the deployment's database.
+
+    Parameters
+    ----------
+    config : Path or None
+        The deployment's file; None for the default, of which it is said when it is no file.
+    is_upgrading : bool
+        Whether to bring its tables to this program's version.
+    """
+    from ramp_database.config import load_deployment
+    from ramp_database.session import Database
+
+    deployment = load_deployment(config)
+    if deployment.is_default:
+        click.echo("no config.yml here: using ramp.db in the current directory", err=True)
+    database = Database(deployment.url)
+    if is_upgrading:
+        database.upgrade()
+    return database
+
+
+def load_event(
+    event_config: Path, config: Path | None = None, *, n_workers: int | None = None
+) -> EventConfig:
+    """Read an event's file, the keys of its worker included.
+
+    Parameters
+    ----------
+    event_config : Path
+        The event's file.
+    config : Path or None
+        The deployment's file, in whose folder shared kits and data are looked for.
+    n_workers : int, optional
+        Taken in place of the file's.
+    """
+    from ramp_engine.config import load_event as load
+
+    if n_workers == 0:
+        raise click.BadParameter("0 workers evaluate nothing", param_hint="--n-workers")
+    directory = deployment_dir(config)
+    return load(event_config, directory, worker_model=_worker_model, n_workers=n_workers)
+
+
+def load_event_of(event: Event, event_config: Path | None, config: Path | None) -> EventConfig:
+    """Read the file of an event that is deployed.
+
+    Parameters
+    ----------
+    event : Event
+        The row of the event.
+    event_config : Path or None
+        Its file; None looks in the folder ``events`` of the deployment.
+    config : Path or None
+        The deployment's file.
+    """
+    path = event_config or (deployment_dir(config) or Path()) / "events" / event.name / "config.yml"
+    if not path.is_file():
+        raise click.UsageError(f"there is no {path}: name the event's file with --event-config")
+    loaded = load_event(path, config)
+    if loaded.ramp.event_name != event.name:
+        raise click.UsageError(f"{path} is the file of {loaded.ramp.event_name}, not {event.name}")
+    return loaded
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def echo_file(path: Path) -> None:
+    """Print a file as it is; on a terminal, without what would drive the terminal."""
+    with path.open("rb") as file:
+        if not sys.stdout.isatty():
+            sys.stdout.flush()
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            return
+        for line in file:
+            text = line.decode("utf-8", "backslashreplace")
+            click.echo(
+                "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text), nl=False
+            )
+
+
+def console() -> Console:
+    """Give what prints tables on stdout."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDTH_ELSEWHERE
+    return Console(highlight=False, width=width)
+
+
+def _worker_model(worker_type: str) -> type[BaseModel] | None:
+    from ramp_engine.registry import worker_class
+
+    return worker_class(worker_type).config_model

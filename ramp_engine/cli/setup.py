@@ -1,0 +1,145 @@
+"""``ramp setup``: deployments, events and their environments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ramp_engine.cli import options
+
+if TYPE_CHECKING:
+    from ramp_engine.config import EventConfig
+
+
+@click.group()
+def setup() -> None:
+    """Set up a deployment, its events and their environments."""
+
+
+@setup.command(short_help="Make a deployment: config.yml, events/.")
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=Path())
+def init(directory: Path) -> None:
+    """Make a deployment in DIRECTORY: a config.yml and a folder for events.
+
+    What is there already stays as it is.
+    """
+    from ramp_engine.cli import skeleton
+
+    _tell_written(skeleton.write(skeleton.DEPLOYMENT, directory), directory / "config.yml")
+    (directory / "events").mkdir(exist_ok=True)
+    click.echo("Next: ramp setup init-event --name NAME")
+
+
+@setup.command("init-event", short_help="Make an event: its config.yml and a small kit.")
+@options.config_option
+@click.option("--name", required=True, help="Name of the event; it becomes events/NAME.")
+@click.option("--problem", help="Name of the problem.  [default: that of the event]")
+def init_event(config: Path | None, name: str, problem: str | None) -> None:
+    """Make an event: its config.yml, and a small kit that works.
+
+    A kit in ramp-kits/PROBLEM is used where there is one. What is there already stays as it is.
+    """
+    from ramp_engine.cli import skeleton
+
+    deployment = options.deployment_dir(config) or Path()
+    directory = deployment / "events" / _checked_name(name, "--name")
+    problem = _checked_name(problem or name, "--problem")
+    has_kit = (deployment / "ramp-kits" / problem).is_dir()
+    files = skeleton.EVENT | ({} if has_kit else skeleton.KIT)
+    written = skeleton.write(files, directory, event=name, problem=problem)
+    _tell_written(written, directory / "config.yml")
+    event_config = directory / "config.yml"
+    click.echo(f"Next: ramp setup create-env --event-config {event_config}")
+    click.echo(f"      ramp setup deploy-event --event-config {event_config}")
+
+
+@setup.command("deploy-event")
+@options.config_option
+@options.event_config_option
+@click.option("--force", is_flag=True, help="Deploy again what has changed since.")
+def deploy_event(config: Path | None, event_config: Path, force: bool) -> None:
+    """Make an event ready for submissions.
+
+    Its data are prepared, its folds drawn, its bundle made, and all of it is recorded in the
+    database. Again with --force, the scores that there are stay; the folds too, unless the data
+    have changed.
+    """
+    from ramp_engine.deployment import deploy
+
+    event = options.load_event(event_config, config)
+    database = options.open_database(config)
+    deployed = deploy(database, event, is_forced=force)
+    for line in deployed.lines():
+        click.echo(line)
+    database.dispose()
+
+
+@setup.command("create-env", short_help="Make the event's Python environment.")
+@options.config_option
+@options.event_config_option
+def create_env(config: Path | None, event_config: Path) -> None:
+    """Make the event's Python environment from the kit's requirements.txt.
+
+    It is made again when they have changed, and left alone otherwise.
+    """
+    from ramp_engine import environments
+
+    event = options.load_event(event_config, config)
+    given = event.worker.get("python") or event.worker.get("conda_env")
+    if given:
+        click.echo(f"note: the section `worker` names {given}, which is used instead", err=True)
+    python = environments.create_env(
+        event.ramp.kit_dir / "requirements.txt",
+        environments.default_prefix(event.ramp.work_dir),
+    )
+    click.echo(f"the environment of {event.ramp.event_name} is ready: {python}")
+
+
+@setup.command("create-conda-env", short_help="Make the event's Conda environment.")
+@options.config_option
+@options.event_config_option
+def create_conda_env(config: Path | None, event_config: Path) -> None:
+    """Make the event's Conda environment from the kit's environment.yml."""
+    from ramp_engine import environments
+
+    event = options.load_event(event_config, config)
+    prefix = environments.create_conda_env(*_conda_arguments(event, "create"))
+    click.echo(f"the environment of {event.ramp.event_name} is ready: {prefix}")
+
+
+@setup.command("update-conda-env", short_help="Update the event's Conda environment.")
+@options.config_option
+@options.event_config_option
+def update_conda_env(config: Path | None, event_config: Path) -> None:
+    """Bring the event's Conda environment up to the kit's environment.yml."""
+    from ramp_engine import environments
+
+    event = options.load_event(event_config, config)
+    prefix = environments.update_conda_env(*_conda_arguments(event, "update"))
+    click.echo(f"the environment of {event.ramp.event_name} is up to date: {prefix}")
+
+
+def _conda_arguments(event: EventConfig, action: str) -> tuple[Path, str, Path]:
+    name = event.worker.get("conda_env") or event.evaluation.conda_env
+    if not name:
+        raise click.UsageError(f"{event.path} names no conda_env in its section `worker`")
+    files = [event.ramp.kit_dir / f"{kind}environment.yml" for kind in ("", "ami_")]
+    found = next((path for path in files if path.is_file()), files[0])
+    return found, str(name), event.ramp.work_dir / f"{action}-conda-env.log"
+
+
+def _checked_name(name: str, option: str) -> str:
+    from ramp_engine.config_sections import NAME_WORDS, is_name
+
+    if not is_name(name):
+        raise click.BadParameter(f"expected {NAME_WORDS}, found {name!r}", param_hint=option)
+    return name
+
+
+def _tell_written(written: list[Path], first: Path) -> None:
+    for path in written:
+        click.echo(f"wrote {path}")
+    if first not in written:
+        click.echo(f"{first} is there already and stays as it is", err=True)

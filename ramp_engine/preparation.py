@@ -1,0 +1,268 @@
+"""The trusted steps of the evaluation, as processes in the event's environment.
+
+`run_step` starts one of them and turns what it leaves behind into a result or an error of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ramp_engine
+from ramp_engine.config import EventConfig
+from ramp_engine.environments import python_for_worker
+from ramp_engine.errors import EvaluationError, WorkerSetupError
+from ramp_engine.supervised import last_lines, run_logged
+
+__all__ = [
+    "Bundle",
+    "PrepareResult",
+    "prepare_data",
+    "run_prepare",
+    "run_step",
+    "trusted_python",
+]
+
+#: The longest time that making a bundle may take, in seconds.
+PREPARE_TIMEOUT_SECONDS = 4 * 3600.0
+
+_EVALUATION = Path(ramp_engine.__file__).parent / "evaluation"
+_DONE, _PARTICIPANT, _KIT, _TIMEOUT = 0, 1, 3, 124
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The two halves of an event's bundle."""
+
+    public: Path  #: what a fold may see
+    labels: Path  #: what only trusted steps may see
+
+    @classmethod
+    def within(cls, bundles_dir: Path, name: str) -> Bundle:
+        """Name the halves of the bundle called `name`."""
+        return cls(bundles_dir / name / "public", bundles_dir / name / "labels")
+
+    @property
+    def exists(self) -> bool:
+        """Whether it has been made; a bundle appears as a whole."""
+        return all((half / "manifest.json").is_file() for half in (self.public, self.labels))
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What the prepare step tells about an event."""
+
+    name: str  #: of the bundle: the hash of its inputs
+    bundle: Bundle
+    hashes: dict[str, str]  #: of kit, data, folds and environment
+    problem_title: str
+    score_types: tuple[dict[str, Any], ...]  #: the first is the official one
+    required_files: tuple[str, ...]  #: what a submission must bring
+    n_train: int  #: rows of the training data
+    n_test: int | None  #: rows of the test data, None without test labels
+    folds: tuple[dict[str, int], ...]  #: ``n_train`` and ``n_valid`` of each
+
+    @property
+    def fold_files(self) -> tuple[Path, ...]:
+        """The files that hold the folds, in their order."""
+        return tuple(
+            self.bundle.public / "folds" / f"fold_{number}.npz" for number in range(len(self.folds))
+        )
+
+
+def trusted_python(event: EventConfig) -> Path:
+    """Find the interpreter of the trusted steps on this machine.
+
+    It is that of the section ``evaluation`` where one is given, else the worker's.
+
+    Raises
+    ------
+    WorkerSetupError
+        There is none; what to do about it.
+
+    Notes
+    -----
+    An interpreter that was found is remembered: asking conda takes 0.3 s.
+    """
+    evaluation = event.evaluation
+    if evaluation.python is None and evaluation.conda_env is None:
+        python, conda_env = event.worker.get("python"), event.worker.get("conda_env")
+    else:
+        python, conda_env = evaluation.python, evaluation.conda_env
+    try:
+        return _found_python(python, conda_env, event.ramp.work_dir)
+    except WorkerSetupError as error:
+        hint = error.hint.replace("--event-config ...", f"--event-config {event.path}")
+        raise WorkerSetupError(error.reason, hint) from error
+
+
+@functools.cache
+def _found_python(python: str | None, conda_env: str | None, work_dir: Path) -> Path:
+    return python_for_worker({"python": python, "conda_env": conda_env}, work_dir)
+
+
+def prepare_data(event: EventConfig) -> bool:
+    """Run the event's ``prepare_data.py``, if there is one and its data are not there yet.
+
+    Returns
+    -------
+    bool
+        Whether it was run.
+
+    Raises
+    ------
+    EvaluationError
+        It failed, or left no data behind.
+    WorkerSetupError
+        The event's environment is missing.
+    """
+    data_dir = event.ramp.data_dir
+    if (data_dir / "data").exists() or not (data_dir / "prepare_data.py").is_file():
+        return False
+    log_path = event.ramp.work_dir / "prepare_data.log"
+    command = [str(trusted_python(event)), "prepare_data.py"]
+    code = None
+    try:
+        code = _run("prepare_data.py", command, log_path, PREPARE_TIMEOUT_SECONDS, cwd=data_dir)
+    finally:
+        if code != _DONE:  # half of the data would be taken for all of it
+            shutil.rmtree(data_dir / "data", ignore_errors=True)
+    if code != _DONE:
+        raise EvaluationError("prepare_data.py", _ending(code, log_path), f"See {log_path}")
+    if not (data_dir / "data").is_dir():
+        raise EvaluationError("prepare_data.py", f"it has made no {data_dir / 'data'}")
+    return True
+
+
+def run_prepare(event: EventConfig, folds_dir: Path | None = None) -> PrepareResult:
+    """Make the bundle of an event, or find it when it is there.
+
+    Parameters
+    ----------
+    event : EventConfig
+    folds_dir : Path, optional
+        Holds the ``fold_<i>.npz`` to be used; without it the kit draws its folds.
+
+    Raises
+    ------
+    EvaluationError
+        The kit or the data are at fault.
+    WorkerSetupError
+        The event's environment is missing.
+    """
+    bundles_dir = event.ramp.work_dir / "bundles"
+    arguments = ["--kit", event.ramp.kit_dir, "--data", event.ramp.data_dir]
+    arguments += ["--bundles-dir", bundles_dir]
+    if event.ramp.data_label is not None:
+        arguments += ["--data-label", event.ramp.data_label]
+    if folds_dir is not None:
+        arguments += ["--folds", folds_dir]
+    result = run_step(
+        trusted_python(event),
+        "prepare",
+        [str(argument) for argument in arguments],
+        log_path=event.ramp.work_dir / "prepare.log",
+        timeout_seconds=PREPARE_TIMEOUT_SECONDS,
+    )
+    return PrepareResult(
+        name=result["bundle"],
+        bundle=Bundle.within(bundles_dir, result["bundle"]),
+        hashes=result["hashes"],
+        problem_title=result["problem_title"],
+        score_types=tuple(result["score_types"]),
+        required_files=tuple(result["required_files"]),
+        n_train=result["n_train"],
+        n_test=result["n_test"],
+        folds=tuple(result["folds"]),
+    )
+
+
+def run_step(
+    python: Path,
+    step: str,
+    arguments: Sequence[str],
+    *,
+    log_path: Path,
+    timeout_seconds: float,
+) -> dict[str, Any]:
+    """Run a trusted step to its end.
+
+    Parameters
+    ----------
+    python : Path
+        The interpreter of the event's environment.
+    step : str
+        ``prepare`` or ``score``.
+    arguments : sequence of str
+        Those of the step, without ``--result``.
+    log_path : Path
+        Gets what the step prints; replaced. Only its owner may read it.
+    timeout_seconds : float
+
+    Returns
+    -------
+    dict
+        The step's result; with the key ``error`` where the predictions of a submission are at
+        fault.
+
+    Raises
+    ------
+    EvaluationError
+        The kit, the data or the environment are at fault, the step took too long, or it died.
+    """
+    with tempfile.TemporaryDirectory(prefix="ramp-step-") as scratch:
+        path = Path(scratch) / "result.json"
+        command = [str(python), "-I", str(_EVALUATION), step, *arguments, "--result", str(path)]
+        code = _run(step, command, log_path, timeout_seconds)
+        result = _read(path)
+    if code == _DONE and result is not None and "error" not in result:
+        return result
+    if code == _PARTICIPANT and result is not None and "state" in result.get("error", {}):
+        return result
+    if code == _TIMEOUT:
+        raise EvaluationError(step, f"it took longer than {timeout_seconds:g} s", f"See {log_path}")
+    error = (result or {}).get("error", {})
+    if code == _KIT and error:
+        raise EvaluationError(step, error["message"], error.get("hint") or f"See {log_path}")
+    reason = error.get("message") or _ending(code, log_path)
+    raise EvaluationError(step, reason, f"See {log_path}")
+
+
+def _run(
+    step: str,
+    command: Sequence[str],
+    log_path: Path,
+    timeout_seconds: float,
+    cwd: Path | None = None,
+) -> int:
+    try:
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        log_path.touch(mode=0o600)  # it may tell about test data
+        return run_logged(command, log_path, timeout_seconds=timeout_seconds, cwd=cwd)
+    except (WorkerSetupError, OSError) as error:
+        raise EvaluationError(step, str(error)) from error
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) else None
+
+
+def _ending(code: int, log_path: Path) -> str:
+    """Tell how a step ended that left no message."""
+    try:
+        ending = f"it was ended by {signal.Signals(code - 128).name}"
+    except ValueError:
+        ending = f"it ended with code {code}"
+    said = last_lines(log_path)
+    return f"{ending}\n{said}" if said else f"{ending} and said nothing"
