@@ -325,7 +325,7 @@ def _as_status(value: str) -> WorkerStatus:
     try:
         return WorkerStatus(value)
     except ValueError as error:
-        suggestion = nearest(value, list(WorkerStatus))
+        suggestion = nearest(value, map(str, WorkerStatus))
         hint = f"Did you mean {suggestion!r}?" if suggestion else ""
         known = ", ".join(WorkerStatus)
         raise WorkerError(f"a worker has no status {value!r} ({known})", hint) from error

@@ -33,9 +33,10 @@ import sys
 import time
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Constant:
+class Constant(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
 {what_it_does}
         return self

@@ -72,9 +72,11 @@ class ToyEvent:
         EvaluationError
             The step failed.
         """
-        for directory in ("kit", "data"):
-            (root / directory).mkdir(parents=True)
+        starting_kit = root / "kit" / "submissions" / "starting_kit"
+        for directory in (starting_kit, root / "data"):
+            directory.mkdir(parents=True)
         (root / "kit" / "problem.py").write_text(_PROBLEM)
+        (starting_kit / "estimator.py").write_text(estimator_source(Scenario.GOOD))
         command = [str(python or sys.executable), "-I", str(Path(evaluation.__path__[0]))]
         command += ["prepare", "--kit", str(root / "kit"), "--data", str(root / "data")]
         command += ["--bundles-dir", str(root / "bundles"), "--result", str(root / "bundle.json")]
