@@ -36,7 +36,7 @@ event_config_option = click.option(
 event_config_hint = click.option(
     "--event-config",
     type=click.Path(path_type=Path),
-    help="The event's config.yml.  [default: events/EVENT/config.yml]",
+    help="The event's config.yml.  [default: the one that was deployed]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 verbose_option = click.option(
@@ -107,11 +107,11 @@ def load_event_of(event: Event, event_config: Path | None, config: Path | None) 
     event : Event
         The row of the event.
     event_config : Path or None
-        Its file; None looks in the folder ``events`` of the deployment.
+        Its file, where it is no longer the one that was deployed.
     config : Path or None
         The deployment's file.
     """
-    path = event_config or (deployment_dir(config) or Path()) / "events" / event.name / "config.yml"
+    path = event_config or Path(event.config_path)
     if not path.is_file():
         raise click.UsageError(f"there is no {path}: name the event's file with --event-config")
     loaded = load_event(path, config)
