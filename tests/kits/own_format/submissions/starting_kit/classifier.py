@@ -1,0 +1,5 @@
+from sklearn.naive_bayes import GaussianNB
+
+
+class Classifier(GaussianNB):
+    pass
