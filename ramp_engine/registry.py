@@ -35,7 +35,7 @@ class WorkerPlugin:
 def known_workers() -> dict[str, WorkerPlugin]:
     """List the installed workers by ``worker_type``; nothing is imported."""
     found: dict[str, WorkerPlugin] = {}
-    for entry_point in sorted(entry_points(group=GROUP), key=lambda item: item.name):
+    for entry_point in sorted(entry_points(group=GROUP), key=_place):
         plugin = WorkerPlugin(entry_point.name, entry_point.value, _origin(entry_point))
         first = found.setdefault(plugin.name, plugin)
         if first.target != plugin.target:
@@ -98,6 +98,11 @@ def _checked(worker_type: str, target: str, found: object) -> type[BaseWorker]:
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise PluginError(worker_type, f"{target} does not implement {missing}")
     return found
+
+
+def _place(entry_point: EntryPoint) -> tuple[str, bool]:
+    """Sort by name, and nobody's plugin before a built-in worker of the same name."""
+    return entry_point.name, not entry_point.value.startswith("ramp_engine.")
 
 
 def _origin(entry_point: EntryPoint) -> str:

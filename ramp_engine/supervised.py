@@ -39,6 +39,8 @@ class SupervisedProcess:
     cwd : Path, optional
     timeout_seconds : float, optional
         Time limit of the whole tree.
+    pass_on : sequence of int
+        File descriptors that the tree inherits.
     on_end : callable
         Called once when the tree has ended, in a thread of its own.
 
@@ -57,6 +59,7 @@ class SupervisedProcess:
         environment: Mapping[str, str],
         cwd: Path | None = None,
         timeout_seconds: float | None = None,
+        pass_on: Sequence[int] = (),
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._ended = threading.Event()
@@ -71,7 +74,7 @@ class SupervisedProcess:
                 stderr=subprocess.STDOUT if errors is None else errors,
                 env=dict(environment),
                 cwd=cwd,
-                pass_fds=(theirs,),
+                pass_fds=(theirs, *pass_on),
                 start_new_session=True,
             )
         except OSError as error:
