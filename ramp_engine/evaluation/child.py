@@ -175,7 +175,7 @@ class _Fold:
         self._note("error.txt", report)
         self._note("state.txt", state)
         with contextlib.suppress(BaseException):
-            print(log, flush=True)
+            print(log, end="", flush=True)
         raise _FoldFailed
 
     def _note(self, name: str, text: str) -> None:

@@ -147,7 +147,7 @@ def _trim(story: Any, submission: str) -> None:
     is_theirs = _is_theirs(story, submission)
     if is_theirs:
         theirs = [is_below(frame.filename, submission) for frame in story.stack]
-        del story.stack[: theirs.index(True)]
+        del story.stack[: theirs.index(True) if any(theirs) else len(theirs)]
     else:
         story.stack[:] = [frame for frame in story.stack if not _is_machinery(frame.filename)]
     for name in ("__cause__", "__context__"):
@@ -161,15 +161,18 @@ def _trim(story: Any, submission: str) -> None:
 
 
 def _is_theirs(story: Any, submission: str) -> bool:
-    return any(is_below(frame.filename, submission) for frame in story.stack)
+    in_syntax_error = getattr(story, "filename", None) or ""
+    paths = [frame.filename for frame in story.stack] + [in_syntax_error]
+    return any(is_below(path, submission) for path in paths)
 
 
 def _is_machinery(path: str) -> bool:
     return is_below(path, os.path.dirname(__file__)) or "importlib" in path  # noqa: PTH120
 
 
-def _library_folders() -> set[str]:
-    return {path for name, path in sysconfig.get_paths().items() if name.endswith("lib")}
+def _library_folders() -> list[str]:
+    folders = {path for name, path in sysconfig.get_paths().items() if name.endswith("lib")}
+    return sorted(folders, key=len, reverse=True)
 
 
 def is_below(path: str, folder: str) -> bool:
