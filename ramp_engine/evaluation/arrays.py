@@ -47,9 +47,7 @@ class Expected:
             fits, wanted = shape == full, f"the shape {full}"
         if not fits:
             raise RefusedPredictionsError(
-                f"the predictions must have {wanted}, theirs is {shape}"
-                if self.n_columns is not None
-                else f"the predictions must have {wanted}, their shape is {shape}"
+                f"the predictions must have {wanted}; their shape is {shape}"
             )
 
 
@@ -188,7 +186,7 @@ def _check_header(member: Any, n_bytes: int, expected: Expected) -> None:
     if size > MAX_ARRAY_BYTES:
         raise RefusedPredictionsError(f"the predictions have {size} bytes")
     if size != n_bytes - member.tell():
-        raise RefusedPredictionsError("the predictions are cut off")
+        raise RefusedPredictionsError("the size of the predictions does not fit their shape")
 
 
 def _read_json(file: BinaryIO, expected: Expected) -> Any:

@@ -47,15 +47,19 @@ def open_regular(folder: Path, name: str, max_bytes: int) -> Iterator[BinaryIO]:
             raise
         except OSError as error:
             raise RefusedFileError(f"{name} is not a regular file") from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise RefusedFileError(f"{name} is not a regular file of its own")
-        if status.st_size > max_bytes:
-            raise RefusedFileError(
-                f"{name} has {status.st_size} bytes, at most {max_bytes} are read"
-            )
-        yield file
+    try:
+        _check(os.fstat(descriptor), name, max_bytes)
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 (a descriptor)
+            yield file
+    finally:
+        os.close(descriptor)
+
+
+def _check(status: os.stat_result, name: str, max_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        raise RefusedFileError(f"{name} is not a regular file of its own")
+    if status.st_size > max_bytes:
+        raise RefusedFileError(f"{name} has {status.st_size} bytes, at most {max_bytes} are read")
 
 
 def read_text(folder: Path, name: str, max_bytes: int = 100_000) -> str:
