@@ -1,3 +1,5 @@
+"""What tests of several kinds use: a toy event, a conda environment."""
+
 from __future__ import annotations
 
 from pathlib import Path
