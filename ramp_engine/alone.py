@@ -13,7 +13,7 @@ from ramp_engine.attempt import AttemptDirectory
 from ramp_engine.base import TIMEOUT_RETURNCODE
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import NotFoundError, WorkerError
-from ramp_engine.intake import check_required, read_files
+from ramp_engine.intake import read_files
 from ramp_engine.outcome import Facts, Outcome, Verdict, judge
 from ramp_engine.preparation import Bundle, PrepareResult, run_prepare
 from ramp_engine.scoring import PredictionFault, score_predictions
@@ -83,7 +83,7 @@ def _evaluate(
 ) -> Report:
     name = directory.submission
     files = read_files(folder)
-    check_required(files, prepared.required_files)
+    submissions.check_files(files, prepared.required_files)
     directory.make()
     submissions.write_files(files, directory.submissions_dir / name)
     verdict = judge(_work(event, prepared, directory))

@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from ramp_database import dispatchers, events, queue
+from ramp_database import dispatchers, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_engine import registry
@@ -155,7 +155,11 @@ class Dispatcher:
     def _register(self) -> int:
         with self._database.session() as session:
             return dispatchers.register(
-                session, self._event_id, host=socket.gethostname(), pid=os.getpid()
+                session,
+                self._event_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                stale_after_seconds=self.event.dispatcher.stale_after_seconds,
             )
 
     def _deregister(self) -> None:
@@ -210,14 +214,16 @@ class Dispatcher:
                 )
                 n_free = self.event.dispatcher.n_workers - len(self.runs) - len(rescued.to_score)
                 claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
+                taken = [*rescued.to_score, *claims]
+                titles = submissions.titles(session, [claim.submission_id for claim in taken])
                 self.n_open = queue.count_open(session, self._event_id)
         except DatabaseUnavailableError as error:
             logger.warning("the database is away, will try again: %s", error)
             return False
-        for claim in rescued.to_score:
-            self._start(claim, is_tested=True)
-        for claim in claims:
-            self._start(claim)
+        for claim in taken:
+            team, name = titles[claim.submission_id]
+            is_tested = claim in rescued.to_score
+            self._start(Run(self._context, claim, team=team, name=name, is_tested=is_tested))
         return self.n_open == 0 and not self.runs
 
     def _reap(self) -> None:
@@ -242,9 +248,8 @@ class Dispatcher:
             reason = "the run ended without being recorded"
             queue.crash(session, claim, reason, self.event.dispatcher.max_attempts)
 
-    def _start(self, claim: Claim, *, is_tested: bool = False) -> None:
-        run = Run(self._context, claim, is_tested=is_tested)
-        self.runs[claim] = run
+    def _start(self, run: Run) -> None:
+        self.runs[run.claim] = run
         run.start()
         self._observer.run_started(run)
 

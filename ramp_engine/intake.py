@@ -11,7 +11,7 @@ import re
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -69,34 +69,6 @@ def read_files(path: Path, *, max_bytes: int = MAX_BYTES) -> list[SubmissionFile
     if not found:
         raise SubmissionRejectedError(f"{path} holds no files")
     return sorted(found, key=lambda file: file.path)
-
-
-def check_required(files: Sequence[SubmissionFile], required: Sequence[str]) -> None:
-    """Check that the files that the kit reads are there.
-
-    Parameters
-    ----------
-    files : sequence of SubmissionFile
-    required : sequence of str
-        Paths inside the submission.
-
-    Raises
-    ------
-    SubmissionRejectedError
-        One is missing; all that are missing are named.
-    """
-    present = {file.path for file in files}
-    missing = [name for name in required if name not in present]
-    if missing:
-        raise SubmissionRejectedError(
-            f"{_listed(missing)} missing",
-            f"The kit reads {_listed(required)}; found were {_listed(sorted(present))}",
-        )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:10])
-    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
 def _folder_files(root: Path) -> Iterator[tuple[str, IO[bytes]]]:

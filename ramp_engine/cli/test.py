@@ -57,7 +57,7 @@ def test(
         event = _home_event(kit_dir, data_dir, data_label, python, Path(scratch))
         report = evaluate_alone(event, submission)
         log = report.log_path.read_bytes() if report.log_path.is_file() else b""
-        click.get_binary_stream("stderr").write(log)
+        sys.stderr.buffer.write(log)
         print_report(report)
         if save_output:
             _save(report, kit_dir / "submissions" / submission / "training_output", data_label)
