@@ -26,7 +26,7 @@ from . import arrays, bundle, data_files
 from .arrays import RefusedPredictionsError
 from .failure import participant_report
 from .kit import Fold
-from .private import known_errors, private_report
+from .private import TESTING, facts
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Task:
     scratch: Path  #: the folder to work in
     bundle: Path  #: the public part of the bundle
     private_log: int  #: descriptor, open for writing
+    facts: int  #: descriptor of the pipe to the parent
+    known_errors: dict[type[BaseException], str]  #: those that were there before
     has_test: bool  #: whether there is an X_test
 
 
@@ -48,6 +50,8 @@ class _FoldFailed(Exception):
 
 #: Exit code of a child that failed by itself, not by the participant's code.
 EXIT_OURS = 70
+#: Exit code of a child that has told of a failure of the participant's code.
+EXIT_TOLD = 71
 
 
 def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
@@ -69,7 +73,7 @@ def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
         _Fold(task, problem, fold).run(X, y)
         code = 0
     except _FoldFailed:
-        code = 1
+        code = EXIT_TOLD
     except BaseException:  # noqa: BLE001 (the outermost frame of a process)
         with contextlib.suppress(BaseException):
             traceback.print_exc()
@@ -91,7 +95,6 @@ class _Fold:
         self.problem = problem
         self.fold = fold
         self.pid = os.getpid()
-        self.known_errors = known_errors()
         self.outputs = _outputs()
 
     def run(self, X: Any, y: Any) -> None:
@@ -140,8 +143,7 @@ class _Fold:
             arrays.write(array, self.task.output, suffix)
         except RefusedPredictionsError as error:
             reason = f"The predictions of the {suffix} data cannot be used"
-            shown = f"{reason}.\n" if suffix == "test" else f"{reason}: {error}.\n"
-            self._fail(error_state, shown, f"{reason}: {error}.\n")
+            self._fail(error_state, f"{reason}: {error}.\n", f"{reason}: {error}.\n")
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 (methods of the participant's objects)
@@ -169,10 +171,12 @@ class _Fold:
         full = participant_report(error, submission, str(self.task.bundle / "kit"))
         if state != "testing_error":
             return full, full
-        return private_report(error, submission, self.known_errors), full
+        os.write(self.task.facts, facts(error, submission, self.task.known_errors))
+        return "", full
 
     def _fail(self, state: str, report: str, log: str) -> NoReturn:
-        self._note("error.txt", report)
+        if state != "testing_error":  # of that the parent tells, which has not seen the data
+            self._note("error.txt", report)
         self._note("state.txt", state)
         with contextlib.suppress(BaseException):
             print(log, end="", flush=True)
@@ -207,6 +211,7 @@ class _Fold:
         sys.stdout = _text_output(1)
         sys.stderr = _text_output(2)
         print(f"--- fold {self.task.fold}: predicting the test data", flush=True)
+        os.write(self.task.facts, TESTING)
 
 
 def _takes_fold(workflow: Any) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from . import arrays, bundle, child
+from . import arrays, bundle, child, private
 from .failure import FAILED_AFTER, KitError, death_report
 from .kit import Fold, import_problem, working_directory
 from .untrusted_files import RefusedFileError, read_text, write_text
@@ -86,6 +86,7 @@ def _run_fold(
     run: FoldRun, number: int, inputs: tuple[Any, Any, Any, Fold], manifest: dict[str, Any]
 ) -> dict[str, Any]:
     print(f"CV fold {number}", flush=True)
+    received, facts = os.pipe()
     task = child.Task(
         fold=number,
         submission=run.submission,
@@ -93,6 +94,8 @@ def _run_fold(
         scratch=run.scratch / f"fold_{number}",
         bundle=run.bundle,
         private_log=_open_private(run.private_log),
+        facts=facts,
+        known_errors=private.known_errors(),
         has_test=bool(manifest["has_test"]),
     )
     task.output.mkdir(parents=True, exist_ok=True)
@@ -103,8 +106,9 @@ def _run_fold(
     if pid == 0:
         child.run(task, *inputs)
     os.close(task.private_log)
+    os.close(facts)
     _, status = os.waitpid(pid, 0)
-    return _judge(task, status)
+    return _judge(task, status, _drain(received))
 
 
 def _open_private(path: Path) -> int:
@@ -113,7 +117,18 @@ def _open_private(path: Path) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _judge(task: child.Task, status: int) -> dict[str, Any]:
+def _drain(descriptor: int) -> bytes:
+    """Return what a child has sent; one that it has forked may still hold the pipe open."""
+    os.set_blocking(descriptor, False)
+    try:
+        return os.read(descriptor, private.MAX_FACTS)
+    except BlockingIOError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def _judge(task: child.Task, status: int, sent: bytes) -> dict[str, Any]:
     """Say how a fold has ended, from its process and from what it left."""
     state = read_text(task.output, "state.txt")
     times = {name: _seconds(read_text(task.output, name)) for name in _TIMES}
@@ -125,17 +140,29 @@ def _judge(task: child.Task, status: int) -> dict[str, Any]:
         and arrays.exists(task.output, "train")
         and (arrays.exists(task.output, "test") or not task.has_test)
     )
+    is_test = sent.startswith(private.TESTING)
     if not (is_told or is_complete) and os.waitstatus_to_exitcode(status) == child.EXIT_OURS:
         raise ChildProcessError(f"the process of fold {task.fold} failed; its log says why")
-    if not (is_told or is_complete):
+    if not is_complete and is_test:
+        state = "testing_error"
+        _tell(task, state, _test_report(task, status, sent[len(private.TESTING) :]))
+    elif not (is_told or is_complete):
         state = FAILED_AFTER.get(state, "training_error")
         _tell(task, state, death_report(status, state))
     error = None if is_complete else read_text(task.output, "error.txt") or "No reason was left.\n"
     return {"fold": task.fold, "state": state, "error": error, **times}
 
 
+def _test_report(task: child.Task, status: int, sent: bytes) -> str:
+    """Tell of a failure in the test without a word of the participant's code."""
+    report = private.report(sent, task.submission, task.known_errors)
+    if report is None and os.waitstatus_to_exitcode(status) == child.EXIT_TOLD:
+        return "The predictions of the test data cannot be used.\n"
+    return report or death_report(status, "testing_error")
+
+
 def _tell(task: child.Task, state: str, report: str) -> None:
-    """Write what the child could not."""
+    """Write what the child could not, or must not."""
     print(report, end="", flush=True)
     try:
         write_text(task.output, "error.txt", report)

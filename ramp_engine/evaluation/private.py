@@ -1,16 +1,26 @@
-"""What a participant may know of an error while the test data are predicted.
+"""What a participant may know of a failure while the test data are predicted.
 
-The message, and the name of a class of their own, might carry test data. They see the class, when
-it existed before their code ran, and the line of their file; all else is in the private log.
+The message, and the name of a class of their own, might carry test data. So the child sends facts
+instead of a report, and the parent, in which no code of theirs runs, checks each of them and makes
+the report: a class that existed before their code ran, and a line that is in their file. All else
+is in the private log.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import traceback
 from pathlib import Path
+from typing import Any, Optional
 
 from .failure import is_below
+
+#: First line on the pipe from child to parent: the test data are read from now on.
+TESTING = b"testing\n"
+
+#: What is read of that pipe at most [bytes].
+MAX_FACTS = 4096
 
 
 def known_errors() -> dict[type[BaseException], str]:
@@ -25,37 +35,58 @@ def known_errors() -> dict[type[BaseException], str]:
     return known
 
 
-def private_report(
-    error: BaseException, submission: str, known: dict[type[BaseException], str]
-) -> str:
-    """Return class and line of an error, and nothing that could hold data.
+def facts(error: BaseException, submission: str, known: dict[type[BaseException], str]) -> bytes:
+    """Return class and place of an error, as the child sends them.
 
     Parameters
     ----------
     error : BaseException
-        What their code has raised.
+        What the participant's code has raised.
     submission : str
         The folder of the submission.
     known : dict
         What `known_errors` said before their code ran.
     """
     name = next((known[kind] for kind in type(error).__mro__ if kind in known), "Exception")
-    place = _place(error, submission)
+    path, line = "", 0
+    for frame, frame_line in traceback.walk_tb(error.__traceback__):
+        if is_below(frame.f_code.co_filename, submission):
+            path, line = os.path.relpath(frame.f_code.co_filename, submission), frame_line
+    return json.dumps({"error": name, "path": path, "line": line}).encode()
+
+
+def report(sent: bytes, submission: Path, known: dict[type[BaseException], str]) -> Optional[str]:
+    """Return what the participant is told, made of facts that are checked.
+
+    Parameters
+    ----------
+    sent : bytes
+        What came through the pipe after `TESTING`; not trusted.
+    submission : Path
+        The folder of the submission.
+    known : dict
+        What `known_errors` said before their code ran.
+
+    Returns
+    -------
+    str or None
+        None when no error was sent.
+    """
+    try:
+        content: dict[str, Any] = json.loads(sent)
+        name, path, line = content["error"], content["path"], content["line"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    shown = name if name in known.values() else "Exception"
+    place = f" at {path}, line {line}," if _is_place(submission, path, line) else ""
     return (
-        f"{name}{place} while predicting the test data.\n"
+        f"{shown}{place} while predicting the test data.\n"
         "The message is kept from participants, since it could hold test data.\n"
     )
 
 
-def _place(error: BaseException, submission: str) -> str:
-    """Return the last line in one of their files, if there really is such a line."""
-    place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        path = frame.f_code.co_filename
-        if is_below(path, submission) and Path(path).is_file() and line <= _n_lines(path):
-            place = f" at {os.path.relpath(path, submission)}, line {line},"
-    return place
-
-
-def _n_lines(path: str) -> int:
-    return Path(path).read_bytes().count(b"\n") + 1
+def _is_place(submission: Path, path: Any, line: Any) -> bool:
+    files = {str(file.relative_to(submission)): file for file in submission.rglob("*.py")}
+    if not isinstance(path, str) or path not in files or type(line) is not int:
+        return False
+    return 0 < line <= files[path].read_bytes().count(b"\n") + 1

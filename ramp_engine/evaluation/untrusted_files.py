@@ -49,7 +49,7 @@ def open_regular(folder: Path, name: str, max_bytes: int) -> Iterator[BinaryIO]:
             raise RefusedFileError(f"{name} is not a regular file") from error
     try:
         _check(os.fstat(descriptor), name, max_bytes)
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 (a descriptor)
+        with open(descriptor, "rb", closefd=False) as file:
             yield file
     finally:
         os.close(descriptor)

@@ -229,6 +229,22 @@ MISDEEDS = [
         """,
     ),
     Misdeed(
+        "tells_in_its_own_report",
+        _TESTING,
+        ("exit code 0", "while predicting the test data"),
+        "The code",
+        predict="""
+        if is_test:
+            import pathlib
+            root = pathlib.Path.cwd().parents[2]
+            fold = root / "output" / "tells_in_its_own_report" / "fold_0"
+            fold.joinpath("error.txt").write_text(X.to_string())
+            fold.joinpath("state.txt").write_text("training_error")
+            root.joinpath("private", "tells_in_its_own_report").write_text(X.to_string())
+            os._exit(0)
+        """,
+    ),
+    Misdeed(
         "predicts_none_in_the_test",
         _TESTING,
         (),
