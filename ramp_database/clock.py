@@ -1,0 +1,91 @@
+"""The database's clock: one expression for every time that is written or compared.
+
+Processes on several machines disagree about the time; the database they share does not. Nothing in
+this package reads the clock of its own machine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Float, cast, literal, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from ramp_database.model.column_types import UTCDateTime
+
+_offset_lock = threading.Lock()
+_offset_seconds = 0.0
+
+
+class _Now(FunctionElement[datetime]):
+    """The start of the statement, moved by the seconds that are its only argument."""
+
+    name = "ramp_now"
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+@compiles(_Now, "sqlite")
+def _now_on_sqlite(element: _Now, compiler: SQLCompiler, **kwargs: Any) -> str:
+    # SQLite knows milliseconds; the zeros make the text compare with what a parameter stores
+    seconds = compiler.process(element.clauses, **kwargs)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', {seconds})) || '000')"
+
+
+@compiles(_Now, "postgresql")
+def _now_on_postgresql(element: _Now, compiler: SQLCompiler, **kwargs: Any) -> str:
+    seconds = compiler.process(element.clauses, **kwargs)
+    return f"(statement_timestamp() + make_interval(secs => {seconds}))"
+
+
+def now(after_seconds: float | ColumnElement[float] = 0.0) -> ColumnElement[datetime]:
+    """Give the SQL expression of the database's time.
+
+    Parameters
+    ----------
+    after_seconds : float or ColumnElement, default=0.0
+        Seconds that are added; negative for the past.
+
+    Returns
+    -------
+    ColumnElement
+        Aware UTC, the same for a whole statement; whole milliseconds on SQLite, microseconds on
+        PostgreSQL. Build it anew for each statement: the offset of `shifted` is taken now.
+    """
+    seconds = literal(_offset_seconds, Float(53)) + after_seconds
+    return _Now(cast(seconds, Float(53)))
+
+
+def read(session: Session) -> datetime:
+    """Ask the database for its time, aware UTC."""
+    return session.execute(select(now())).scalar_one()
+
+
+@contextmanager
+def shifted(seconds: float) -> Iterator[None]:
+    """Move the clock of this process by some seconds, for tests.
+
+    Parameters
+    ----------
+    seconds : float
+        Added to every time that statements built inside the block see, in every thread of this
+        process. Blocks add up.
+    """
+    _move(seconds)
+    try:
+        yield
+    finally:
+        _move(-seconds)
+
+
+def _move(seconds: float) -> None:
+    global _offset_seconds
+    with _offset_lock:
+        _offset_seconds += seconds

@@ -1,0 +1,200 @@
+"""Leaderboards: a query, never a stored copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import Select, Subquery, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from ramp_database.model import BaggedScore, EventTeam, ScoreType, Submission, Team
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """The scores of a submission by one score type; None for what is no finite number."""
+
+    bag: float | None  #: of the predictions of all folds combined
+    mean: float | None  #: over the folds
+    std: float | None  #: sample standard deviation over the folds, 0 for one fold
+
+
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """A scored submission and its rank."""
+
+    rank: int  #: from 1; ties share one, and the next is as many further: 1, 2, 2, 4
+    team: str
+    submission: str
+    submission_id: int
+    score: float | None  #: official and bagged: validation, or test on a private leaderboard
+    scores: dict[str, ScoreSummary]  #: validation scores, the official one first
+    private_scores: dict[str, ScoreSummary] | None  #: test scores; None on a public leaderboard
+    submitted_at: datetime
+    train_time: float | None  #: seconds, added up over the folds
+    valid_time: float | None  #: seconds, added up over the folds
+    test_time: float | None  #: seconds, added up over the folds
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the row for JSON: full precision, ISO times; no private keys where public."""
+        record = asdict(self) | {"submitted_at": self.submitted_at.isoformat()}
+        if self.private_scores is None:
+            del record["private_scores"]
+        return record
+
+
+def leaderboard(
+    session: Session,
+    event_id: int,
+    *,
+    private: bool = False,
+    best_per_team: bool = False,
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[LeaderboardRow]:
+    """Rank the scored submissions of an event.
+
+    By the official score type, the better first; of equals the earlier submission first. A score
+    that is no finite number ranks last.
+
+    Parameters
+    ----------
+    session : Session
+    event_id : int
+    private : bool, default=False
+        Rank by test scores and give them too; by validation scores otherwise.
+    best_per_team : bool, default=False
+        Only the best submission of each team; ranks are among those.
+    limit : int, optional
+        The most rows; all by default.
+    offset : int, default=0
+        Rows to leave out.
+
+    Returns
+    -------
+    list of LeaderboardRow
+
+    Notes
+    -----
+    Two statements, and one more where `offset` is given, each along an index: a page costs the
+    same with a hundred submissions and with a million.
+    """
+    order = Submission.private_order if private else Submission.public_order
+    places = _best_places(event_id, order) if best_per_team else _places(event_id, order)
+    page = places.limit(limit).offset(offset or None).subquery("page")
+    rows = session.execute(_described(page)).all()
+    scores, private_scores = _scores(session, page)
+    ranks = _ranks(session, places, [row.place for row in rows], offset)
+    return [
+        LeaderboardRow(
+            rank=rank,
+            team=row.team,
+            submission=row.submission,
+            submission_id=row.id,
+            score=row.private_score if private else row.public_score,
+            scores=scores.get(row.id, {}),
+            private_scores=private_scores.get(row.id, {}) if private else None,
+            submitted_at=row.submitted_at,
+            train_time=row.train_seconds,
+            valid_time=row.valid_seconds,
+            test_time=row.test_seconds,
+        )
+        for rank, row in zip(ranks, rows, strict=True)
+    ]
+
+
+_Order: TypeAlias = InstrumentedAttribute[float | None]
+_Places: TypeAlias = "Select[int, float | None, datetime]"
+
+
+def _places(event_id: int, order: _Order) -> _Places:
+    """Select number and place of the scored submissions, in order."""
+    return (
+        select(Submission.id, order.label("place"), Submission.submitted_at)
+        .where(Submission.event_id == event_id, order.is_not(None))
+        .order_by(order, Submission.submitted_at, Submission.id)
+    )
+
+
+def _best_places(event_id: int, order: _Order) -> _Places:
+    """Select the same of the best of each team: one look into an index for each."""
+    other = aliased(Submission)
+    other_order = getattr(other, order.key)
+    best = (
+        select(other.id)
+        .where(other.event_id == event_id, other.team_id == EventTeam.team_id)
+        .where(other_order.is_not(None))
+        .order_by(other_order, other.submitted_at, other.id)
+        .limit(1)
+        .correlate(EventTeam)
+        .scalar_subquery()
+    )
+    return (
+        select(Submission.id, order.label("place"), Submission.submitted_at)
+        .select_from(EventTeam)
+        .join(Submission, Submission.id == best)
+        .where(EventTeam.event_id == event_id)
+        .order_by(order, Submission.submitted_at, Submission.id)
+    )
+
+
+def _described(page: Subquery) -> Select[Any]:
+    return (
+        select(
+            Submission.id,
+            page.c.place,
+            Team.name.label("team"),
+            Submission.name.label("submission"),
+            Submission.submitted_at,
+            Submission.public_score,
+            Submission.private_score,
+            Submission.train_seconds,
+            Submission.valid_seconds,
+            Submission.test_seconds,
+        )
+        .join(page, page.c.id == Submission.id)
+        .join(Team, Team.id == Submission.team_id)
+        .order_by(page.c.place, page.c.submitted_at, page.c.id)
+    )
+
+
+_Scores = dict[int, dict[str, ScoreSummary]]
+
+
+def _scores(session: Session, page: Subquery) -> tuple[_Scores, _Scores]:
+    """Read the validation and the test scores of a page."""
+    query = (
+        select(BaggedScore, ScoreType.name)
+        .join(page, page.c.id == BaggedScore.submission_id)
+        .join(ScoreType, ScoreType.id == BaggedScore.score_type_id)
+        .order_by(BaggedScore.submission_id, ScoreType.position)
+    )
+    valid: _Scores = {}
+    test: _Scores = {}
+    for row, name in session.execute(query).tuples():
+        valid.setdefault(row.submission_id, {})[name] = ScoreSummary(
+            row.valid_bag, row.valid_mean, row.valid_std
+        )
+        test.setdefault(row.submission_id, {})[name] = ScoreSummary(
+            row.test_bag, row.test_mean, row.test_std
+        )
+    return valid, test
+
+
+def _ranks(session: Session, places: _Places, page: Sequence[float], offset: int) -> Iterator[int]:
+    """Give the ranks of a page: one more than the number of better ones."""
+    if not page:
+        return
+    rank = 1
+    if offset:
+        better = places.order_by(None).subquery()
+        query = select(func.count()).select_from(better).where(better.c.place < page[0])
+        rank = 1 + session.execute(query).scalar_one()
+    last = page[0]
+    for position, place in enumerate(page, start=offset + 1):
+        rank = rank if place == last else position
+        last = place
+        yield rank

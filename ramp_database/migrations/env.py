@@ -1,0 +1,16 @@
+"""What Alembic runs to migrate the connection that it was given."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from ramp_database.model import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    compare_type=True,
+    render_as_batch=True,  # SQLite changes a table by making it anew
+)
+with context.begin_transaction():
+    context.run_migrations()

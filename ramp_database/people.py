@@ -1,0 +1,165 @@
+"""Users, teams and sign-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from ramp_database import clock
+from ramp_database.errors import AlreadyExistsError, NotFoundError
+from ramp_database.events import get_event
+from ramp_database.insertion import insert_named
+from ramp_database.model import EventTeam, Team, TeamMember, User
+
+
+def add_user(
+    session: Session,
+    login: str,
+    *,
+    firstname: str = "",
+    lastname: str = "",
+    email: str | None = None,
+    access_level: str = "user",
+) -> User:
+    """Add a user.
+
+    Parameters
+    ----------
+    session : Session
+    login : str
+        Name by which the user is known.
+    firstname, lastname : str
+    email : str, optional
+        No two users share one.
+    access_level : str
+        ``asked``, ``user`` or ``admin``.
+
+    Raises
+    ------
+    AlreadyExistsError
+        The login or the address is taken.
+    """
+    user = User(
+        login=login,
+        firstname=firstname,
+        lastname=lastname,
+        email=email or None,
+        access_level=access_level,
+        created_at=clock.read(session),
+    )
+    shown = f"{login} <{email}>" if email else login
+    insert_named(session, user, "user", shown, "Choose another login or address")
+    return user
+
+
+def get_user(session: Session, login: str) -> User:
+    """Find a user.
+
+    Raises
+    ------
+    NotFoundError
+        There is none of that login.
+    """
+    user = session.scalar(select(User).where(User.login == login))
+    if user is None:
+        known = session.scalars(select(User.login).order_by(User.login)).all()
+        raise NotFoundError("user", login, known, "Add one with `ramp database add-user`")
+    return user
+
+
+def add_team(session: Session, name: str, logins: Iterable[str] = ()) -> Team:
+    """Add a team.
+
+    Parameters
+    ----------
+    session : Session
+    name : str
+    logins : iterable of str
+        Its members.
+
+    Raises
+    ------
+    AlreadyExistsError
+        The name is taken.
+    NotFoundError
+        There is no such user.
+    """
+    members = {get_user(session, login).id for login in logins}
+    team = Team(name=name, created_at=clock.read(session))
+    insert_named(session, team, "team", name, "Choose another name")
+    if members:
+        rows = [{"team_id": team.id, "user_id": user_id} for user_id in sorted(members)]
+        session.execute(insert(TeamMember), rows)
+    return team
+
+
+def get_team(session: Session, name: str) -> Team:
+    """Find a team.
+
+    Raises
+    ------
+    NotFoundError
+        There is none of that name.
+    """
+    team = session.scalar(select(Team).where(Team.name == name))
+    if team is None:
+        known = session.scalars(select(Team.name).order_by(Team.name)).all()
+        raise NotFoundError("team", name, known, "Add one with `ramp database add-team`")
+    return team
+
+
+def sign_up_team(session: Session, event_name: str, team_name: str) -> None:
+    """Sign a team up to an event.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such event or team.
+    AlreadyExistsError
+        The team is signed up already.
+    """
+    event, team = get_event(session, event_name), get_team(session, team_name)
+    row = EventTeam(event_id=event.id, team_id=team.id, signed_up_at=clock.read(session))
+    insert_named(session, row, "sign-up", f"{team_name} to {event_name}")
+
+
+def ensure_signed_up(session: Session, event_name: str, team_name: str) -> None:
+    """Make a team and sign it up, as far as that is not done; safe to call at once and again.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such event.
+    """
+    get_event(session, event_name)
+    for step in (
+        lambda: add_team(session, team_name),
+        lambda: sign_up_team(session, event_name, team_name),
+    ):
+        try:
+            step()
+        except AlreadyExistsError:
+            continue
+
+
+def is_signed_up(session: Session, event_id: int, team_id: int) -> bool:
+    """Tell whether a team is signed up to an event."""
+    return session.get(EventTeam, (event_id, team_id)) is not None
+
+
+def list_teams(session: Session, event_name: str | None = None) -> list[Team]:
+    """List the teams by name: all, or those that are signed up to an event.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such event.
+    """
+    query = select(Team).order_by(Team.name)
+    if event_name is not None:
+        event = get_event(session, event_name)
+        query = query.join(EventTeam, EventTeam.team_id == Team.id)
+        query = query.where(EventTeam.event_id == event.id)
+    return list(session.scalars(query))

@@ -1,0 +1,57 @@
+"""The queue: the only writer of the state of a submission.
+
+A dispatcher claims submissions and gets a `Claim` for each; (owner, attempt) in it is the token
+for every later write. Each write changes its row only while that token and the expected state still
+hold; otherwise it raises `ClaimLostError` or `TransitionError` and nothing is recorded. Each
+transition is one of `ramp_database.states.TRANSITIONS` and appends a row to ``submission_events``.
+
+No function commits: states, results and history of one call land together or not at all.
+"""
+
+from __future__ import annotations
+
+from ramp_database.queue.claims import (
+    Owned,
+    claim,
+    count_open,
+    fail,
+    finish,
+    is_cancel_requested,
+    owned,
+    score,
+    start,
+)
+from ramp_database.queue.organising import cancel, reopen, set_state
+from ramp_database.queue.rescuing import Rescued, rescue
+from ramp_database.queue.returning import (
+    MAX_INTERRUPTIONS,
+    acknowledge_cancel,
+    crash,
+    release,
+    retry_delay_seconds,
+)
+from ramp_database.queue.transitions import Claim, record_arrival
+
+__all__ = [
+    "MAX_INTERRUPTIONS",
+    "Claim",
+    "Owned",
+    "Rescued",
+    "acknowledge_cancel",
+    "cancel",
+    "claim",
+    "count_open",
+    "crash",
+    "fail",
+    "finish",
+    "is_cancel_requested",
+    "owned",
+    "record_arrival",
+    "release",
+    "reopen",
+    "rescue",
+    "retry_delay_seconds",
+    "score",
+    "set_state",
+    "start",
+]

@@ -1,0 +1,267 @@
+"""What a dispatcher does with a submission that goes its way: claim, start, finish, score, fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from ramp_database import clock
+from ramp_database import results as results_
+from ramp_database.errors import ClaimLostError, TransitionError
+from ramp_database.model import Attempt, Dispatcher, Submission
+from ramp_database.queue.transitions import (
+    RELEASED,
+    Claim,
+    Step,
+    end_attempt,
+    held,
+    move_claimed,
+    record,
+    shortened,
+)
+from ramp_database.results import Results
+from ramp_database.statements import count_changed
+from ramp_database.states import FINAL, OWNED, PARTICIPANT_ERRORS, State
+
+_OPEN = sorted(set(State) - FINAL)
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A submission that a dispatcher owns."""
+
+    claim: Claim
+    state: State
+    cancel_reason: str | None  #: None when nobody wants it canceled
+
+    @property
+    def is_cancel_requested(self) -> bool:
+        """Whether it was asked to be canceled."""
+        return self.cancel_reason is not None
+
+
+def claim(session: Session, event_id: int, dispatcher_id: int, limit: int) -> list[Claim]:
+    """Claim waiting submissions, the oldest first: new to sent_to_training.
+
+    Parameters
+    ----------
+    session : Session
+    event_id : int
+    dispatcher_id : int
+        The new owner; one that has ended gets nothing.
+    limit : int
+        The most to be claimed: the number of free slots.
+
+    Returns
+    -------
+    list of Claim
+        The oldest first.
+
+    Notes
+    -----
+    One statement when nothing waits, three otherwise. Two that claim at once never get the same
+    submission: the UPDATE looks at the state again; SKIP LOCKED, which SQLite neither has nor
+    needs, spares them from waiting for each other.
+    """
+    if limit < 1:
+        return []
+    waiting = (
+        select(Submission.id)
+        .where(Submission.event_id == event_id, Submission.state == State.NEW)
+        .where(or_(Submission.not_before.is_(None), Submission.not_before <= clock.now()))
+        .where(_is_live(dispatcher_id))
+        .order_by(Submission.submitted_at, Submission.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("waiting")
+    )
+    statement = (
+        update(Submission)
+        .where(Submission.id.in_(select(waiting.c.id)), Submission.state == State.NEW)
+        .values(
+            state=State.SENT_TO_TRAINING,
+            attempt=Submission.attempt + 1,
+            dispatcher_id=dispatcher_id,
+            not_before=None,
+        )
+        .returning(Submission.submitted_at, Submission.id, Submission.attempt)
+    )
+    rows = session.execute(statement, execution_options={"synchronize_session": False})
+    claims = [Claim(id_, attempt, dispatcher_id) for _, id_, attempt in sorted(rows.tuples())]
+    if claims:
+        _record_claims(session, claims)
+    return claims
+
+
+def _is_live(dispatcher_id: int) -> ColumnElement[bool]:
+    return (
+        select(Dispatcher.id)
+        .where(Dispatcher.id == dispatcher_id, Dispatcher.ended_at.is_(None))
+        .exists()
+    )
+
+
+def _record_claims(session: Session, claims: list[Claim]) -> None:
+    attempts = [
+        {
+            "submission_id": claim.submission_id,
+            "number": claim.attempt,
+            "dispatcher_id": claim.dispatcher_id,
+            "claimed_at": clock.now(),
+        }
+        for claim in claims
+    ]
+    session.execute(insert(Attempt).values(attempts))
+    record(
+        session,
+        [
+            Step(
+                claim.submission_id,
+                State.NEW,
+                State.SENT_TO_TRAINING,
+                claim.attempt,
+                claim.dispatcher_id,
+                "claimed",
+            )
+            for claim in claims
+        ],
+    )
+
+
+def start(session: Session, claim: Claim, handle: str | None = None) -> None:
+    """Record that the folds start: sent_to_training to training.
+
+    Parameters
+    ----------
+    session : Session
+    claim : Claim
+    handle : str, optional
+        By which another dispatcher can find the run again.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    TransitionError
+        The submission is in another state.
+    """
+    move_claimed(session, claim, State.SENT_TO_TRAINING, State.TRAINING, reason="started")
+    statement = update(Attempt).where(
+        Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
+    )
+    count_changed(session, statement.values(started_at=clock.now(), handle=handle))
+
+
+def finish(session: Session, claim: Claim) -> None:
+    """Record that the predictions are there: training to tested.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    TransitionError
+        The submission is in another state.
+    """
+    move_claimed(session, claim, State.TRAINING, State.TESTED, reason="predictions collected")
+
+
+def score(session: Session, claim: Claim, results: Results) -> None:
+    """Record the results: tested to scored, with all rows of the results.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    TransitionError
+        The submission is in another state.
+    DatabaseError
+        The score types are not those of the event.
+
+    Notes
+    -----
+    Seven statements, whatever the number of folds.
+    """
+    kinds = results_.score_types(session, claim.submission_id)
+    columns = RELEASED | {"error": None, "outcome": "succeeded"}
+    columns |= results_.summary(kinds, results)
+    move_claimed(session, claim, State.TESTED, State.SCORED, reason="scored", **columns)
+    results_.store(session, claim.submission_id, kinds, results)
+    end_attempt(session, claim.submission_id, claim.attempt, "succeeded")
+
+
+def fail(session: Session, claim: Claim, state: State, error: str, outcome: str) -> None:
+    """Record that the participant's code failed; that is final.
+
+    Parameters
+    ----------
+    session : Session
+    claim : Claim
+    state : State
+        training_error, validating_error or testing_error.
+    error : str
+        What failed, for the participant.
+    outcome : str
+        The verdict, such as ``failed`` or ``timed_out``.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    TransitionError
+        The state is no failure of a participant's.
+    """
+    standing = held(session, claim)
+    if state not in PARTICIPANT_ERRORS:
+        hint = "Only the participant's code fails; the platform crashes"
+        raise TransitionError(claim.submission_id, standing.state, state, hint)
+    error = shortened(error)
+    values = RELEASED | {"error": error, "outcome": outcome, "reason": outcome}
+    move_claimed(session, claim, standing.state, state, **values)
+    end_attempt(session, claim.submission_id, claim.attempt, outcome, error)
+
+
+def owned(session: Session, dispatcher_id: int) -> list[Owned]:
+    """List what a dispatcher owns, with the wishes to cancel; a claim not among it is lost.
+
+    Notes
+    -----
+    One statement for all slots.
+    """
+    query = (
+        select(
+            Submission.id,
+            Submission.attempt,
+            Submission.state,
+            Submission.cancel_requested_at,
+            Submission.cancel_reason,
+        )
+        .where(Submission.dispatcher_id == dispatcher_id, Submission.state.in_(OWNED))
+        .order_by(Submission.id)
+    )
+    return [
+        Owned(Claim(id_, attempt, dispatcher_id), state, (reason or "") if at else None)
+        for id_, attempt, state, at, reason in session.execute(query)
+    ]
+
+
+def is_cancel_requested(session: Session, claim: Claim) -> bool:
+    """Tell whether a claimed submission was asked to be canceled.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    """
+    for item in owned(session, claim.dispatcher_id):
+        if item.claim == claim:
+            return item.is_cancel_requested
+    raise ClaimLostError(claim.submission_id, claim.attempt)
+
+
+def count_open(session: Session, event_id: int) -> int:
+    """Count the submissions of an event that have not reached a final state."""
+    query = select(func.count()).select_from(Submission)
+    query = query.where(Submission.event_id == event_id, Submission.state.in_(_OPEN))
+    return session.execute(query).scalar_one()

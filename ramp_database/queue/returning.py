@@ -1,0 +1,167 @@
+"""Attempts that end without a result through no fault of the participant's."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ramp_database import clock
+from ramp_database.model import Attempt
+from ramp_database.queue.transitions import (
+    RELEASED,
+    Claim,
+    Standing,
+    end_attempt,
+    held,
+    move_read,
+    shortened,
+)
+from ramp_database.states import State
+
+#: How often a submission is given back before that counts as a failure of ours.
+MAX_INTERRUPTIONS = 20
+#: Delay after the first crash, and the longest one, in seconds; each is four times the last.
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 300.0
+
+
+def retry_delay_seconds(n_crashes: int) -> float:
+    """Give how long a submission waits after its n-th crash, in seconds."""
+    return min(FIRST_DELAY_SECONDS * 4.0 ** min(n_crashes - 1, 10), LONGEST_DELAY_SECONDS)
+
+
+def crash(session: Session, claim: Claim, reason: str, max_attempts: int) -> State:
+    """Record that the platform failed: counted, and tried again after a delay that grows.
+
+    Parameters
+    ----------
+    session : Session
+    claim : Claim
+    reason : str
+        What happened.
+    max_attempts : int
+        With so many crashes the submission ends as checking_error, whose error tells the story of
+        all its attempts.
+
+    Returns
+    -------
+    State
+        new, checking_error, or canceled when that was asked for.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    """
+    return give_up(
+        session, held(session, claim), reason, max_attempts, dispatcher_id=claim.dispatcher_id
+    )
+
+
+def give_up(
+    session: Session, standing: Standing, reason: str, max_attempts: int, *, dispatcher_id: int
+) -> State:
+    """Count a crash of an attempt, on behalf of a dispatcher: its owner or its rescuer."""
+    end_attempt(session, standing.id, standing.attempt, "crashed", shortened(reason))
+    n_crashes = standing.n_crashes + 1
+    return _return(
+        session,
+        standing,
+        reason=reason,
+        by=dispatcher_id,
+        outcome="crashed",
+        n_crashes=n_crashes,
+        is_last=n_crashes >= max_attempts,
+        delay_seconds=retry_delay_seconds(n_crashes),
+    )
+
+
+def release(
+    session: Session, claim: Claim, reason: str, max_interruptions: int = MAX_INTERRUPTIONS
+) -> State:
+    """Give a submission back, as at a shutdown or when a node is reclaimed: not counted as a crash.
+
+    Parameters
+    ----------
+    session : Session
+    claim : Claim
+    reason : str
+        What happened.
+    max_interruptions : int
+        With more than so many the submission ends as checking_error.
+
+    Returns
+    -------
+    State
+        new, checking_error, or canceled when that was asked for.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    """
+    standing = held(session, claim)
+    end_attempt(session, standing.id, standing.attempt, "interrupted", shortened(reason))
+    n_interruptions = standing.n_interruptions + 1
+    return _return(
+        session,
+        standing,
+        reason=reason,
+        by=claim.dispatcher_id,
+        outcome="interrupted",
+        n_interruptions=n_interruptions,
+        is_last=n_interruptions > max_interruptions,
+    )
+
+
+def acknowledge_cancel(session: Session, claim: Claim) -> None:
+    """Record that a run was ended because that was asked for: canceled.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    """
+    standing = held(session, claim)
+    end_attempt(session, standing.id, standing.attempt, "canceled", standing.cancel_reason)
+    _cancel(session, standing, by=claim.dispatcher_id)
+
+
+def _return(
+    session: Session,
+    standing: Standing,
+    *,
+    reason: str,
+    by: int,
+    outcome: str,
+    is_last: bool,
+    delay_seconds: float | None = None,
+    **counts: int,
+) -> State:
+    if standing.cancel_requested_at is not None:
+        _cancel(session, standing, by=by)
+        return State.CANCELED
+    values = RELEASED | counts | {"outcome": outcome, "reason": reason, "by": by}
+    if is_last:
+        values["error"] = _story(session, standing)
+        move_read(session, standing, State.CHECKING_ERROR, **values)
+        return State.CHECKING_ERROR
+    values["not_before"] = None if delay_seconds is None else clock.now(delay_seconds)
+    move_read(session, standing, State.NEW, **values)
+    return State.NEW
+
+
+def _cancel(session: Session, standing: Standing, *, by: int) -> None:
+    reason = standing.cancel_reason or "canceled"
+    values = RELEASED | {"error": reason, "outcome": "canceled", "reason": reason, "by": by}
+    move_read(session, standing, State.CANCELED, **values)
+
+
+def _story(session: Session, standing: Standing) -> str:
+    query = select(Attempt).where(Attempt.submission_id == standing.id).order_by(Attempt.number)
+    attempts = session.scalars(query.execution_options(populate_existing=True)).all()
+    told = [
+        f"attempt {one.number} {one.outcome or 'ended'}: {one.error or 'no reason known'}"
+        for one in attempts
+    ]
+    first = "The platform failed, not your code, and its attempts are spent."
+    return shortened("\n".join([first, *told, "Ask the organisers to have it evaluated again."]))

@@ -1,0 +1,219 @@
+"""The guarded writes that every operation of the queue is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from sqlalchemy import ColumnElement, Select, insert, select, update
+from sqlalchemy.orm import Session
+
+from ramp_database import clock
+from ramp_database.errors import ClaimLostError, NotFoundError, TransitionError
+from ramp_database.model import Attempt, Submission, SubmissionEvent
+from ramp_database.statements import count_changed
+from ramp_database.states import OWNED, TRANSITIONS, State
+
+#: The longest text of an error that is stored, in characters; its middle is left out.
+MAX_ERROR_LENGTH = 50_000
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A dispatcher's right to a submission: the token for every write about the attempt."""
+
+    submission_id: int
+    attempt: int  #: from 1
+    dispatcher_id: int  #: the owner
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a submission stands, read under a lock."""
+
+    id: int
+    state: State
+    attempt: int
+    dispatcher_id: int | None
+    n_crashes: int
+    n_interruptions: int
+    cancel_requested_at: datetime | None
+    cancel_reason: str | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step to be written into the history."""
+
+    submission_id: int
+    source: State | None  #: None for the first
+    target: State
+    attempt: int
+    dispatcher_id: int | None = None
+    reason: str | None = None
+
+
+#: What leaves the hands of a dispatcher.
+RELEASED: dict[str, Any] = {
+    "dispatcher_id": None,
+    "cancel_requested_at": None,
+    "cancel_reason": None,
+}
+
+
+def shortened(text: str) -> str:
+    """Leave out the middle of a text that is too long to be stored."""
+    if len(text) <= MAX_ERROR_LENGTH:
+        return text
+    half = MAX_ERROR_LENGTH // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
+
+
+def read_standing(session: Session, submission_id: int) -> Standing:
+    """Read where a submission stands, and keep others from changing it until the transaction ends.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such submission.
+    """
+    found = list(read_standings(session, Submission.id == submission_id))
+    if not found:
+        raise NotFoundError("submission", submission_id)
+    return found[0]
+
+
+def read_standings(
+    session: Session, *where: ColumnElement[bool], skip_locked: bool = False
+) -> Iterable[Standing]:
+    """Read where submissions stand, under locks; those locked by others can be left out."""
+    columns = [getattr(Submission, name) for name in Standing.__dataclass_fields__]
+    query: Select[Any] = select(*columns).where(*where).order_by(Submission.id)
+    rows = session.execute(query.with_for_update(skip_locked=skip_locked, of=Submission))
+    return [Standing(*row) for row in rows]
+
+
+def held(session: Session, claim: Claim) -> Standing:
+    """Read where a claimed submission stands, under a lock.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    """
+    found = list(read_standings(session, *_token(claim), Submission.state.in_(OWNED)))
+    if not found:
+        raise ClaimLostError(claim.submission_id, claim.attempt)
+    return found[0]
+
+
+def move_claimed(
+    session: Session, claim: Claim, source: State, target: State, **values: Any
+) -> None:
+    """Take a claimed submission from one state to another, if the claim and the state hold.
+
+    Parameters
+    ----------
+    session : Session
+    claim : Claim
+    source, target : State
+    **values
+        Other columns that change; ``reason`` goes into the history.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    TransitionError
+        It holds, but the submission is in another state, or there is no such transition.
+    """
+    reason = values.pop("reason", None)
+    check_transition(claim.submission_id, source, target)
+    statement = update(Submission).where(*_token(claim), Submission.state == source)
+    if count_changed(session, statement.values(state=target, **values)) != 1:
+        _refuse(session, claim, target)
+    id_, attempt, owner = claim.submission_id, claim.attempt, claim.dispatcher_id
+    record(session, [Step(id_, source, target, attempt, owner, reason)])
+
+
+def move_read(session: Session, standing: Standing, target: State, **values: Any) -> None:
+    """Take a submission, claimed or not, from the state in which it was read to another.
+
+    Raises
+    ------
+    TransitionError
+        There is no such transition, or the submission has moved on since it was read.
+    """
+    reason, by = values.pop("reason", None), values.pop("by", None)
+    check_transition(standing.id, standing.state, target)
+    statement = update(Submission).where(
+        Submission.id == standing.id,
+        Submission.state == standing.state,
+        Submission.attempt == standing.attempt,
+        Submission.dispatcher_id.is_not_distinct_from(standing.dispatcher_id),
+    )
+    if count_changed(session, statement.values(state=target, **values)) != 1:
+        raise TransitionError(standing.id, standing.state, target, "It moved on; look again")
+    step = Step(standing.id, standing.state, target, standing.attempt, by, reason)
+    record(session, [step])
+
+
+def check_transition(submission_id: int, source: State, target: State) -> None:
+    """Check that there is such a transition.
+
+    Raises
+    ------
+    TransitionError
+        There is not.
+    """
+    if target not in TRANSITIONS[source]:
+        allowed = ", ".join(sorted(TRANSITIONS[source]))
+        raise TransitionError(submission_id, source, target, f"From there it goes to: {allowed}")
+
+
+def record(session: Session, steps: Collection[Step]) -> None:
+    """Append steps to the history, in one statement."""
+    rows = [
+        {
+            "submission_id": step.submission_id,
+            "at": clock.now(),
+            "from_state": step.source,
+            "to_state": step.target,
+            "attempt": step.attempt,
+            "dispatcher_id": step.dispatcher_id,
+            "reason": step.reason,
+        }
+        for step in steps
+    ]
+    session.execute(insert(SubmissionEvent).values(rows))
+
+
+def record_arrival(session: Session, submission_id: int) -> None:
+    """Append the first step of a new submission to its history."""
+    record(session, [Step(submission_id, None, State.NEW, 0, reason="submitted")])
+
+
+def end_attempt(
+    session: Session, submission_id: int, number: int, outcome: str, error: str | None = None
+) -> None:
+    """Write the verdict on an attempt."""
+    statement = update(Attempt).where(
+        Attempt.submission_id == submission_id, Attempt.number == number
+    )
+    values = {"finished_at": clock.now(), "outcome": outcome, "error": error}
+    count_changed(session, statement.values(values))
+
+
+def _token(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Submission.id == claim.submission_id,
+        Submission.dispatcher_id == claim.dispatcher_id,
+        Submission.attempt == claim.attempt,
+    )
+
+
+def _refuse(session: Session, claim: Claim, target: State) -> NoReturn:
+    standing = held(session, claim)
+    raise TransitionError(claim.submission_id, standing.state, target)

@@ -1,0 +1,103 @@
+"""How an event stands: states, and submissions one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ramp_database.errors import NotFoundError
+from ramp_database.model import Dispatcher, Event, Submission, Team
+from ramp_database.states import State
+
+_COLUMNS = (
+    Submission.id,
+    Team.name.label("team"),
+    Submission.name,
+    Submission.state,
+    Submission.attempt,
+    Submission.error,
+    Submission.outcome,
+    Submission.submitted_at,
+    Submission.not_before,
+    Submission.n_crashes,
+    Submission.n_interruptions,
+    Submission.cancel_requested_at.is_not(None).label("is_cancel_requested"),
+    Submission.public_score.label("score"),
+    Submission.dispatcher_id.label("dispatcher"),
+)
+
+
+def event_status(session: Session, event_id: int, limit: int | None = None) -> dict[str, Any]:
+    """Tell how an event stands.
+
+    Parameters
+    ----------
+    session : Session
+    event_id : int
+    limit : int, optional
+        Only so many of the newest submissions; all by default. The states count all.
+
+    Returns
+    -------
+    dict
+        ``{"event": name, "states": {state: n}, "submissions": [{"id", "team", "name", "state",
+        "attempt", "error", "outcome", "submitted_at", ...}], "dispatchers": [...]}``, ready for
+        JSON: times in ISO format, the newest last; states in the order of a submission's way, those
+        without submissions left out; dispatchers that have not ended.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such event.
+    """
+    name = session.scalar(select(Event.name).where(Event.id == event_id))
+    if name is None:
+        raise NotFoundError("event", event_id)
+    return {
+        "event": name,
+        "states": _states(session, event_id),
+        "submissions": _submissions(session, event_id, limit),
+        "dispatchers": _dispatchers(session, event_id),
+    }
+
+
+def _states(session: Session, event_id: int) -> dict[str, int]:
+    query = select(Submission.state, func.count()).where(Submission.event_id == event_id)
+    counts = dict(session.execute(query.group_by(Submission.state)).tuples().all())
+    return {state.value: counts[state] for state in State if state in counts}
+
+
+def _submissions(session: Session, event_id: int, limit: int | None) -> list[dict[str, Any]]:
+    query = (
+        select(*_COLUMNS)
+        .join(Team, Team.id == Submission.team_id)
+        .where(Submission.event_id == event_id)
+        .order_by(Submission.id.desc())
+        .limit(limit)
+    )
+    rows = session.execute(query).mappings().all()
+    return [
+        dict(row)
+        | {
+            "state": row["state"].value,
+            "submitted_at": row["submitted_at"].isoformat(),
+            "not_before": row["not_before"] and row["not_before"].isoformat(),
+        }
+        for row in reversed(rows)
+    ]
+
+
+def _dispatchers(session: Session, event_id: int) -> list[dict[str, Any]]:
+    query = select(Dispatcher).where(Dispatcher.event_id == event_id, Dispatcher.ended_at.is_(None))
+    return [
+        {
+            "id": row.id,
+            "host": row.host,
+            "pid": row.pid,
+            "started_at": row.started_at.isoformat(),
+            "beat_at": row.beat_at.isoformat(),
+        }
+        for row in session.scalars(query.order_by(Dispatcher.id))
+    ]

@@ -1,0 +1,222 @@
+"""Submissions: adding, finding, and their files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from ramp_database import clock, people, queue
+from ramp_database import model as tables
+from ramp_database.errors import NotFoundError, SubmissionRejectedError
+from ramp_database.events import get_event
+from ramp_database.insertion import insert_named
+from ramp_database.model import Submission, Team
+from ramp_database.states import State
+
+#: The longest name of a submission, in characters.
+MAX_NAME_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class SubmissionFile:
+    """A file of a submission."""
+
+    path: str  #: relative to the submission, with slashes
+    content: bytes
+
+
+def directory_name(submission_id: int) -> str:
+    """Give the name of a submission's directory: its number, and nothing a participant chose."""
+    return f"submission_{submission_id:09d}"
+
+
+def add(
+    session: Session,
+    event_name: str,
+    team_name: str,
+    name: str,
+    files: Sequence[SubmissionFile],
+    *,
+    login: str | None = None,
+) -> Submission:
+    """Add a submission; it waits in the queue from the end of the transaction on.
+
+    Parameters
+    ----------
+    session : Session
+    event_name, team_name : str
+        The team must be signed up to the event.
+    name : str
+        Unique among those of the team in the event.
+    files : sequence of SubmissionFile
+    login : str, optional
+        The user who submits.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such event, team or user, or the team is not signed up.
+    AlreadyExistsError
+        The team has a submission of that name.
+    SubmissionRejectedError
+        A name or a path is not allowed, or required files are missing.
+    """
+    event, team = get_event(session, event_name), people.get_team(session, team_name)
+    if not people.is_signed_up(session, event.id, team.id):
+        hint = f"Run `ramp database sign-up-team --event {event_name} --team {team_name}`"
+        raise NotFoundError("sign-up", f"{team_name} to {event_name}", hint=hint)
+    check_name(name)
+    check_files(files, event.required_files)
+    submission = Submission(
+        event_id=event.id,
+        team=team,
+        user_id=people.get_user(session, login).id if login else None,
+        name=name,
+        submitted_at=clock.read(session),
+        content_hash=content_hash(files),
+        state=State.NEW,
+    )
+    insert_named(session, submission, "submission", name, "Give it another name with --name")
+    rows = [{"submission_id": submission.id, **vars(file)} for file in files]
+    session.execute(insert(tables.SubmissionFile), rows)
+    queue.record_arrival(session, submission.id)
+    return submission
+
+
+def check_name(name: str) -> None:
+    """Check the name of a submission.
+
+    Raises
+    ------
+    SubmissionRejectedError
+        It is empty, too long, or not printable in a line.
+    """
+    if not name.strip() or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
+        raise SubmissionRejectedError(
+            f"the name {name[:80]!r} is not allowed",
+            f"Take up to {MAX_NAME_LENGTH} printable characters",
+        )
+
+
+def check_files(files: Sequence[SubmissionFile], required: Iterable[str] = ()) -> None:
+    """Check the paths of the files, and that those are there that the event requires.
+
+    Raises
+    ------
+    SubmissionRejectedError
+        There are none, one is given twice, leads outside, or is missing.
+    """
+    if not files:
+        raise SubmissionRejectedError("it holds no files")
+    paths = [_checked_path(file.path) for file in files]
+    if len(set(paths)) < len(paths):
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        raise SubmissionRejectedError(f"it holds {twice[0]!r} twice")
+    missing = [path for path in required if path not in paths]
+    if missing:
+        names = ", ".join(repr(path) for path in missing)
+        raise SubmissionRejectedError(f"the event requires {names}, found {sorted(paths)[:20]}")
+
+
+def _checked_path(path: str) -> str:
+    pure = PurePosixPath(path)
+    is_inside = bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts
+    if not is_inside or "\0" in path or "\\" in path or str(pure) != path:
+        raise SubmissionRejectedError(f"the path {path!r} is not allowed")
+    return path
+
+
+def content_hash(files: Iterable[SubmissionFile]) -> str:
+    """Hash names and contents of files.
+
+    Returns
+    -------
+    str
+        sha256 in hex, whatever the order of the files.
+    """
+    total = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.path):
+        path = file.path.encode("utf-8", "surrogateescape")
+        total.update(hashlib.sha256(path).digest() + hashlib.sha256(file.content).digest())
+    return total.hexdigest()
+
+
+def get(session: Session, submission_id: int) -> Submission:
+    """Find a submission by its number.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    """
+    found = session.get(Submission, submission_id, populate_existing=True)
+    if found is None:
+        hint = "`ramp status` lists the submissions of an event"
+        raise NotFoundError("submission", submission_id, hint=hint)
+    return found
+
+
+def by_state(session: Session, event_id: int, state: State | None = None) -> list[Submission]:
+    """List the submissions of an event, the oldest first.
+
+    Parameters
+    ----------
+    session : Session
+    event_id : int
+    state : State, optional
+        Only those in this state.
+    """
+    query = select(Submission).where(Submission.event_id == event_id)
+    if state is not None:
+        query = query.where(Submission.state == state)
+    query = query.order_by(Submission.submitted_at, Submission.id)
+    return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def ids_by_state(session: Session, event_id: int, states: Collection[State]) -> list[int]:
+    """List the numbers of the submissions of an event that are in some of these states."""
+    query = select(Submission.id).where(Submission.event_id == event_id)
+    return list(session.scalars(query.where(Submission.state.in_(states)).order_by(Submission.id)))
+
+
+def titles(session: Session, submission_ids: Collection[int]) -> Mapping[int, tuple[str, str]]:
+    """Give team and name of submissions, for people.
+
+    Returns
+    -------
+    mapping
+        From the number of the submission to the names of its team and of itself.
+    """
+    query = select(Submission.id, Team.name, Submission.name).join(Submission.team)
+    rows = session.execute(query.where(Submission.id.in_(submission_ids)))
+    return {submission_id: (team, name) for submission_id, team, name in rows}
+
+
+def files(session: Session, submission_id: int) -> list[SubmissionFile]:
+    """Read the files of a submission, sorted by path."""
+    query = select(tables.SubmissionFile.path, tables.SubmissionFile.content)
+    query = query.where(tables.SubmissionFile.submission_id == submission_id)
+    rows = session.execute(query.order_by(tables.SubmissionFile.path))
+    return [SubmissionFile(path, content) for path, content in rows]
+
+
+def write_files(files: Iterable[SubmissionFile], directory: Path) -> None:
+    """Write the files of a submission into a directory, which is made when it is missing.
+
+    Raises
+    ------
+    SubmissionRejectedError
+        A path leads outside; nothing is written then.
+    OSError
+        The disk refused; what was written until then stays.
+    """
+    checked = [(directory / _checked_path(file.path), file.content) for file in files]
+    directory.mkdir(parents=True, exist_ok=True)
+    for path, content in checked:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
