@@ -8,6 +8,9 @@ step          side       what it does
 ``score``     trusted    reads predictions as data, holds them against the labels, writes scores
 ============  =========  =========================================================================
 
+Predictions and scores lie in ``fold_<i>/``, as in the ``training_output/`` of ramp-test. An event
+with a ``data_label`` has one label only, so there is no folder for it in between.
+
 The package stands alone: the standard library, and the numpy, pandas and ramp-workflow of the
 event's environment, Python 3.9 or later. It imports nothing of the project and is not installed
 in that environment; it is run there as a folder::

@@ -12,6 +12,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import traceback
 
 PACKAGE = "ramp_evaluation"
 
@@ -32,6 +33,19 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-if __name__ == "__main__":
+def _run() -> int:
+    if sys.version_info < (3, 9):
+        print(
+            f"{sys.executable} is Python {sys.version}; the evaluation needs 3.9", file=sys.stderr
+        )
+        return 3
     _register()
-    _leave(importlib.import_module(f"{PACKAGE}.command").main())
+    try:
+        return int(importlib.import_module(f"{PACKAGE}.command").main())
+    except Exception:  # noqa: BLE001 (the exit code 1 is the participant's)
+        traceback.print_exc()
+        return 70
+
+
+if __name__ == "__main__":
+    _leave(_run())

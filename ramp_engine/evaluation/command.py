@@ -66,7 +66,7 @@ def _check_environment() -> None:
     try:
         import numpy as np  # noqa: F401
         import rampwf  # noqa: F401
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:  # the latter: versions that do not match
         raise KitError(
             f"the event's environment ({sys.prefix}) cannot import ramp-workflow: {error}",
             "Name ramp-workflow in the kit's requirements.txt (or environment.yml) and make the "

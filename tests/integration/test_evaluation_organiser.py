@@ -133,3 +133,14 @@ def test_usage_is_told_by_its_own_code(tmp_path: Path) -> None:
     result = run(["fold", "--result", str(tmp_path / "result.json")], tmp_path / "log")
     assert result.code == 2
     assert "--bundle" in result.log
+
+
+def test_what_goes_wrong_on_our_side_never_looks_like_the_participants_failure(
+    event: Event, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = event.fold_arguments(event.kit / "submissions" / "starting_kit")
+    arguments[arguments.index("--result") + 1] = str(tmp_path / "file" / "result.json")
+    assert run(arguments, tmp_path / "log").code == 70
+    missing = event.fold(event.kit / "submissions" / "there_is_none")
+    assert (missing.code, "there is no submission" in missing.error["message"]) == (70, True)
