@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
 
-from ramp_engine.errors import RampError, WorkerError, WorkerLostError, WorkerStateError, nearest
+from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError, nearest
 
 __all__ = ["TIMEOUT_RETURNCODE", "BaseWorker", "Capability", "WorkerStatus"]
 
@@ -56,6 +56,7 @@ class Capability(StrEnum):
 
     ADOPT = "adopt"  #: `BaseWorker.handle` and `BaseWorker.attach`: its runs outlive a dispatcher
     INTERRUPT = "interrupt"  #: it may lose its machine, and then reports ``retry``
+    TIME_LIMIT = "time_limit"  #: it ends a run at the time limit; what there is can be collected
 
 
 class BaseWorker(ABC):
@@ -314,11 +315,10 @@ class BaseWorker(ABC):
     def _results(self) -> tuple[int, str]:
         if self._status is WorkerStatus.RETRY:
             raise WorkerLostError(f"the run of {self.submission} was interrupted", "Run it again")
-        if self._status is not WorkerStatus.TIMEOUT:
-            return self.collect_results()
-        with contextlib.suppress(OSError, RampError):  # what there is: a log, a few folds
-            self.collect_results()
-        return TIMEOUT_RETURNCODE, f"time limit exceeded: {self.config.get('timeout')} s"
+        has_timed_out = self._status is WorkerStatus.TIMEOUT
+        if has_timed_out and Capability.TIME_LIMIT not in self.capabilities:
+            return TIMEOUT_RETURNCODE, "time limit exceeded"  # collecting might wait for its end
+        return self.collect_results()
 
 
 def _as_status(value: str) -> WorkerStatus:

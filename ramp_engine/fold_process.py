@@ -57,7 +57,7 @@ class FoldRun:
     python : Path
         The event's interpreter.
     scratch_parent : Path
-        Where the directories of the run are made.
+        Where the directory of the run is made.
 
     Raises
     ------
@@ -103,6 +103,7 @@ class FoldRun:
             environment=fold_environment(self.python, self.scratch, n_threads),
             cwd=self.scratch.work,
             timeout_seconds=timeout_seconds,
+            remove_when_orphaned=(self.scratch.root, self.scratch.tmp),
             on_end=on_end,
         )
 
@@ -123,8 +124,7 @@ class FoldRun:
 
 
 def _make_scratch(parent: Path) -> FoldScratch:
-    parent.mkdir(parents=True, exist_ok=True)
-    root = Path(tempfile.mkdtemp(dir=parent, prefix="run-"))
+    root = Path(tempfile.mkdtemp(dir=parent, prefix="scratch-"))
     tmp = root / "tmp"
     if len(str(tmp)) > MAX_TMPDIR_LENGTH:
         tmp = Path(tempfile.mkdtemp(prefix="ramp-"))
@@ -192,7 +192,9 @@ def fold_environment(python: Path, scratch: FoldScratch, n_threads: int | None) 
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory that somebody else's code has written, as far as it can be."""
+    """Remove what somebody else's code has written, as far as it can be; links are not followed."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
     for _ in range(2):
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():

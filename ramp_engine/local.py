@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, WorkerStatus
+from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability, WorkerStatus
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import CollectError, WorkerError, WorkerLostError, WorkerSetupError
 from ramp_engine.fold_outputs import (
@@ -72,6 +72,8 @@ class FoldProcessWorker(BaseWorker):
     time limit, on `cancel` and `teardown`, and when the dispatcher dies in whatever way.
     """
 
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.TIME_LIMIT})
+
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:
         super().__init__(config, submission)
         self._run: FoldRun | None = None
@@ -108,7 +110,7 @@ class FoldProcessWorker(BaseWorker):
         _check(python, "the event's environment", "Make it again, or correct the event's file")
         _check(self._path("bundle_dir") / "manifest.json", "the event's bundle", "Deploy the event")
         _check(self._submission_dir, "the submission", "Was it removed?")
-        self._run = FoldRun(python, self._path("submissions_dir").parent / "scratch")
+        self._run = FoldRun(python, self._path("submissions_dir").parent)
         super().setup()
 
     def launch_submission(self) -> None:

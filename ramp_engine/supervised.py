@@ -39,6 +39,8 @@ class SupervisedProcess:
     cwd : Path, optional
     timeout_seconds : float, optional
         Time limit of the whole tree.
+    remove_when_orphaned : sequence of Path
+        Directories that the supervisor removes when this process has died before the tree.
     pass_on : sequence of int
         File descriptors that the tree inherits.
     on_end : callable
@@ -59,16 +61,18 @@ class SupervisedProcess:
         environment: Mapping[str, str],
         cwd: Path | None = None,
         timeout_seconds: float | None = None,
+        remove_when_orphaned: Sequence[Path] = (),
         pass_on: Sequence[int] = (),
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._ended = threading.Event()
         self._on_end = on_end
         theirs, self._life_fd = os.pipe()
-        arguments = _supervised(command, theirs, timeout_seconds)
+        options = [] if timeout_seconds is None else ["--timeout", repr(float(timeout_seconds))]
+        options += [word for path in remove_when_orphaned for word in ("--remove", str(path))]
         try:
             self._process = subprocess.Popen(
-                arguments,
+                _supervised(command, theirs, options),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT if errors is None else errors,
@@ -200,10 +204,9 @@ def _opened(path: Path) -> IO[bytes]:
         raise WorkerSetupError(f"{path} cannot be written: {error}") from error
 
 
-def _supervised(command: Sequence[str], life_fd: int, timeout: float | None) -> list[str]:
+def _supervised(command: Sequence[str], life_fd: int, options: Sequence[str]) -> list[str]:
     script = str(Path(supervise.__file__).absolute())
-    limit = [] if timeout is None else ["--timeout", repr(float(timeout))]
     return [
-        *(sys.executable, "-I", "-S", script, "--life-fd", str(life_fd), *limit, "--"),
+        *(sys.executable, "-I", "-S", script, "--life-fd", str(life_fd), *options, "--"),
         *map(str, command),
     ]

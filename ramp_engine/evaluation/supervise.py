@@ -2,7 +2,7 @@
 
 ::
 
-    python -I -S supervise.py --life-fd N [--timeout SECONDS] -- COMMAND [ARGUMENT ...]
+    python -I -S supervise.py --life-fd N [--timeout SECONDS] [--remove DIR ...] -- COMMAND ...
 
 The supervisor is the subreaper of the command: what double-forks and calls ``setsid`` stays below
 it. The whole tree is ended when
@@ -11,7 +11,7 @@ it. The whole tree is ended when
 * SECONDS have passed: 124;
 * the supervisor gets SIGTERM, SIGINT or SIGHUP: 128 + the signal;
 * the other end of the pipe or socket N is closed, as it is when the process that holds it dies in
-  whatever way: 137.
+  whatever way: 137. Nobody else will then tidy up: each DIR is removed.
 
 It leaves neither a process nor a zombie, and writes nothing to stdout. It needs Linux and the
 standard library of Python 3.9 or later, and is run as a file, by any interpreter.
@@ -28,6 +28,7 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -68,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     supervisor.start(options.command)
     code = supervisor.watch()
     supervisor.end_tree()
+    if supervisor.is_cut:
+        for directory in options.remove:
+            shutil.rmtree(directory, ignore_errors=True)
     return code
 
 
@@ -86,6 +90,7 @@ class Supervisor:
         self.child: int | None = None
         self.code: int | None = None
         self.signal: int | None = None
+        self.is_cut = False
         self.timeout_seconds = timeout_seconds
         self.started_at = time.monotonic()
         self.life_fd = life_fd
@@ -118,13 +123,13 @@ class Supervisor:
     def watch(self) -> int:
         """Wait for a reason to end the tree; give the exit code that stands for it."""
         while True:
-            is_cut = self._wait(self._seconds_left())
+            self._wait(self._seconds_left())
             self.reap()
             if self.code is not None:
                 return self.code
             if self.signal is not None:
                 return 128 + self.signal
-            if is_cut:
+            if self.is_cut:
                 return EXIT_LIFELINE_CUT
             if self._seconds_left() == 0:
                 _say(f"time limit of {self.timeout_seconds:g} s exceeded, the run was ended")
@@ -135,13 +140,13 @@ class Supervisor:
             return None
         return max(0.0, self.started_at + self.timeout_seconds - time.monotonic())
 
-    def _wait(self, seconds: float | None) -> bool:
-        """Wait for a signal, the end of the life-line or the time; tell whether that was cut."""
+    def _wait(self, seconds: float | None) -> None:
+        """Wait for a signal, the end of the life-line or the time."""
         events = self.poll.poll(None if seconds is None else int(seconds * 1000) + 1)
         ready = {fd for fd, _ in events}
         if self.wake_fd in ready:
             os.read(self.wake_fd, 4096)
-        return self.life_fd in ready and _is_cut(self.life_fd)
+        self.is_cut = self.is_cut or (self.life_fd in ready and _is_cut(self.life_fd))
 
     def reap(self) -> bool:
         """Take leave of children that have ended; tell whether there is still one.
@@ -289,6 +294,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="supervise.py", allow_abbrev=False)
     parser.add_argument("--life-fd", type=int, required=True)
     parser.add_argument("--timeout", type=float)
+    parser.add_argument("--remove", action="append", default=[])
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
     try:

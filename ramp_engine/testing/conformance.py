@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Protocol
 
 import pytest
 
-from ramp_engine.base import BaseWorker, Capability, WorkerStatus
+from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability, WorkerStatus
 from ramp_engine.errors import WorkerStateError
 from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.testing.scenarios import BAD_BYTES, FAILURE, HEAD, TAIL, Scenario
@@ -155,10 +155,12 @@ class WorkerConformance:
         assert error_msg
 
     def test_the_time_limit_ends_a_run(self, make: MakeWorker) -> None:
-        """The status becomes ``timeout``, and what there is can be collected."""
+        """The status becomes ``timeout``; a worker that ends the run itself has kept the log."""
         worker = make(Scenario.HANGING, timeout=0.5)
         assert run_until_ended(worker) == "timeout"
-        worker.collect_results()
+        if Capability.TIME_LIMIT in self.capabilities:
+            assert worker.collect_results()[0] == TIMEOUT_RETURNCODE
+            assert _log(worker).is_file()
 
     def test_cancel_ends_a_run(self, make: MakeWorker) -> None:
         """Nothing of it is left."""

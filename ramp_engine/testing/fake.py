@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ramp_engine.base import BaseWorker, Capability
+from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability
 from ramp_engine.errors import (
     CollectError,
     ResourceUnavailableError,
@@ -129,9 +129,10 @@ class FakeWorker(BaseWorker):
         if scenario is Scenario.FAILING:
             _write(predictions / "fold_0", {"state.txt": "training_error", "error.txt": FAILURE})
             return 1, f"fold 0 failed while training: {FAILURE}"
-        if scenario is not Scenario.HANGING:
-            for fold in range(int(self.config.get("n_folds", 2))):
-                self._write_fold(predictions / f"fold_{fold}")
+        if scenario is Scenario.HANGING:
+            return TIMEOUT_RETURNCODE, "time limit exceeded"
+        for fold in range(int(self.config.get("n_folds", 2))):
+            self._write_fold(predictions / f"fold_{fold}")
         return 0, ""
 
     def _write_fold(self, fold: Path) -> None:

@@ -56,7 +56,7 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
     """No process that a test has started, and no directory of a run, is there after it."""
     yield
     assert processes_with(str(tmp_path)) == []
-    assert list(tmp_path.glob("**/scratch/*")) == []
+    assert list(tmp_path.glob("scratch-*")) == []
 
 
 @pytest.fixture
@@ -82,11 +82,11 @@ def log_of(worker: LocalWorker) -> str:
     return Path(worker.config["logs_dir"], NAME, "log").read_text()
 
 
-def wait_until_hanging(directory: Path) -> None:
+def wait_until_hanging(directory: Path, is_running: Callable[[], bool]) -> None:
     """Wait until the participant's code runs: it then says so in its log."""
     never = threading.Event()
-    while not any("hanging" in path.read_text() for path in directory.glob("scratch/*/log")):
-        assert processes_with(str(directory)), "the run has ended"
+    while not any("hanging" in path.read_text() for path in directory.glob("scratch-*/log")):
+        assert is_running(), "the run has ended"
         never.wait(0.02)
 
 
@@ -120,14 +120,23 @@ def test_the_tree_dies_with_the_dispatcher(
     """Killed by SIGKILL while the participant's code, which ignores SIGTERM, and its daemon run."""
     config = make_worker(scenario=Scenario.HANGING).config
     engine = subprocess.Popen([sys.executable, "-c", ENGINE, json.dumps(config), NAME])
-    wait_until_hanging(tmp_path)
-    tree = list(descendants(engine.pid))
+    try:
+        wait_until_hanging(tmp_path, lambda: engine.poll() is None)
+        tree = list(descendants(engine.pid))
+        directories = [*tmp_path.glob("scratch-*"), tmpdir_of(tree[0])]
+    finally:
+        engine.kill()
+        engine.wait()
     assert len(tree) >= 4, "supervisor, fold step, fold, its daemon"
-    engine.kill()
-    engine.wait()
     for pid in tree:
         wait_for_death(pid)
-    shutil.rmtree(tmp_path / "scratch")
+    assert not any(directory.exists() for directory in directories)
+
+
+def tmpdir_of(pid: int) -> Path:
+    words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    (tmpdir,) = (word[7:] for word in words if word.startswith(b"TMPDIR="))
+    return Path(os.fsdecode(tmpdir))
 
 
 @pytest.mark.parametrize("ending", ["cancel", "teardown"])
@@ -137,7 +146,7 @@ def test_a_running_tree_is_ended(
     worker = make_worker(scenario=Scenario.HANGING)
     worker.setup()
     worker.launch_submission()
-    wait_until_hanging(tmp_path)
+    wait_until_hanging(tmp_path, lambda: worker.status == "running")
     getattr(worker, ending)()
     assert processes_with(str(tmp_path)) == []
 
@@ -146,7 +155,7 @@ def test_the_time_limit_ends_code_and_daemon_and_keeps_the_log(
     make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
     worker = make_worker(scenario=Scenario.HANGING, timeout=4.0)
-    assert worker.launch() == (124, "time limit exceeded: 4.0 s")
+    assert worker.launch() == (124, "time limit exceeded: not done after 4 s")
     assert processes_with(str(tmp_path)) == []
     assert "hanging" in log_of(worker)
     assert "time limit of 4 s exceeded" in log_of(worker)
@@ -224,6 +233,17 @@ def test_the_environment_of_a_run_holds_nothing_of_ours(
 
 def test_a_run_starts_with_nothing_on_its_stdin(make_worker: Callable[..., LocalWorker]) -> None:
     assert make_worker("assert os.read(0, 1) == b''").launch() == (0, "")
+
+
+def test_a_link_in_place_of_the_output_is_removed_and_not_followed(
+    make_worker: Callable[..., LocalWorker], tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o755)
+    worker = make_worker()
+    output = tmp_path / "submissions" / NAME / "training_output"
+    output.symlink_to(tmp_path / "elsewhere")
+    assert worker.launch() == (0, "")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_directories_that_a_run_has_locked_are_removed(

@@ -240,9 +240,11 @@ def test_launch_tells_an_interruption() -> None:
         Interrupted({}, "s").launch()
 
 
-def test_launch_tells_a_timeout_also_when_there_is_nothing_to_collect() -> None:
+def test_launch_does_not_collect_from_a_run_that_nobody_has_ended() -> None:
     class Late(Steps):
         def collect_results(self) -> tuple[int, str]:
-            raise FileNotFoundError("training_output")
+            raise AssertionError("it would wait for the end of the run")
 
-    assert Late({"timeout": 0}, "s").launch() == (124, "time limit exceeded: 0 s")
+    worker = Late({"timeout": 0}, "s")
+    assert worker.launch() == (124, "time limit exceeded")
+    assert worker.status == "killed"
