@@ -1,4 +1,4 @@
-"""What tests of several kinds use: a toy event, a conda environment."""
+"""What tests of several kinds use: databases, a toy event, a conda environment."""
 
 from __future__ import annotations
 
@@ -8,8 +8,28 @@ import pytest
 
 from ramp_engine.testing import ToyEvent
 from tests.conda_channel import conda_room
+from tests.postgresql import (
+    database,
+    database_url,
+    empty_database_url,
+    make_postgresql_url,
+    postgresql_server,
+    postgresql_url,
+    sqlite_template,
+    sqlite_url,
+)
 
-__all__ = ["conda_room"]
+__all__ = [
+    "conda_room",
+    "database",
+    "database_url",
+    "empty_database_url",
+    "make_postgresql_url",
+    "postgresql_server",
+    "postgresql_url",
+    "sqlite_template",
+    "sqlite_url",
+]
 
 pytest.register_assert_rewrite("ramp_engine.testing.conformance")
 

@@ -10,9 +10,35 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+#: In the order in which they refer to each other.
+_TABLES = (
+    "problems",
+    "teams",
+    "users",
+    "events",
+    "team_members",
+    "dispatchers",
+    "event_teams",
+    "folds",
+    "score_types",
+    "submissions",
+    "attempts",
+    "bagged_scores",
+    "fold_scores",
+    "fold_times",
+    "submission_events",
+    "submission_files",
+)
+
 
 def upgrade() -> None:
     """Make all tables."""
+    _make_people_and_events()
+    _make_submissions()
+    _make_attempts_and_scores()
+
+
+def _make_people_and_events() -> None:
     op.create_table(
         "problems",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -67,7 +93,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
         sa.UniqueConstraint("name", name=op.f("uq_events_name")),
     )
-    op.create_index(op.f("ix_events_problem_id"), "events", ["problem_id"], unique=False)
+    op.create_index(op.f("ix_events_problem_id"), "events", ["problem_id"])
     op.create_table(
         "team_members",
         sa.Column("team_id", sa.Integer(), nullable=False),
@@ -86,7 +112,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("team_id", "user_id", name=op.f("pk_team_members")),
     )
-    op.create_index(op.f("ix_team_members_user_id"), "team_members", ["user_id"], unique=False)
+    op.create_index(op.f("ix_team_members_user_id"), "team_members", ["user_id"])
     op.create_table(
         "dispatchers",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -107,7 +133,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dispatchers")),
     )
-    op.create_index("ix_dispatchers_live", "dispatchers", ["event_id", "ended_at"], unique=False)
+    op.create_index("ix_dispatchers_live", "dispatchers", ["event_id", "ended_at"])
     op.create_table(
         "event_teams",
         sa.Column("event_id", sa.Integer(), nullable=False),
@@ -124,7 +150,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("event_id", "team_id", name=op.f("pk_event_teams")),
     )
-    op.create_index(op.f("ix_event_teams_team_id"), "event_teams", ["team_id"], unique=False)
+    op.create_index(op.f("ix_event_teams_team_id"), "event_teams", ["team_id"])
     op.create_table(
         "folds",
         sa.Column("event_id", sa.Integer(), nullable=False),
@@ -157,6 +183,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("event_id", "name", name=op.f("uq_score_types_event_id_name")),
         sa.UniqueConstraint("event_id", "position", name=op.f("uq_score_types_event_id_position")),
     )
+
+
+def _make_submissions() -> None:
     op.create_table(
         "submissions",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -212,7 +241,6 @@ def upgrade() -> None:
         "ix_submissions_owner",
         "submissions",
         ["dispatcher_id"],
-        unique=False,
         sqlite_where=sa.text("dispatcher_id IS NOT NULL"),
         postgresql_where=sa.text("dispatcher_id IS NOT NULL"),
     )
@@ -220,7 +248,6 @@ def upgrade() -> None:
         "ix_submissions_private",
         "submissions",
         ["event_id", "private_order", "submitted_at", "id"],
-        unique=False,
         sqlite_where=sa.text("private_order IS NOT NULL"),
         postgresql_where=sa.text("private_order IS NOT NULL"),
     )
@@ -228,7 +255,6 @@ def upgrade() -> None:
         "ix_submissions_public",
         "submissions",
         ["event_id", "public_order", "submitted_at", "id"],
-        unique=False,
         sqlite_where=sa.text("public_order IS NOT NULL"),
         postgresql_where=sa.text("public_order IS NOT NULL"),
     )
@@ -236,14 +262,12 @@ def upgrade() -> None:
         "ix_submissions_queue",
         "submissions",
         ["event_id", "state", "submitted_at", "id"],
-        unique=False,
     )
-    op.create_index("ix_submissions_team_id", "submissions", ["team_id"], unique=False)
+    op.create_index("ix_submissions_team_id", "submissions", ["team_id"])
     op.create_index(
         "ix_submissions_team_private",
         "submissions",
         ["event_id", "team_id", "private_order", "submitted_at", "id"],
-        unique=False,
         sqlite_where=sa.text("private_order IS NOT NULL"),
         postgresql_where=sa.text("private_order IS NOT NULL"),
     )
@@ -251,10 +275,12 @@ def upgrade() -> None:
         "ix_submissions_team_public",
         "submissions",
         ["event_id", "team_id", "public_order", "submitted_at", "id"],
-        unique=False,
         sqlite_where=sa.text("public_order IS NOT NULL"),
         postgresql_where=sa.text("public_order IS NOT NULL"),
     )
+
+
+def _make_attempts_and_scores() -> None:
     op.create_table(
         "attempts",
         sa.Column("submission_id", sa.Integer(), nullable=False),
@@ -359,7 +385,6 @@ def upgrade() -> None:
         "ix_submission_events_submission_id",
         "submission_events",
         ["submission_id", "id"],
-        unique=False,
     )
     op.create_table(
         "submission_files",
@@ -377,57 +402,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop all tables."""
-    op.drop_table("submission_files")
-    op.drop_index("ix_submission_events_submission_id", table_name="submission_events")
-    op.drop_table("submission_events")
-    op.drop_table("fold_times")
-    op.drop_table("fold_scores")
-    op.drop_table("bagged_scores")
-    op.drop_table("attempts")
-    op.drop_index(
-        "ix_submissions_team_public",
-        table_name="submissions",
-        sqlite_where=sa.text("public_order IS NOT NULL"),
-        postgresql_where=sa.text("public_order IS NOT NULL"),
-    )
-    op.drop_index(
-        "ix_submissions_team_private",
-        table_name="submissions",
-        sqlite_where=sa.text("private_order IS NOT NULL"),
-        postgresql_where=sa.text("private_order IS NOT NULL"),
-    )
-    op.drop_index("ix_submissions_team_id", table_name="submissions")
-    op.drop_index("ix_submissions_queue", table_name="submissions")
-    op.drop_index(
-        "ix_submissions_public",
-        table_name="submissions",
-        sqlite_where=sa.text("public_order IS NOT NULL"),
-        postgresql_where=sa.text("public_order IS NOT NULL"),
-    )
-    op.drop_index(
-        "ix_submissions_private",
-        table_name="submissions",
-        sqlite_where=sa.text("private_order IS NOT NULL"),
-        postgresql_where=sa.text("private_order IS NOT NULL"),
-    )
-    op.drop_index(
-        "ix_submissions_owner",
-        table_name="submissions",
-        sqlite_where=sa.text("dispatcher_id IS NOT NULL"),
-        postgresql_where=sa.text("dispatcher_id IS NOT NULL"),
-    )
-    op.drop_table("submissions")
-    op.drop_table("score_types")
-    op.drop_table("folds")
-    op.drop_index(op.f("ix_event_teams_team_id"), table_name="event_teams")
-    op.drop_table("event_teams")
-    op.drop_index("ix_dispatchers_live", table_name="dispatchers")
-    op.drop_table("dispatchers")
-    op.drop_index(op.f("ix_team_members_user_id"), table_name="team_members")
-    op.drop_table("team_members")
-    op.drop_index(op.f("ix_events_problem_id"), table_name="events")
-    op.drop_table("events")
-    op.drop_table("users")
-    op.drop_table("teams")
-    op.drop_table("problems")
+    """Drop all tables, and their indexes with them."""
+    for table in reversed(_TABLES):
+        op.drop_table(table)
