@@ -16,7 +16,7 @@ from ramp_database.errors import NotFoundError, SubmissionRejectedError
 from ramp_database.events import get_event
 from ramp_database.insertion import insert_named
 from ramp_database.model import Submission, Team
-from ramp_database.states import State
+from ramp_database.states import OWNED, State
 
 #: The longest name of a submission, in characters.
 MAX_NAME_LENGTH = 200
@@ -184,6 +184,13 @@ def ids_by_state(session: Session, event_id: int, states: Collection[State]) -> 
     return list(session.scalars(query.where(Submission.state.in_(states)).order_by(Submission.id)))
 
 
+def attempts_under_way(session: Session, event_id: int) -> set[tuple[int, int]]:
+    """List the attempts of an event that a dispatcher owns, as (submission, attempt)."""
+    query = select(Submission.id, Submission.attempt)
+    query = query.where(Submission.event_id == event_id, Submission.state.in_(OWNED))
+    return {(submission_id, attempt) for submission_id, attempt in session.execute(query)}
+
+
 def titles(session: Session, submission_ids: Collection[int]) -> Mapping[int, tuple[str, str]]:
     """Give team and name of submissions, for people.
 
@@ -192,6 +199,8 @@ def titles(session: Session, submission_ids: Collection[int]) -> Mapping[int, tu
     mapping
         From the number of the submission to the names of its team and of itself.
     """
+    if not submission_ids:
+        return {}
     query = select(Submission.id, Team.name, Submission.name).join(Submission.team)
     rows = session.execute(query.where(Submission.id.in_(submission_ids)))
     return {submission_id: (team, name) for submission_id, team, name in rows}

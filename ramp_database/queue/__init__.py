@@ -10,18 +10,15 @@ No function commits: states, results and history of one call land together or no
 
 from __future__ import annotations
 
-from ramp_database.queue.claims import (
+from ramp_database.queue.claims import claim, fail, finish, score, start
+from ramp_database.queue.organising import cancel, reopen, set_state
+from ramp_database.queue.ownership import (
     Owned,
-    claim,
     count_open,
-    fail,
-    finish,
     is_cancel_requested,
     owned,
-    score,
-    start,
+    owned_of_event,
 )
-from ramp_database.queue.organising import cancel, reopen, set_state
 from ramp_database.queue.rescuing import Rescued, rescue
 from ramp_database.queue.returning import (
     MAX_INTERRUPTIONS,
@@ -46,6 +43,7 @@ __all__ = [
     "finish",
     "is_cancel_requested",
     "owned",
+    "owned_of_event",
     "record_arrival",
     "release",
     "reopen",

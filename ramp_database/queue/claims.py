@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from ramp_database import clock
 from ramp_database import results as results_
-from ramp_database.errors import ClaimLostError, TransitionError
+from ramp_database.errors import TransitionError
 from ramp_database.model import Attempt, Dispatcher, Submission
 from ramp_database.queue.transitions import (
     RELEASED,
@@ -23,23 +21,7 @@ from ramp_database.queue.transitions import (
 )
 from ramp_database.results import Results
 from ramp_database.statements import count_changed
-from ramp_database.states import FINAL, OWNED, PARTICIPANT_ERRORS, State
-
-_OPEN = sorted(set(State) - FINAL)
-
-
-@dataclass(frozen=True)
-class Owned:
-    """A submission that a dispatcher owns."""
-
-    claim: Claim
-    state: State
-    cancel_reason: str | None  #: None when nobody wants it canceled
-
-    @property
-    def is_cancel_requested(self) -> bool:
-        """Whether it was asked to be canceled."""
-        return self.cancel_reason is not None
+from ramp_database.states import PARTICIPANT_ERRORS, State
 
 
 def claim(session: Session, event_id: int, dispatcher_id: int, limit: int) -> list[Claim]:
@@ -220,48 +202,3 @@ def fail(session: Session, claim: Claim, state: State, error: str, outcome: str)
     values = RELEASED | {"error": error, "outcome": outcome, "reason": outcome}
     move_claimed(session, claim, standing.state, state, **values)
     end_attempt(session, claim.submission_id, claim.attempt, outcome, error)
-
-
-def owned(session: Session, dispatcher_id: int) -> list[Owned]:
-    """List what a dispatcher owns, with the wishes to cancel; a claim not among it is lost.
-
-    Notes
-    -----
-    One statement for all slots.
-    """
-    query = (
-        select(
-            Submission.id,
-            Submission.attempt,
-            Submission.state,
-            Submission.cancel_requested_at,
-            Submission.cancel_reason,
-        )
-        .where(Submission.dispatcher_id == dispatcher_id, Submission.state.in_(OWNED))
-        .order_by(Submission.id)
-    )
-    return [
-        Owned(Claim(id_, attempt, dispatcher_id), state, (reason or "") if at else None)
-        for id_, attempt, state, at, reason in session.execute(query)
-    ]
-
-
-def is_cancel_requested(session: Session, claim: Claim) -> bool:
-    """Tell whether a claimed submission was asked to be canceled.
-
-    Raises
-    ------
-    ClaimLostError
-        The claim does not hold any more.
-    """
-    for item in owned(session, claim.dispatcher_id):
-        if item.claim == claim:
-            return item.is_cancel_requested
-    raise ClaimLostError(claim.submission_id, claim.attempt)
-
-
-def count_open(session: Session, event_id: int) -> int:
-    """Count the submissions of an event that have not reached a final state."""
-    query = select(func.count()).select_from(Submission)
-    query = query.where(Submission.event_id == event_id, Submission.state.in_(_OPEN))
-    return session.execute(query).scalar_one()

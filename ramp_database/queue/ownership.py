@@ -1,0 +1,85 @@
+"""Who owns what: looking, without changing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ramp_database.errors import ClaimLostError
+from ramp_database.model import Submission
+from ramp_database.queue.transitions import Claim
+from ramp_database.states import FINAL, OWNED, State
+
+_OPEN = sorted(set(State) - FINAL)
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A submission that a dispatcher owns."""
+
+    claim: Claim
+    state: State
+    cancel_reason: str | None  #: None when nobody wants it canceled
+
+    @property
+    def is_cancel_requested(self) -> bool:
+        """Whether it was asked to be canceled."""
+        return self.cancel_reason is not None
+
+
+def owned(session: Session, dispatcher_id: int) -> list[Owned]:
+    """List what a dispatcher owns, with the wishes to cancel; a claim not among it is lost.
+
+    Notes
+    -----
+    One statement for all slots.
+    """
+    query = (
+        select(
+            Submission.id,
+            Submission.attempt,
+            Submission.state,
+            Submission.cancel_requested_at,
+            Submission.cancel_reason,
+        )
+        .where(Submission.dispatcher_id == dispatcher_id, Submission.state.in_(OWNED))
+        .order_by(Submission.id)
+    )
+    return [
+        Owned(Claim(id_, attempt, dispatcher_id), state, (reason or "") if at else None)
+        for id_, attempt, state, at, reason in session.execute(query)
+    ]
+
+
+def owned_of_event(session: Session, event_id: int) -> list[Claim]:
+    """List the claims of all dispatchers of an event, dead ones included."""
+    query = (
+        select(Submission.id, Submission.attempt, Submission.dispatcher_id)
+        .where(Submission.event_id == event_id, Submission.state.in_(OWNED))
+        .where(Submission.dispatcher_id.is_not(None))
+        .order_by(Submission.id)
+    )
+    return [Claim(*row) for row in session.execute(query)]
+
+
+def is_cancel_requested(session: Session, claim: Claim) -> bool:
+    """Tell whether a claimed submission was asked to be canceled.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    """
+    for item in owned(session, claim.dispatcher_id):
+        if item.claim == claim:
+            return item.is_cancel_requested
+    raise ClaimLostError(claim.submission_id, claim.attempt)
+
+
+def count_open(session: Session, event_id: int) -> int:
+    """Count the submissions of an event that have not reached a final state."""
+    query = select(func.count()).select_from(Submission)
+    query = query.where(Submission.event_id == event_id, Submission.state.in_(_OPEN))
+    return session.execute(query).scalar_one()
