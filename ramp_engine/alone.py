@@ -87,7 +87,8 @@ def _evaluate(
     directory.make()
     submissions.write_files(files, directory.submissions_dir / name)
     verdict = judge(_work(event, prepared, directory))
-    attempt.publish_logs(directory.logs_dir, event.ramp.logs_dir, name)
+    logs = attempt.stage_logs(directory.logs_dir / name, event.ramp.logs_dir, f"{name}-alone")
+    attempt.publish(logs, event.ramp.logs_dir / name)
     output_dir, results = event.ramp.predictions_dir / name, None
     if verdict.outcome is Outcome.SUCCEEDED:
         scored = _score(event, prepared.bundle, directory)

@@ -16,9 +16,11 @@ from pathlib import Path
 from ramp_engine.errors import CollectError
 from ramp_engine.evaluation.untrusted_files import is_regular, read_text
 from ramp_engine.fold_outputs import copy_log, copy_predictions, open_untrusted
+from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import FoldFacts
 
 _FOLD = re.compile(r"fold_(\d{1,4})")
+_ATTEMPT = re.compile(r"submission_(\d{9,})-(\d+)")
 #: A larger state or error is not read, in bytes.
 MAX_TEXT_BYTES = 1 << 20
 #: Names and permissions of the logs that are published.
@@ -81,12 +83,20 @@ class AttemptDirectory:
 
     def remove(self) -> None:
         """Remove everything of the attempt; a directory that is gone already is fine."""
-        shutil.rmtree(self.root, ignore_errors=True)
+        remove_tree(self.root)
 
 
 def attempt_directory(work_dir: Path, submission: str, attempt: int) -> AttemptDirectory:
     """Name the directories of an attempt; nothing is made."""
     return AttemptDirectory(work_dir / "attempts" / f"{submission}-{attempt}", submission)
+
+
+def attempts_on_disk(work_dir: Path) -> dict[tuple[int, int], Path]:
+    """List the directories of attempts, by submission and number of the attempt."""
+    attempts = work_dir / "attempts"
+    paths = list(attempts.iterdir()) if attempts.is_dir() else []
+    matches = ((_ATTEMPT.fullmatch(path.name), path) for path in paths)
+    return {(int(match[1]), int(match[2])): path for match, path in matches if match}
 
 
 def read_folds(directory: Path) -> tuple[FoldFacts, ...]:
@@ -144,16 +154,55 @@ def stage_predictions(source: Path, predictions_dir: Path, name: str) -> Path:
     return staged
 
 
+def stage_logs(source: Path, logs_dir: Path, name: str) -> Path:
+    """Copy the logs of an attempt beside the place where they will be published.
+
+    Parameters
+    ----------
+    source : Path
+        Holds the logs of the attempt's submission.
+    logs_dir : Path
+        The event's directory; made when missing.
+    name : str
+        Of the staged directory, unique to the attempt.
+
+    Returns
+    -------
+    Path
+        The staged directory, for `publish`.
+
+    Raises
+    ------
+    CollectError
+        The disk refuses; nothing is left behind.
+    """
+    staged = logs_dir / f".{name}"
+    try:
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        for log_name, mode in _LOGS.items():
+            if is_regular(source, log_name):
+                with open_untrusted(source / log_name) as log:
+                    copy_log(log, staged / log_name, mode)
+    except OSError as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise CollectError(f"the logs cannot be copied to {logs_dir}: {error}") from error
+    return staged
+
+
 def publish(staged: Path, target: Path) -> None:
     """Put a staged directory in place of `target`, by renaming.
 
     Call it inside the transaction that holds the claim: no other dispatcher can then do the same.
+    When the transaction has to be done again, what was put in place already stays there.
 
     Raises
     ------
     CollectError
         The filesystem refuses; `target` is what it was.
     """
+    if not staged.exists() and target.exists():
+        return
     old = target.with_name(f".{target.name}.old")
     try:
         shutil.rmtree(old, ignore_errors=True)
@@ -163,24 +212,6 @@ def publish(staged: Path, target: Path) -> None:
     except OSError as error:
         raise CollectError(f"{target} cannot be published: {error}") from error
     shutil.rmtree(old, ignore_errors=True)
-
-
-def publish_logs(source: Path, logs_dir: Path, submission: str) -> None:
-    """Copy the logs of an attempt to ``logs_dir/<submission>/``, replacing older ones.
-
-    Raises
-    ------
-    CollectError
-        The filesystem refuses.
-    """
-    try:
-        for name, mode in _LOGS.items():
-            if is_regular(source / submission, name):
-                with open_untrusted(source / submission / name) as log:
-                    copy_log(log, logs_dir / submission / name, mode)
-    except OSError as error:
-        message = f"the log cannot be copied to {logs_dir / submission}: {error}"
-        raise CollectError(message) from error
 
 
 def move_across(source: Path, staged: Path) -> Path:

@@ -124,7 +124,7 @@ class Daemon:
         try:
             event = load_event(child.event_config, self._deployment_dir)
             with self._database.session(read_only=True) as session:
-                events.get_event(session, event.event_name)
+                events.get_event(session, event.ramp.event_name)
             child.process = self._start(event, child.event_config)
         except DatabaseUnavailableError as error:
             logger.warning("%s", error)
@@ -141,8 +141,8 @@ class Daemon:
         return self._config.resolve().parent if self._config else None
 
     def _start(self, event: EventConfig, event_config: Path) -> subprocess.Popen[bytes]:
-        event.logs_dir.mkdir(parents=True, exist_ok=True)
-        with (event.logs_dir / "dispatcher.log").open("ab") as log:
+        event.ramp.logs_dir.mkdir(parents=True, exist_ok=True)
+        with (event.ramp.logs_dir / "dispatcher.log").open("ab") as log:
             process = subprocess.Popen(
                 self._command(event_config),
                 stdin=subprocess.DEVNULL,
@@ -151,7 +151,7 @@ class Daemon:
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
-        logger.info("started dispatcher %d of %s", process.pid, event.event_name)
+        logger.info("started dispatcher %d of %s", process.pid, event.ramp.event_name)
         return process
 
     def _command(self, event_config: Path) -> Sequence[str]:

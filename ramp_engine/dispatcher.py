@@ -21,10 +21,11 @@ from sqlalchemy.orm import Session
 from ramp_database import dispatchers, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
-from ramp_engine import registry
+from ramp_engine import attempt, registry
 from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import DatabaseUnavailableError, RampError
+from ramp_engine.fold_process import remove_tree
 from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.outcome import Stop
 from ramp_engine.preparation import Bundle
@@ -141,6 +142,7 @@ class Dispatcher:
         )
         try:
             with self._resources, heartbeat:
+                self._sweep()
                 self._check_readiness()
                 while not self._ending.is_set():
                     heartbeat.turned()
@@ -193,6 +195,15 @@ class Dispatcher:
             except RampError as error:
                 logger.error("submissions cannot be evaluated yet: %s", error)
 
+    def _sweep(self) -> None:
+        """Remove what attempts of dispatchers that died left on this machine's disk."""
+        found = attempt.attempts_on_disk(self.event.ramp.work_dir)  # before asking who is at work
+        with self._database.session(read_only=True) as session:
+            kept = submissions.attempts_under_way(session, self._event_id)
+        for key in found.keys() - kept:
+            remove_tree(found[key])
+            logger.info("removed %s, which nobody works on any more", found[key])
+
     def _turn(self) -> bool:
         """Go round once.
 
@@ -220,6 +231,8 @@ class Dispatcher:
         except DatabaseUnavailableError as error:
             logger.warning("the database is away, will try again: %s", error)
             return False
+        if rescued.requeued:
+            self._sweep()
         for claim in taken:
             team, name = titles[claim.submission_id]
             is_tested = claim in rescued.to_score

@@ -99,7 +99,7 @@ def test_what_is_missing_in_a_submission_is_named(deployment: Deployment) -> Non
     team = ("--event", "iris", "--team", "red", "--create-team")
     assert "no files" in deployment.ramp("submit", "empty", *team, code=1).stderr
     refused = deployment.ramp("submit", "wrong", *team, code=1).stderr
-    assert "missing" in refused
+    assert "'estimator.py'" in refused
     assert "solution.py" in refused
     assert deployment.json("status", "--event", "iris")["submissions"] == []
 
@@ -117,6 +117,9 @@ def test_the_events_file_may_name_its_folders_as_ramp_does(tmp_path: Path) -> No
     """``ramp-kits/<problem>`` and ``ramp-data/<problem>`` lie under the deployment's folder."""
     deployment = Deployment(tmp_path / "ramp_deployment")
     deployment.add_iris()
+    prepare = deployment.event / "data" / "prepare_data.py"
+    subprocess.run([sys.executable, prepare.name], cwd=prepare.parent, check=True)
+    prepare.unlink()
     for part, place in (("kit", "ramp-kits"), ("data", "ramp-data")):
         (deployment.directory / place).mkdir()
         shutil.move(deployment.event / part, deployment.directory / place / "iris")

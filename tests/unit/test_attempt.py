@@ -92,13 +92,28 @@ def test_an_attempt_starts_with_empty_directories(tmp_path: Path) -> None:
 
 
 def test_logs_are_copied_as_bytes_and_the_private_one_is_private(tmp_path: Path) -> None:
-    logs = tmp_path / "attempt" / "submission_000000001"
+    logs = tmp_path / "attempt"
     logs.mkdir(parents=True)
     (logs / "log").write_bytes(b"bad \xff and \x00")
     (logs / "private.log").write_text("test data")
     (logs / "other").write_text("x")
-    attempt.publish_logs(tmp_path / "attempt", tmp_path / "logs", "submission_000000001")
-    published = tmp_path / "logs" / "submission_000000001"
-    assert tree(published) == {"log", "private.log"}
-    assert (published / "log").read_bytes() == b"bad \xff and \x00"
-    assert (published / "private.log").stat().st_mode & 0o777 == 0o600
+    staged = attempt.stage_logs(logs, tmp_path / "logs", "one")
+    assert tree(staged) == {"log", "private.log"}
+    assert (staged / "log").read_bytes() == b"bad \xff and \x00"
+    assert (staged / "private.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_publishing_again_after_a_commit_that_failed_changes_nothing(tmp_path: Path) -> None:
+    staged, target = tmp_path / ".staged", tmp_path / "target"
+    staged.mkdir()
+    attempt.publish(staged, target)
+    attempt.publish(staged, target)
+    assert tree(tmp_path) == {"target"}
+
+
+def test_attempts_on_disk_are_known_by_submission_and_number(tmp_path: Path) -> None:
+    for name in ("submission_000000012-3", "submission_000000012-x", "starting_kit-alone"):
+        (tmp_path / "attempts" / name).mkdir(parents=True)
+    found = attempt.attempts_on_disk(tmp_path)
+    assert found == {(12, 3): tmp_path / "attempts" / "submission_000000012-3"}
+    assert attempt.attempts_on_disk(tmp_path / "nothing") == {}

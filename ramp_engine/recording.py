@@ -1,0 +1,176 @@
+"""Writing down what became of an attempt, files and rows together.
+
+Files are copied beside their destination first, and renamed into place inside the transaction
+whose guarded UPDATE proved that the claim still holds. A dispatcher that lost its claim publishes
+nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from ramp_database import queue
+from ramp_database.queue import Claim
+from ramp_database.results import Results
+from ramp_database.session import Database
+from ramp_engine import attempt
+from ramp_engine.attempt import AttemptDirectory
+from ramp_engine.config import EventConfig
+from ramp_engine.errors import CollectError, DatabaseUnavailableError
+from ramp_engine.outcome import Outcome, Verdict
+
+logger = logging.getLogger(__name__)
+
+#: Wait between two tries to write to a database that cannot be reached, in seconds.
+DATABASE_RETRY_SECONDS = 2.0
+
+_Publication = tuple[Path, Path]
+
+
+class Recorder:
+    """Record the steps of one attempt.
+
+    Parameters
+    ----------
+    database : Database
+    event : EventConfig
+    claim : Claim
+        The token for every write.
+    directory : AttemptDirectory
+        Where the attempt's outputs are.
+    stopping : Event
+        Set when the dispatcher ends the run: a database that is away is then not waited for.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        event: EventConfig,
+        claim: Claim,
+        directory: AttemptDirectory,
+        stopping: threading.Event,
+    ) -> None:
+        self._database = database
+        self._event = event
+        self._claim = claim
+        self._directory = directory
+        self._stopping = stopping
+        self._has_published_logs = False
+
+    @property
+    def predictions(self) -> Path:
+        """Where the submission's predictions are published."""
+        return self._event.ramp.predictions_dir / self._directory.submission
+
+    def start(self) -> None:
+        """Record that the folds start.
+
+        Raises
+        ------
+        ClaimLostError
+            As all methods here: nothing is recorded or published then.
+        """
+        self._transact(lambda session: queue.start(session, self._claim))
+
+    def finish(self) -> None:
+        """Publish predictions and logs, and record that they are there.
+
+        Raises
+        ------
+        CollectError
+            The disk refuses.
+        """
+        directory = self._directory
+        parent = self._event.ramp.predictions_dir
+        staged = attempt.stage_predictions(
+            directory.fold_predictions_dir, parent, directory.root.name
+        )
+        self._transact(
+            lambda session: queue.finish(session, self._claim),
+            [(staged, self.predictions), *self._logs()],
+        )
+        self._has_published_logs = True
+
+    def score(self, results: Results) -> None:
+        """Publish what the score step wrote, and record the scores.
+
+        Raises
+        ------
+        CollectError
+            The disk refuses.
+        """
+        staged = attempt.move_across(
+            self._directory.scored_dir,
+            self.predictions.with_name(f".{self._directory.root.name}.scored"),
+        )
+        self._transact(
+            lambda session: queue.score(session, self._claim, results),
+            [(staged, self.predictions)],
+        )
+
+    def end(self, verdict: Verdict) -> None:
+        """Record an attempt that brought no scores, with the logs that there are."""
+        claim, error = self._claim, verdict.error or ""
+        outcome, state = verdict.outcome, verdict.state
+        work: Callable[[Session], object]
+        if outcome is Outcome.CRASHED:
+            n = self._event.dispatcher.max_attempts
+            work = lambda session: queue.crash(session, claim, error, n)  # noqa: E731
+        elif outcome is Outcome.INTERRUPTED:
+            work = lambda session: queue.release(session, claim, error)  # noqa: E731
+        elif outcome is Outcome.CANCELED:
+            work = lambda session: queue.acknowledge_cancel(session, claim)  # noqa: E731
+        else:
+            assert state is not None  # noqa: S101  judge gives one to each of these
+            work = lambda session: queue.fail(session, claim, state, error, outcome)  # noqa: E731
+        self._transact(work, self._logs_if_possible())
+
+    def _logs(self) -> list[_Publication]:
+        """Stage the logs, once: the score step adds its own to those that are published."""
+        directory, logs_dir = self._directory, self._event.ramp.logs_dir
+        source = directory.logs_dir / directory.submission
+        if self._has_published_logs or not source.is_dir():
+            return []
+        staged = attempt.stage_logs(source, logs_dir, directory.root.name)
+        return [(staged, logs_dir / directory.submission)]
+
+    def _logs_if_possible(self) -> list[_Publication]:
+        try:
+            return self._logs()
+        except CollectError as error:
+            logger.error("no log is kept: %s", error, extra=self.extra)
+            return []
+
+    @property
+    def extra(self) -> dict[str, object]:
+        """The facts for log records."""
+        return {
+            "event": self._event.ramp.event_name,
+            "submission": self._claim.submission_id,
+            "attempt": self._claim.attempt,
+            "dispatcher": self._claim.dispatcher_id,
+        }
+
+    def _transact(
+        self, work: Callable[[Session], object], publications: list[_Publication] | None = None
+    ) -> None:
+        """Do `work` and publish, in one transaction; again for as long as the database is away.
+
+        A dispatcher that is told to go down gives up: another will rescue the submission.
+        """
+        while True:
+            try:
+                with self._database.session() as session:
+                    work(session)
+                    for staged, target in publications or []:
+                        attempt.publish(staged, target)
+                return
+            except DatabaseUnavailableError:
+                logger.warning("the database is away, will try again", extra=self.extra)
+                if self._stopping.wait(DATABASE_RETRY_SECONDS):
+                    raise
