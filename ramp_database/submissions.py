@@ -16,7 +16,7 @@ from ramp_database.errors import NotFoundError, SubmissionRejectedError
 from ramp_database.events import get_event
 from ramp_database.insertion import insert_named
 from ramp_database.model import Submission, Team
-from ramp_database.states import OWNED, State
+from ramp_database.states import State
 
 #: The longest name of a submission, in characters.
 MAX_NAME_LENGTH = 200
@@ -182,13 +182,6 @@ def ids_by_state(session: Session, event_id: int, states: Collection[State]) -> 
     """List the numbers of the submissions of an event that are in some of these states."""
     query = select(Submission.id).where(Submission.event_id == event_id)
     return list(session.scalars(query.where(Submission.state.in_(states)).order_by(Submission.id)))
-
-
-def attempts_under_way(session: Session, event_id: int) -> set[tuple[int, int]]:
-    """List the attempts of an event that a dispatcher owns, as (submission, attempt)."""
-    query = select(Submission.id, Submission.attempt)
-    query = query.where(Submission.event_id == event_id, Submission.state.in_(OWNED))
-    return {(submission_id, attempt) for submission_id, attempt in session.execute(query)}
 
 
 def titles(session: Session, submission_ids: Collection[int]) -> Mapping[int, tuple[str, str]]:

@@ -199,7 +199,8 @@ class Dispatcher:
         """Remove what attempts of dispatchers that died left on this machine's disk."""
         found = attempt.attempts_on_disk(self.event.ramp.work_dir)  # before asking who is at work
         with self._database.session(read_only=True) as session:
-            kept = submissions.attempts_under_way(session, self._event_id)
+            claims = queue.owned_of_event(session, self._event_id)
+        kept = {(claim.submission_id, claim.attempt) for claim in claims}
         for key in found.keys() - kept:
             remove_tree(found[key])
             logger.info("removed %s, which nobody works on any more", found[key])
