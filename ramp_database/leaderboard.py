@@ -174,7 +174,7 @@ def _scores(session: Session, page: Subquery) -> tuple[_Scores, _Scores]:
     )
     valid: _Scores = {}
     test: _Scores = {}
-    for row, name in session.execute(query).tuples():
+    for row, name in session.execute(query):
         valid.setdefault(row.submission_id, {})[name] = ScoreSummary(
             row.valid_bag, row.valid_mean, row.valid_std
         )

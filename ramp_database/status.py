@@ -65,7 +65,7 @@ def event_status(session: Session, event_id: int, limit: int | None = None) -> d
 
 def _states(session: Session, event_id: int) -> dict[str, int]:
     query = select(Submission.state, func.count()).where(Submission.event_id == event_id)
-    counts = dict(session.execute(query.group_by(Submission.state)).tuples().all())
+    counts = dict(session.execute(query.group_by(Submission.state)).all())
     return {state.value: counts[state] for state in State if state in counts}
 
 

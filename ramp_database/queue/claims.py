@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from ramp_database import clock
 from ramp_database import results as results_
-from ramp_database.errors import TransitionError
+from ramp_database.errors import ClaimLostError
 from ramp_database.model import Attempt, Dispatcher, Submission
 from ramp_database.queue.transitions import (
     RELEASED,
@@ -17,6 +17,7 @@ from ramp_database.queue.transitions import (
     held,
     move_claimed,
     record,
+    refusal,
     shortened,
 )
 from ramp_database.results import Results
@@ -71,7 +72,7 @@ def claim(session: Session, event_id: int, dispatcher_id: int, limit: int) -> li
         .returning(Submission.submitted_at, Submission.id, Submission.attempt)
     )
     rows = session.execute(statement, execution_options={"synchronize_session": False})
-    claims = [Claim(id_, attempt, dispatcher_id) for _, id_, attempt in sorted(rows.tuples())]
+    claims = [Claim(id_, attempt, dispatcher_id) for _, id_, attempt in sorted(rows)]
     if claims:
         _record_claims(session, claims)
     return claims
@@ -166,6 +167,8 @@ def score(session: Session, claim: Claim, results: Results) -> None:
     Seven statements, whatever the number of folds.
     """
     kinds = results_.score_types(session, claim.submission_id)
+    if not kinds:  # the event was deleted
+        raise ClaimLostError(claim.submission_id, claim.attempt)
     columns = RELEASED | {"error": None, "outcome": "succeeded"}
     columns |= results_.summary(kinds, results)
     move_claimed(session, claim, State.TESTED, State.SCORED, reason="scored", **columns)
@@ -197,7 +200,7 @@ def fail(session: Session, claim: Claim, state: State, error: str, outcome: str)
     standing = held(session, claim)
     if state not in PARTICIPANT_ERRORS:
         hint = "Only the participant's code fails; the platform crashes"
-        raise TransitionError(claim.submission_id, standing.state, state, hint)
+        raise refusal(claim.submission_id, standing.state, state, hint)
     error = shortened(error)
     values = RELEASED | {"error": error, "outcome": outcome, "reason": outcome}
     move_claimed(session, claim, standing.state, state, **values)

@@ -6,7 +6,6 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from ramp_database import clock, results
-from ramp_database.errors import TransitionError
 from ramp_database.model import Submission
 from ramp_database.queue.transitions import (
     RELEASED,
@@ -15,9 +14,12 @@ from ramp_database.queue.transitions import (
     end_attempt,
     move_read,
     read_standing,
+    refusal,
 )
 from ramp_database.statements import count_changed
 from ramp_database.states import OWNED, State
+
+_OUTCOMES = {State.CANCELED: "canceled", State.CHECKING_ERROR: "crashed"}
 
 #: The values of a submission that has just been submitted.
 _FRESH = RELEASED | {
@@ -85,7 +87,7 @@ def reopen(session: Session, submission_id: int, reason: str) -> None:
     standing = read_standing(session, submission_id)
     if not standing.state.is_final:
         hint = "Only a submission that has ended is reopened"
-        raise TransitionError(submission_id, standing.state, State.NEW, hint)
+        raise refusal(submission_id, standing.state, State.NEW, hint)
     _renew(session, standing, reason)
 
 
@@ -113,14 +115,15 @@ def set_state(session: Session, submission_id: int, state: State, reason: str) -
     standing = read_standing(session, submission_id)
     if state in OWNED or state is State.SCORED:
         hint = "Only its evaluation does that: set it to 'new' to have it evaluated again"
-        raise TransitionError(submission_id, standing.state, state, hint)
+        raise refusal(submission_id, standing.state, state, hint)
     check_transition(submission_id, standing.state, state)
     if standing.state in OWNED:
-        end_attempt(session, standing.id, standing.attempt, "canceled", reason)
+        end_attempt(session, standing.id, standing.attempt, "interrupted", reason)
     if state is State.NEW:
         _renew(session, standing, reason)
     else:
-        values = RELEASED | {"not_before": None, "error": reason, "outcome": "canceled"}
+        outcome = _OUTCOMES.get(state, "failed")
+        values = RELEASED | {"not_before": None, "error": reason, "outcome": outcome}
         move_read(session, standing, state, reason=reason, **values)
 
 

@@ -58,10 +58,10 @@ def owned_of_event(session: Session, event_id: int) -> list[Claim]:
     query = (
         select(Submission.id, Submission.attempt, Submission.dispatcher_id)
         .where(Submission.event_id == event_id, Submission.state.in_(OWNED))
-        .where(Submission.dispatcher_id.is_not(None))
         .order_by(Submission.id)
     )
-    return [Claim(*row) for row in session.execute(query)]
+    rows = session.execute(query)
+    return [Claim(id_, attempt, owner) for id_, attempt, owner in rows if owner is not None]
 
 
 def is_cancel_requested(session: Session, claim: Claim) -> bool:

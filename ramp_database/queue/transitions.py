@@ -155,7 +155,7 @@ def move_read(session: Session, standing: Standing, target: State, **values: Any
         Submission.dispatcher_id.is_not_distinct_from(standing.dispatcher_id),
     )
     if count_changed(session, statement.values(state=target, **values)) != 1:
-        raise TransitionError(standing.id, standing.state, target, "It moved on; look again")
+        raise refusal(standing.id, standing.state, target, "It moved on; look again")
     step = Step(standing.id, standing.state, target, standing.attempt, by, reason)
     record(session, [step])
 
@@ -170,7 +170,12 @@ def check_transition(submission_id: int, source: State, target: State) -> None:
     """
     if target not in TRANSITIONS[source]:
         allowed = ", ".join(sorted(TRANSITIONS[source]))
-        raise TransitionError(submission_id, source, target, f"From there it goes to: {allowed}")
+        raise refusal(submission_id, source, target, f"From there it goes to: {allowed}")
+
+
+def refusal(submission_id: int, source: State, target: State, hint: str = "") -> TransitionError:
+    """Make the error of a transition that there is not, or not now."""
+    return TransitionError(submission_id, source.value, target.value, hint)
 
 
 def record(session: Session, steps: Collection[Step]) -> None:
@@ -216,4 +221,4 @@ def _token(claim: Claim) -> tuple[ColumnElement[bool], ...]:
 
 def _refuse(session: Session, claim: Claim, target: State) -> NoReturn:
     standing = held(session, claim)
-    raise TransitionError(claim.submission_id, standing.state, target)
+    raise refusal(claim.submission_id, standing.state, target)
