@@ -27,6 +27,7 @@ from ramp_engine.errors import (
     RampError,
     ResourceUnavailableError,
 )
+from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge, tellable
 from ramp_engine.preparation import Bundle
 from ramp_engine.recording import Recorder
@@ -177,10 +178,10 @@ class Run:
         name = self._directory.submission
         submissions.write_files(files, self._directory.submissions_dir / name)
         kept = self._context.event.ramp.submissions_dir / name
-        if not kept.exists():
-            staged = kept.with_name(f".{self._directory.root.name}")
-            submissions.write_files(files, staged)
-            attempt.publish(staged, kept)
+        staged = kept.with_name(f".{self._directory.root.name}")
+        remove_tree(staged)
+        submissions.write_files(files, staged)
+        attempt.publish(staged, kept)
 
     def _drive(self, worker: BaseWorker) -> dict[str, Any]:
         """Take the worker through its life, and give the facts about its end."""

@@ -46,6 +46,7 @@ class Deployment:
         self.directory = directory
         self.event_config = Path("events/iris/config.yml")
         self.processes: list[subprocess.Popen[str]] = []
+        self.python_path: str | None = None
         directory.mkdir(parents=True, exist_ok=True)
         if url is not None:
             (directory / "config.yml").write_text(f"sqlalchemy:\n  url: {url}\n")
@@ -107,7 +108,8 @@ class Deployment:
     @property
     def environment(self) -> dict[str, str]:
         dropped = {"RAMP_CONFIG", "PYTHONPATH"}
-        return {name: value for name, value in os.environ.items() if name not in dropped}
+        environment = {name: value for name, value in os.environ.items() if name not in dropped}
+        return environment | ({"PYTHONPATH": self.python_path} if self.python_path else {})
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.ramp(*arguments, "--json").stdout)
