@@ -198,7 +198,7 @@ def delete_event(config: Path | None, event_name: str, yes: bool) -> None:
     with opened.session(read_only=True) as session:
         events.get_event(session, event_name)
     if not yes:
-        click.confirm(f"Delete {event_name} with all its submissions and scores?", abort=True)
+        options.confirm(f"Delete {event_name} with all its submissions and scores?")
     with opened.session() as session:
         events.delete_event(session, event_name)
     click.echo(f"event {event_name} deleted")
@@ -221,7 +221,7 @@ def delete_predictions(
         event = events.get_event(session, event_name)
         loaded = options.load_event_of(event, event_config, config)
     if not yes:
-        click.confirm(f"Delete the predictions in {loaded.predictions_dir}?", abort=True)
+        options.confirm(f"Delete the predictions in {loaded.ramp.predictions_dir}?")
     with opened.session(read_only=True) as session:
-        n, n_bytes = delete(session, event.id, loaded.predictions_dir)
+        n, n_bytes = delete(session, event.id, loaded.ramp.predictions_dir)
     click.echo(f"predictions of {n} submissions deleted, {n_bytes / 2**20:.1f} MB")

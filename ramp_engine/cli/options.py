@@ -120,6 +120,21 @@ def load_event_of(event: Event, event_config: Path | None, config: Path | None) 
     return loaded
 
 
+def confirm(question: str) -> None:
+    """Ask before something is deleted; where nobody can be asked, nothing is.
+
+    Raises
+    ------
+    click.UsageError
+        There is no terminal to ask on.
+    click.Abort
+        The answer was no.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nothing was done: say --yes where nobody can be asked")
+    click.confirm(question, abort=True)
+
+
 def echo_json(value: Any) -> None:
     """Print a value as JSON."""
     click.echo(json.dumps(value, indent=2, default=str))

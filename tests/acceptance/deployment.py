@@ -83,6 +83,7 @@ class Deployment:
             env=self.environment,
             capture_output=True,
             text=True,
+            errors="backslashreplace",
             timeout=240,
         )
         assert done.returncode == code, (

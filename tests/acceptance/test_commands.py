@@ -110,7 +110,7 @@ def test_predictions_are_deleted_and_scores_stay(scored: Deployment) -> None:
 
 
 def test_an_event_is_deleted_and_deployed_again_afresh(scored: Deployment) -> None:
-    scored.ramp("database", "delete-event", "--event", "iris", code=1)  # nobody said yes
+    scored.ramp("database", "delete-event", "--event", "iris", code=2)  # nobody said yes
     scored.ramp("database", "delete-event", "--event", "iris", "--yes")
     assert "iris" in scored.ramp("status", "--event", "iris", code=1).stderr
     scored.deploy()
@@ -149,7 +149,7 @@ def test_hunger_policy_exit_ends_when_nothing_waits(deployment: Deployment) -> N
 
 
 def test_a_new_deployment_leads_from_init_to_a_leaderboard(deployment: Deployment) -> None:
-    """What ``init`` and ``init-event`` write works as it is, with a Python that has the libraries."""
+    """What ``init`` and ``init-event`` write works as it is."""
     ramp, root = deployment.ramp, deployment.directory
     ramp("setup", "init")
     assert (root / "config.yml").is_file()
