@@ -42,6 +42,8 @@ class Submission(Base):
         _scored_index("ix_submissions_private", "event_id", "private_order"),
         _scored_index("ix_submissions_team_public", "event_id", "team_id", "public_order"),
         _scored_index("ix_submissions_team_private", "event_id", "team_id", "private_order"),
+        # a number names directories: it is not used again after an event was deleted
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -236,6 +236,7 @@ def _make_submissions() -> None:
         sa.UniqueConstraint(
             "event_id", "team_id", "name", name=op.f("uq_submissions_event_id_team_id_name")
         ),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "ix_submissions_owner",
