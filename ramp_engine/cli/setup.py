@@ -11,6 +11,7 @@ from ramp_engine.cli import options
 
 if TYPE_CHECKING:
     from ramp_engine.config import EventConfig
+    from ramp_engine.deployment import Deployed
 
 
 @click.group()
@@ -71,8 +72,7 @@ def deploy_event(config: Path | None, event_config: Path, force: bool) -> None:
     event = options.load_event(event_config, config)
     database = options.open_database(config)
     deployed = deploy(database, event, is_forced=force)
-    for line in deployed.lines():
-        click.echo(line)
+    _tell_deployed(event, deployed)
     database.dispose()
 
 
@@ -119,6 +119,26 @@ def update_conda_env(config: Path | None, event_config: Path) -> None:
     event = options.load_event(event_config, config)
     prefix = environments.update_conda_env(*_conda_arguments(event, "update"))
     click.echo(f"the environment of {event.ramp.event_name} is up to date: {prefix}")
+
+
+def _tell_deployed(event: EventConfig, deployed: Deployed) -> None:
+    name, prepared = event.ramp.event_name, deployed.prepared
+    if not deployed.is_new and not deployed.changes:
+        click.echo(f"{name} is already deployed, nothing has changed")
+        return
+    if deployed.changes:
+        click.echo(f"{name} is deployed again; changed: {', '.join(deployed.changes)}")
+        click.echo("scores that there are stay; they were made with what was there before")
+        click.echo("the folds were drawn anew" if deployed.has_new_folds else "the folds stay")
+    else:
+        click.echo(f"{name} is deployed: {prepared.problem_title}")
+    n_test = "no" if prepared.n_test is None else prepared.n_test
+    measures = ", ".join(str(one["name"]) for one in prepared.score_types)
+    click.echo(
+        f"{prepared.n_train} rows for training in {len(prepared.folds)} folds, "
+        f"{n_test} labelled rows for testing; scored by {measures}"
+    )
+    click.echo(f"a submission must bring {', '.join(prepared.required_files)}")
 
 
 def _conda_arguments(event: EventConfig, action: str) -> tuple[Path, str, Path]:
