@@ -15,7 +15,7 @@ from ramp_engine.config import EventConfig
 from ramp_engine.errors import NotFoundError, WorkerError
 from ramp_engine.intake import read_files
 from ramp_engine.outcome import Facts, Outcome, Verdict, judge
-from ramp_engine.preparation import Bundle, PrepareResult, run_prepare
+from ramp_engine.preparation import Bundle, PrepareResult, run_prepare, trusted_python
 from ramp_engine.scoring import PredictionFault, score_predictions
 
 
@@ -127,6 +127,7 @@ def _score(
 ) -> Results | PredictionFault:
     return score_predictions(
         event,
+        trusted_python(event),
         bundle,
         directory.fold_predictions_dir,
         directory.scored_dir,

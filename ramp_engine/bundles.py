@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from ramp_database import events
 from ramp_database.session import Database
 from ramp_engine.config import EventConfig
@@ -39,10 +36,7 @@ def ensure_bundle(database: Database, event: EventConfig) -> Bundle:
             return bundle
         deployed = {"kit": row.kit_hash, "data": row.data_hash}
         folds = events.folds(session, row.id)
-    with tempfile.TemporaryDirectory(prefix="ramp-folds-") as directory:
-        for index, content in enumerate(folds):
-            Path(directory, f"fold_{index}.npz").write_bytes(content)
-        result = run_prepare(event, Path(directory))
+    result = run_prepare(event, folds)
     changed = [part for part, value in deployed.items() if result.hashes[part] != value]
     if changed:
         raise EvaluationError(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from ramp_database import events
 from ramp_database.events import EventSpec, FoldSpec, ScoreTypeSpec
@@ -124,10 +122,7 @@ def _prepare(event: EventConfig, stored: _Stored | None) -> PrepareResult:
         return drawn
     if drawn.hashes["folds"] == stored.columns["folds_hash"]:
         return drawn
-    with tempfile.TemporaryDirectory(prefix="ramp-folds-") as directory:
-        for number, content in enumerate(stored.folds):
-            Path(directory, f"fold_{number}.npz").write_bytes(content)
-        kept = run_prepare(event, Path(directory))
+    kept = run_prepare(event, stored.folds)
     shutil.rmtree(drawn.bundle.public.parent, ignore_errors=True)
     return kept
 

@@ -28,7 +28,7 @@ from ramp_engine.errors import DatabaseUnavailableError, RampError
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.outcome import Stop
-from ramp_engine.preparation import Bundle
+from ramp_engine.preparation import Bundle, trusted_python
 from ramp_engine.run import Run, RunContext
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,7 @@ class Dispatcher:
             n_folds=n_folds,
             worker_class=worker_class,
             shared=_Lazy(self._open_shared),
+            python=_Lazy(lambda: trusted_python(event)),
             bundle=_Lazy(self._find_bundle),
             wake=self._wake,
         )
@@ -189,7 +190,8 @@ class Dispatcher:
 
     def _check_readiness(self) -> None:
         """Tell at once what every submission would fail with; the organiser may mend it."""
-        for make in (self._context.bundle, self._context.shared):
+        context = self._context
+        for make in (context.python, context.bundle, context.shared):
             try:
                 make()
             except RampError as error:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 import signal
@@ -89,23 +88,15 @@ def trusted_python(event: EventConfig) -> Path:
 
     Notes
     -----
-    An interpreter that was found is remembered: asking conda takes 0.3 s.
+    A name of a conda environment costs a call of conda, some 0.3 s: keep the answer.
     """
-    evaluation = event.evaluation
-    if evaluation.python is None and evaluation.conda_env is None:
-        python, conda_env = event.worker.get("python"), event.worker.get("conda_env")
-    else:
-        python, conda_env = evaluation.python, evaluation.conda_env
+    given = event.evaluation.model_dump(exclude_none=True)
+    keys = {name: event.worker.get(name) for name in ("python", "conda_env")}
     try:
-        return _found_python(python, conda_env, event.ramp.work_dir)
+        return python_for_worker(given or keys, event.ramp.work_dir)
     except WorkerSetupError as error:
         hint = error.hint.replace("--event-config ...", f"--event-config {event.path}")
         raise WorkerSetupError(error.reason, hint) from error
-
-
-@functools.cache
-def _found_python(python: str | None, conda_env: str | None, work_dir: Path) -> Path:
-    return python_for_worker({"python": python, "conda_env": conda_env}, work_dir)
 
 
 def prepare_data(event: EventConfig) -> bool:
@@ -141,14 +132,14 @@ def prepare_data(event: EventConfig) -> bool:
     return True
 
 
-def run_prepare(event: EventConfig, folds_dir: Path | None = None) -> PrepareResult:
+def run_prepare(event: EventConfig, folds: Sequence[bytes] = ()) -> PrepareResult:
     """Make the bundle of an event, or find it when it is there.
 
     Parameters
     ----------
     event : EventConfig
-    folds_dir : Path, optional
-        Holds the ``fold_<i>.npz`` to be used; without it the kit draws its folds.
+    folds : sequence of bytes
+        The content of the ``fold_<i>.npz`` to be used; without any the kit draws its folds.
 
     Raises
     ------
@@ -162,15 +153,18 @@ def run_prepare(event: EventConfig, folds_dir: Path | None = None) -> PrepareRes
     arguments += ["--bundles-dir", bundles_dir]
     if event.ramp.data_label is not None:
         arguments += ["--data-label", event.ramp.data_label]
-    if folds_dir is not None:
-        arguments += ["--folds", folds_dir]
-    result = run_step(
-        trusted_python(event),
-        "prepare",
-        [str(argument) for argument in arguments],
-        log_path=event.ramp.work_dir / "prepare.log",
-        timeout_seconds=PREPARE_TIMEOUT_SECONDS,
-    )
+    with tempfile.TemporaryDirectory(prefix="ramp-folds-") as folds_dir:
+        for index, content in enumerate(folds):
+            Path(folds_dir, f"fold_{index}.npz").write_bytes(content)
+        if folds:
+            arguments += ["--folds", folds_dir]
+        result = run_step(
+            trusted_python(event),
+            "prepare",
+            [str(argument) for argument in arguments],
+            log_path=event.ramp.work_dir / "prepare.log",
+            timeout_seconds=PREPARE_TIMEOUT_SECONDS,
+        )
     return PrepareResult(
         name=result["bundle"],
         bundle=Bundle.within(bundles_dir, result["bundle"]),

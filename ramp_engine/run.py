@@ -45,6 +45,7 @@ class RunContext:
     n_folds: int
     worker_class: type[BaseWorker]
     shared: Callable[[], object]  #: what the workers share, opened at first use
+    python: Callable[[], Path]  #: the interpreter of the trusted steps
     bundle: Callable[[], Bundle]  #: the event's bundle, made when it is missing
     wake: threading.Event  #: set when a run has ended
 
@@ -229,9 +230,13 @@ class Run:
         event = self._context.event
         log_path = submission_log(event, self.claim.submission_id, "score.log")
         try:
-            bundle = self._context.bundle()
             report = score_predictions(
-                event, bundle, self._recorder.predictions, self._directory.scored_dir, log_path
+                event,
+                self._context.python(),
+                self._context.bundle(),
+                self._recorder.predictions,
+                self._directory.scored_dir,
+                log_path,
             )
         except RampError as error:
             return Verdict(Outcome.CRASHED, None, tellable(str(error)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from ramp_database.results import Results
 from ramp_database.states import State
 from ramp_engine.config import EventConfig
-from ramp_engine.preparation import Bundle, run_step, trusted_python
+from ramp_engine.preparation import Bundle, run_step
 
 #: The longest time that scoring one submission may take, in seconds.
 SCORE_TIMEOUT_SECONDS = 3600.0
@@ -23,13 +23,20 @@ class PredictionFault:
 
 
 def score_predictions(
-    event: EventConfig, bundle: Bundle, predictions: Path, output: Path, log_path: Path
+    event: EventConfig,
+    python: Path,
+    bundle: Bundle,
+    predictions: Path,
+    output: Path,
+    log_path: Path,
 ) -> Results | PredictionFault:
     """Hold predictions against the labels.
 
     Parameters
     ----------
     event : EventConfig
+    python : Path
+        The interpreter of the trusted steps.
     bundle : Bundle
     predictions : Path
         Holds ``fold_<i>/y_pred_{train,test}.npz``; never trusted.
@@ -57,7 +64,7 @@ def score_predictions(
     log_path.parent.mkdir(parents=True, exist_ok=True)
     log_path.touch(mode=0o600)
     result = run_step(
-        trusted_python(event),
+        python,
         "score",
         [str(part) for pair in arguments.items() for part in pair],
         log_path=log_path,

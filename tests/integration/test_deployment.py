@@ -1,0 +1,193 @@
+"""``ramp setup deploy-event`` on a real SQLite file, with a real event's environment."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ramp_database import events
+from ramp_database.session import Database
+from ramp_engine.cli import edge
+from ramp_engine.cli.main import ramp
+
+IRIS = Path(__file__).parents[2] / "events" / "iris"
+CONFIG = """\
+ramp: {{problem_name: iris, event_name: iris, event_title: {title}}}
+worker: {{worker_type: local, python: {python}}}
+"""
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAMP_CONFIG", raising=False)
+
+    def run(*arguments: str) -> Done:
+        with pytest.raises(SystemExit) as caught:
+            edge.run(ramp, "ramp", list(arguments))
+        return Done(int(caught.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def event_dir(tmp_path: Path) -> Path:
+    directory = tmp_path / "events" / "iris"
+    for part in ("kit", "data"):
+        ignored = shutil.ignore_patterns("*.csv", "__pycache__", "training_output")
+        shutil.copytree(IRIS / part, directory / part, ignore=ignored)
+    shutil.rmtree(directory / "data" / "data", ignore_errors=True)
+    configure(directory)
+    return directory
+
+
+def configure(event_dir: Path, title: str = "Iris", python: str = sys.executable) -> None:
+    (event_dir / "config.yml").write_text(CONFIG.format(title=title, python=python))
+
+
+def deploy(run: Run, *more: str) -> Done:
+    return run("setup", "deploy-event", "--event-config", "events/iris/config.yml", *more)
+
+
+def stored(tmp_path: Path) -> dict[str, object]:
+    database = Database(f"sqlite:///{tmp_path}/ramp.db")
+    with database.session(read_only=True) as session:
+        row = events.get_event(session, "iris")
+        found = {
+            name: getattr(row, name)
+            for name in ("title", "bundle_hash", "kit_hash", "folds_hash", "n_folds", "config_path")
+        }
+        found["folds"] = events.folds(session, row.id)
+        found["problem"] = row.problem.title
+        found["score_types"] = [score_type.name for score_type in row.score_types]
+    database.dispose()
+    return found
+
+
+def test_an_event_is_deployed_and_deploying_it_again_does_nothing(
+    run: Run, event_dir: Path, tmp_path: Path
+) -> None:
+    first = deploy(run)
+    assert first.code == 0, first.err
+    assert "iris is deployed: Iris classification" in first.out
+    assert "100 rows for training in 2 folds, 50 labelled rows for testing" in first.out
+    assert "ramp.db in the current directory" in first.err
+    found = stored(tmp_path)
+    assert (found["title"], found["n_folds"]) == ("Iris", 2)
+    assert found["score_types"] == ["acc", "error", "nll", "f1_70"]
+    assert found["config_path"] == str(event_dir / "config.yml")
+    assert (event_dir / "work" / "bundles" / str(found["bundle_hash"]) / "labels").is_dir()
+
+    second = deploy(run)
+    assert (second.code, second.out) == (0, "iris is already deployed, nothing has changed\n")
+    assert stored(tmp_path) == found
+
+
+def test_what_has_changed_is_told_and_deployed_with_force_only(
+    run: Run, event_dir: Path, tmp_path: Path
+) -> None:
+    assert deploy(run).code == 0
+    before = stored(tmp_path)
+    with (event_dir / "kit" / "problem.py").open("a") as file:
+        file.write("\n_at_random = get_cv\n\n\ndef get_cv(X, y):\n")
+        file.write("    rows = range(len(y))\n    return [(rows[:60], rows[60:])]\n")
+        file.write("\n\nscore_types = score_types[:2]\n")
+    configure(event_dir, title="Another")
+
+    refused = deploy(run)
+    assert refused.code == 1
+    assert "these have changed: the kit, event_title. Nothing was recorded" in refused.err
+    assert "those of nll, f1_70, gone from the kit, are deleted" in refused.err
+    assert stored(tmp_path) == before
+
+    forced = deploy(run, "--force")
+    assert forced.code == 0, forced.err
+    assert "changed: the kit, event_title" in forced.out
+    assert "the folds stay" in forced.out
+    after = stored(tmp_path)
+    assert after["folds"] == before["folds"]
+    assert after["folds_hash"] == before["folds_hash"]
+    assert (after["title"], after["score_types"]) == ("Another", ["acc", "error"])
+    assert after["kit_hash"] != before["kit_hash"]
+    bundles = {path.name for path in (event_dir / "work" / "bundles").iterdir()}
+    assert bundles == {before["bundle_hash"], after["bundle_hash"]}
+    assert "nothing has changed" in deploy(run).out
+
+
+def test_other_data_get_other_folds(run: Run, event_dir: Path, tmp_path: Path) -> None:
+    assert deploy(run).code == 0
+    before = stored(tmp_path)
+    train = event_dir / "data" / "data" / "train.csv"
+    lines = train.read_text().splitlines(keepends=True)
+    train.write_text("".join(lines[:-20]))
+    assert "these have changed: the data." in deploy(run).err
+    assert "the folds were drawn anew" in deploy(run, "--force").out
+    assert stored(tmp_path)["folds_hash"] != before["folds_hash"]
+
+
+def test_an_event_keeps_its_problem(run: Run, event_dir: Path) -> None:
+    assert deploy(run).code == 0
+    path = event_dir / "config.yml"
+    path.write_text(path.read_text().replace("problem_name: iris", "problem_name: other"))
+    refused = deploy(run, "--force")
+    assert refused.code == 1
+    assert "It belongs to the problem 'iris'" in refused.err
+
+
+def test_a_missing_environment_is_told_with_the_command_that_makes_it(
+    run: Run, event_dir: Path, tmp_path: Path
+) -> None:
+    text = (event_dir / "config.yml").read_text()
+    (event_dir / "config.yml").write_text(text.replace(f", python: {sys.executable}", ""))
+    refused = deploy(run)
+    assert refused.code == 1
+    path = event_dir / "config.yml"
+    assert f"ramp setup create-env --event-config {path}" in refused.err
+    assert not (event_dir / "data" / "data").exists()
+
+
+def test_a_kit_that_cannot_be_read_is_told_and_nothing_is_recorded(
+    run: Run, event_dir: Path, tmp_path: Path
+) -> None:
+    (event_dir / "kit" / "problem.py").write_text("def oh dear\n")
+    refused = deploy(run)
+    assert refused.code == 1
+    assert "prepare failed" in refused.err
+    assert "problem.py" in refused.err
+    assert "Traceback" not in refused.err
+    with pytest.raises(events.NotFoundError):
+        stored(tmp_path)
+
+
+def test_a_file_with_problems_is_told_before_anything_is_done(run: Run, event_dir: Path) -> None:
+    (event_dir / "config.yml").write_text("ramp: {event_name: iris}\nworker: {worker_type: x}\n")
+    refused = deploy(run)
+    assert refused.code == 2
+    assert refused.err.count("config.yml:") == 2
+    assert not (event_dir / "work").exists()
+
+
+def test_the_event_that_init_event_writes_works_as_it_is(run: Run, tmp_path: Path) -> None:
+    assert run("setup", "init").code == 0
+    assert run("setup", "init-event", "--name", "iris").code == 0
+    path = tmp_path / "events" / "iris" / "config.yml"
+    python = f"  python: {sys.executable}\n  # python:"
+    path.write_text(path.read_text().replace("  # python:", python, 1))
+    done = deploy(run)
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert "250 rows for training in 3 folds, 150 labelled rows for testing" in done.out
