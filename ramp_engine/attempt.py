@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,12 +147,8 @@ def stage_predictions(source: Path, predictions_dir: Path, name: str) -> Path:
     CollectError
         The disk refuses; nothing is left behind.
     """
-    staged = predictions_dir / f".{name}"
-    try:
+    with _staging(predictions_dir, name) as staged:
         copy_predictions(source, staged)
-    except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise CollectError(f"the predictions cannot be copied: {error}") from error
     return staged
 
 
@@ -161,33 +159,28 @@ def stage_logs(source: Path, logs_dir: Path, name: str) -> Path:
     ----------
     source : Path
         Holds the logs of the attempt's submission.
-    logs_dir : Path
-        The event's directory; made when missing.
-    name : str
-        Of the staged directory, unique to the attempt.
-
-    Returns
-    -------
-    Path
-        The staged directory, for `publish`.
-
-    Raises
-    ------
-    CollectError
-        The disk refuses; nothing is left behind.
+    logs_dir, name
+        As for `stage_predictions`, which tells the rest.
     """
-    staged = logs_dir / f".{name}"
-    try:
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
+    with _staging(logs_dir, name) as staged:
         for log_name, mode in _LOGS.items():
             if is_regular(source, log_name):
                 with open_untrusted(source / log_name) as log:
                     copy_log(log, staged / log_name, mode)
+    return staged
+
+
+@contextmanager
+def _staging(parent: Path, name: str) -> Iterator[Path]:
+    """Make a hidden directory, anew; remove it when it cannot be filled."""
+    staged = parent / f".{name}"
+    try:
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        yield staged
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
-        raise CollectError(f"the logs cannot be copied to {logs_dir}: {error}") from error
-    return staged
+        raise CollectError(f"outputs cannot be copied to {parent}: {error}") from error
 
 
 def publish(staged: Path, target: Path) -> None:

@@ -13,9 +13,12 @@ import re
 import shutil
 import signal
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from ramp_engine.evaluation.untrusted_files import RefusedFileError, open_regular
 
 __all__ = ["copy_log", "copy_predictions", "failure_message", "open_untrusted", "read_result"]
 
@@ -201,8 +204,8 @@ def open_untrusted(path: Path) -> Iterator[IO[bytes]]:
     OSError
         It is something else, or cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path} is no regular file")
-        yield file
+    try:
+        with open_regular(path.parent, path.name, sys.maxsize) as file:
+            yield file
+    except RefusedFileError as error:
+        raise OSError(str(error)) from error
