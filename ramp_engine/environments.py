@@ -15,7 +15,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,12 @@ def _checked(python: Path, hint: str) -> Path:
 
 
 def create_env(
-    requirements: Path, prefix: Path, *, python: str | None = None, log_path: Path | None = None
+    requirements: Path,
+    prefix: Path,
+    *,
+    python: str | None = None,
+    log_path: Path | None = None,
+    on_making: Callable[[Path], None] = lambda log_path: None,  # noqa: ARG005
 ) -> Path:
     """Make a virtual environment from a ``requirements.txt``; quick when nothing has changed.
 
@@ -118,6 +123,8 @@ def create_env(
         The interpreter to make it with, a path or a name on PATH; default: the one that runs this.
     log_path : Path, optional
         Where pip's progress goes; default: ``<prefix>.log``.
+    on_making : callable
+        Called with the path of the log before what takes long, if there is anything to do.
 
     Returns
     -------
@@ -140,6 +147,7 @@ def create_env(
         key = _key(_text(requirements), interpreter)
         if _is_complete(prefix, key):
             return python_in(prefix)
+        on_making(log_path)
         _clear(prefix)
         _run([str(interpreter), "-I", "-m", "venv", str(prefix)], log_path)
         pip = [str(python_in(prefix)), "-I", "-m", "pip", "install", "--no-input"]

@@ -93,6 +93,7 @@ def create_env(config: Path | None, event_config: Path) -> None:
     python = environments.create_env(
         event.ramp.kit_dir / "requirements.txt",
         environments.default_prefix(event.ramp.work_dir),
+        on_making=_tell_making,
     )
     click.echo(f"the environment of {event.ramp.event_name} is ready: {python}")
 
@@ -105,7 +106,9 @@ def create_conda_env(config: Path | None, event_config: Path) -> None:
     from ramp_engine import environments
 
     event = options.load_event(event_config, config)
-    prefix = environments.create_conda_env(*_conda_arguments(event, "create"))
+    arguments = _conda_arguments(event, "create")
+    _tell_making(arguments[-1])
+    prefix = environments.create_conda_env(*arguments)
     click.echo(f"the environment of {event.ramp.event_name} is ready: {prefix}")
 
 
@@ -117,8 +120,16 @@ def update_conda_env(config: Path | None, event_config: Path) -> None:
     from ramp_engine import environments
 
     event = options.load_event(event_config, config)
-    prefix = environments.update_conda_env(*_conda_arguments(event, "update"))
+    arguments = _conda_arguments(event, "update")
+    _tell_making(arguments[-1])
+    prefix = environments.update_conda_env(*arguments)
     click.echo(f"the environment of {event.ramp.event_name} is up to date: {prefix}")
+
+
+def _tell_making(log_path: Path) -> None:
+    click.echo(
+        f"making the environment, which may take minutes; progress is in {log_path}", err=True
+    )
 
 
 def _tell_deployed(event: EventConfig, deployed: Deployed) -> None:
