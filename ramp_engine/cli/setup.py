@@ -127,9 +127,8 @@ def update_conda_env(config: Path | None, event_config: Path) -> None:
 
 
 def _tell_making(log_path: Path) -> None:
-    click.echo(
-        f"making the environment, which may take minutes; progress is in {log_path}", err=True
-    )
+    text = f"making the environment, which may take minutes; progress is in {log_path}"
+    click.echo(text, err=True)
 
 
 def _tell_deployed(event: EventConfig, deployed: Deployed) -> None:
