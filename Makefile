@@ -2,6 +2,7 @@
 # Both set up what they need in .venv first; nothing else is written outside this folder
 # but the package managers' caches.
 PYTHON ?= python3
+PYTEST_ARGS ?= -n 2 --dist loadfile
 BIN := .venv/bin
 SOURCES := ramp_database ramp_engine events tests
 

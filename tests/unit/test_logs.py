@@ -93,7 +93,11 @@ def test_other_peoples_loggers_are_left_alone() -> None:
     assert logging.getLogger("sqlalchemy").handlers == []
 
 
-def test_a_log_file_gets_json_lines_of_what_happens(tmp_path: Path) -> None:
+def test_a_log_file_gets_json_lines_of_what_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what pytest captures of it could not be sent to another process
+    monkeypatch.setattr(logging.getLogger("ramp_engine"), "propagate", False)
     path = tmp_path / "new" / "dispatcher.log"
     logs.configure(0, path, stream=io.StringIO())
     logger.info("hello \udcff é")
