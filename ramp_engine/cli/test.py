@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--data-label", help="Which of the kit's data sets.")
 @click.option(
-    "--python", help="Interpreter with ramp-workflow.  [default: this one, or python on PATH]"
+    "--python", help="Interpreter with ramp-workflow.  [default: the event's, or python on PATH]"
 )
 def test(
     submission: str,
@@ -80,24 +80,21 @@ def _home_event(
     ramp |= {"data_dir": str((data_dir or kit_dir).resolve()), "work_dir": str(scratch / "work")}
     if data_label is not None:
         ramp["data_label"] = data_label
-    worker = {"worker_type": "local", "python": python or _python_with_ramp_workflow()}
+    worker = {"worker_type": "local", "python": python or _python_with_ramp_workflow(kit)}
     path = scratch / "config.yml"
     path.write_text(yaml.safe_dump({"ramp": ramp, "worker": worker}), encoding="utf-8")
     return load_event(path)
 
 
-def _python_with_ramp_workflow() -> str:
+def _python_with_ramp_workflow(kit: Path) -> str:
+    """Find an interpreter: the event's own, this one, or that of an active environment."""
     import subprocess
 
-    for name in (sys.executable, shutil.which("python"), shutil.which("python3")):
-        if name is None:
-            continue
-        command = [
-            name,
-            "-c",
-            "import importlib.util as u, sys; sys.exit(not u.find_spec('rampwf'))",
-        ]
-        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+    look = "import importlib.util as u, sys; sys.exit(not u.find_spec('rampwf'))"
+    made = kit.parent / "work" / "env" / "bin" / "python"
+    named = (made, sys.executable, shutil.which("python"), shutil.which("python3"))
+    for name in [str(name) for name in named if name is not None and Path(name).exists()]:
+        if subprocess.run([name, "-c", look], capture_output=True, check=False).returncode == 0:
             return name
     raise click.UsageError(
         "no Python with ramp-workflow was found: activate the kit's environment, "
