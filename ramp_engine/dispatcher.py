@@ -38,6 +38,8 @@ _T = TypeVar("_T")
 TURN_SECONDS = 0.5
 #: How long a shutdown waits for the runs to end, in seconds.
 SHUTDOWN_SECONDS = 30.0
+#: So many turns in a row that fail for an unknown reason end the dispatcher.
+MAX_FAILED_TURNS = 20
 
 
 class Observer(Protocol):
@@ -111,6 +113,8 @@ class Dispatcher:
         self._is_exiting_when_done = is_exiting_when_done
         self._ending = threading.Event()
         self._wake = threading.Event()
+        self._is_lost = threading.Event()
+        self._n_failed_turns = 0
         self._resources = ExitStack()
         with database.session(read_only=True) as session:
             row = events.get_event(session, event.ramp.event_name)
@@ -148,10 +152,10 @@ class Dispatcher:
                 while not self._ending.is_set():
                     heartbeat.turned()
                     self._wake.clear()
-                    if self._turn() and self._is_exiting_when_done:
+                    if self._try_turn() and self._is_exiting_when_done:
                         break
                     self._wake.wait(TURN_SECONDS)
-                self._shut_down()
+                self._end_runs(Stop.SHUTDOWN)
         finally:
             self._deregister()
 
@@ -177,9 +181,40 @@ class Dispatcher:
             return dispatchers.beat(session, self._dispatcher_id)
 
     def _lost(self) -> None:
-        for run in list(self.runs.values()):
-            run.stop(Stop.CLAIM_LOST)
-        self.stop()
+        """Note that another dispatcher took this one for dead, as after a laptop's sleep."""
+        self._is_lost.set()
+        self._wake.set()
+
+    def _start_over(self) -> None:
+        """End the runs, whose claims are gone, and go on as a new dispatcher."""
+        logger.warning("another dispatcher took this one for dead: ending its runs, starting over")
+        self._end_runs(Stop.CLAIM_LOST)
+        self._dispatcher_id = self._register()
+        self._is_lost.clear()
+
+    def _try_turn(self) -> bool:
+        """Go round once, whatever happens; a fault that stays ends the dispatcher after a while.
+
+        Returns
+        -------
+        bool
+            As `_turn`.
+        """
+        try:
+            if self._is_lost.is_set():
+                self._start_over()
+            is_done = self._turn()
+        except DatabaseUnavailableError as error:
+            logger.warning("the database is away, will try again: %s", error)
+            return False
+        except Exception:
+            self._n_failed_turns += 1
+            logger.exception("a turn of the dispatcher failed")
+            if self._n_failed_turns >= MAX_FAILED_TURNS:
+                raise
+            return False
+        self._n_failed_turns = 0
+        return is_done
 
     def _open_shared(self) -> object:
         worker_class = self._context.worker_class
@@ -216,24 +251,21 @@ class Dispatcher:
             Whether every submission has reached a final state.
         """
         self._reap()
-        try:
-            with self._database.session() as session:
-                self._reconcile(session)
-                rescued = queue.rescue(
-                    session,
-                    self._event_id,
-                    self._dispatcher_id,
-                    self.event.dispatcher.stale_after_seconds,
-                    self.event.dispatcher.max_attempts,
-                )
-                n_free = self.event.dispatcher.n_workers - len(self.runs) - len(rescued.to_score)
-                claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
-                taken = [*rescued.to_score, *claims]
-                titles = submissions.titles(session, [claim.submission_id for claim in taken])
-                self.n_open = queue.count_open(session, self._event_id)
-        except DatabaseUnavailableError as error:
-            logger.warning("the database is away, will try again: %s", error)
-            return False
+        limits = self.event.dispatcher
+        with self._database.session() as session:
+            self._reconcile(session)
+            rescued = queue.rescue(
+                session,
+                self._event_id,
+                self._dispatcher_id,
+                limits.stale_after_seconds,
+                limits.max_attempts,
+            )
+            n_free = max(limits.n_workers - len(self.runs) - len(rescued.to_score), 0)
+            claims = queue.claim(session, self._event_id, self._dispatcher_id, n_free)
+            taken = [*rescued.to_score, *claims]
+            titles = submissions.titles(session, [claim.submission_id for claim in taken])
+            self.n_open = queue.count_open(session, self._event_id)
         if rescued.requeued:
             self._sweep()
         for claim in taken:
@@ -269,16 +301,14 @@ class Dispatcher:
         run.start()
         self._observer.run_started(run)
 
-    def _shut_down(self) -> None:
-        """End every run and give its submission back; what hangs is left to its rescuers."""
+    def _end_runs(self, reason: Stop) -> None:
+        """End every run; what hangs is left to the rescuers of its submission."""
         for run in self.runs.values():
-            run.stop(Stop.SHUTDOWN)
+            run.stop(reason)
         deadline = time.monotonic() + SHUTDOWN_SECONDS
         for run in self.runs.values():
             run.join(max(0.0, deadline - time.monotonic()))
         self._reap()
-        for run in self.runs.values():
-            logger.error(
-                "a run did not end; its submission will be rescued",
-                extra={"submission": run.claim.submission_id},
-            )
+        for claim in self.runs:
+            facts = {"submission": claim.submission_id, "attempt": claim.attempt}
+            logger.error("a run does not end; its submission will be rescued", extra=facts)

@@ -31,7 +31,7 @@ class Heartbeat:
     stalled_after_seconds : float
         Without a call of `turned` for so long, the heart stops until there is one.
     on_lost : callable
-        Called once, from the heartbeat's thread, when `beat` returned False.
+        Called from the heartbeat's thread each time that `beat` returned False.
     clock : callable
         Monotonic seconds; tests move it.
     """
@@ -98,6 +98,4 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._ending.wait(self._seconds):
             if not self.pulse():
-                logger.error("another dispatcher took this one for dead")
                 self._on_lost()
-                return

@@ -207,3 +207,29 @@ def test_a_log_that_nobody_may_write_is_told_and_loses_nothing(
     row = deployment.submissions()[number]
     assert row["state"] == "checking_error"
     assert str(deployment.event / "logs") in row["error"]
+
+
+def test_a_dispatcher_that_was_paused_and_robbed_records_nothing_and_starts_over(
+    deployment: Deployment,
+) -> None:
+    """As a laptop whose lid was closed: another dispatcher took its submission meanwhile."""
+    config = deployment.directory / deployment.event_config
+    limits = "  heartbeat_seconds: 0.2\n  stale_after_seconds: 2\n"
+    config.write_text(config.read_text() + limits)
+    submission = deployment.submit("slow", slow(deployment))
+    launch = ("launch", "dispatcher", "-v", "--event-config", str(deployment.event_config))
+    paused = deployment.start(*launch)
+    assert wait_until(running(deployment, submission))
+    paused.send_signal(signal.SIGSTOP)
+    deployment.dispatch()
+    row = deployment.submissions()[submission]
+    assert (row["state"], row["attempt"]) == ("scored", 2)
+    board = deployment.json("leaderboard", "--event", "iris")
+    paused.send_signal(signal.SIGCONT)
+    later = deployment.submit("honest", code("", ""))
+    assert wait_until(lambda: deployment.submissions()[later]["state"] == "scored")
+    assert deployment.submissions()[submission] == row
+    assert [r for r in deployment.json("leaderboard", "--event", "iris") if r in board] == board
+    paused.send_signal(signal.SIGTERM)
+    assert paused.wait(30) == 0
+    assert "starting over" in (deployment.directory / "process_0.log").read_text()

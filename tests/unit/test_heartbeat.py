@@ -64,14 +64,18 @@ def test_a_database_that_is_away_is_no_reason_to_die() -> None:
     assert make(beat, Clock()).pulse()
 
 
-def test_a_dispatcher_that_was_declared_dead_is_told_once() -> None:
-    lost = threading.Event()
+def test_a_dispatcher_that_was_declared_dead_is_told_and_the_heart_beats_on() -> None:
+    """It registers anew, and beats for its new number."""
+    alive_again = threading.Event()
+    answers = iter([False, True])
+
+    def beat() -> bool:
+        answer = next(answers, True)
+        if calls and answer:
+            alive_again.set()
+        return answer
+
     calls: list[int] = []
-
-    def on_lost() -> None:
-        calls.append(1)
-        lost.set()
-
-    with make(lambda: False, Clock(), on_lost):
-        assert lost.wait(10)
+    with make(beat, Clock(), lambda: calls.append(1)):
+        assert alive_again.wait(10)
     assert calls == [1]
