@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -133,15 +134,15 @@ def ensure_signed_up(session: Session, event_name: str, team_name: str) -> None:
     NotFoundError
         There is no such event.
     """
-    get_event(session, event_name)
-    for step in (
-        lambda: add_team(session, team_name),
-        lambda: sign_up_team(session, event_name, team_name),
-    ):
-        try:
-            step()
-        except AlreadyExistsError:
-            continue
+    event = get_event(session, event_name)
+    team = session.scalar(select(Team).where(Team.name == team_name))
+    if team is None:
+        with suppress(AlreadyExistsError):  # made by another since
+            team = add_team(session, team_name)
+    team = team or get_team(session, team_name)
+    if not is_signed_up(session, event.id, team.id):
+        with suppress(AlreadyExistsError):
+            sign_up_team(session, event_name, team_name)
 
 
 def is_signed_up(session: Session, event_id: int, team_id: int) -> bool:

@@ -153,13 +153,13 @@ def store(
 
     Notes
     -----
-    Three statements, whatever the number of folds.
+    Three round trips, whatever the number of folds.
     """
     ids = {kind.name: kind.id for kind in kinds}
-    session.execute(insert(FoldScore).values(list(_fold_rows(submission_id, ids, results))))
-    session.execute(insert(FoldTime).values(list(_time_rows(submission_id, results))))
+    session.execute(insert(FoldScore), list(_fold_rows(submission_id, ids, results)))
+    session.execute(insert(FoldTime), list(_time_rows(submission_id, results)))
     bagged = [_bagged_row(submission_id, kind, results) for kind in kinds]
-    session.execute(insert(BaggedScore).values(bagged))
+    session.execute(insert(BaggedScore), bagged)
 
 
 def discard(session: Session, submission_id: int) -> None:

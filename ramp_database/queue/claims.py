@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from ramp_database import clock
@@ -21,7 +21,7 @@ from ramp_database.queue.transitions import (
     shortened,
 )
 from ramp_database.results import Results
-from ramp_database.statements import count_changed
+from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import PARTICIPANT_ERRORS, State
 
 
@@ -96,7 +96,7 @@ def _record_claims(session: Session, claims: list[Claim]) -> None:
         }
         for claim in claims
     ]
-    session.execute(insert(Attempt).values(attempts))
+    insert_rows(session, Attempt, attempts)
     record(
         session,
         [
@@ -164,7 +164,7 @@ def score(session: Session, claim: Claim, results: Results) -> None:
 
     Notes
     -----
-    Seven statements, whatever the number of folds.
+    Seven round trips, whatever the number of folds.
     """
     kinds = results_.score_types(session, claim.submission_id)
     if not kinds:  # the event was deleted

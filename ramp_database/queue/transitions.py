@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from sqlalchemy import ColumnElement, Select, insert, select, update
+from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
 from ramp_database import clock
 from ramp_database.errors import ClaimLostError, NotFoundError, TransitionError
 from ramp_database.model import Attempt, Submission, SubmissionEvent
-from ramp_database.statements import count_changed
+from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import OWNED, TRANSITIONS, State
 
 #: The longest text of an error that is stored, in characters; its middle is left out.
@@ -192,7 +192,7 @@ def record(session: Session, steps: Collection[Step]) -> None:
         }
         for step in steps
     ]
-    session.execute(insert(SubmissionEvent).values(rows))
+    insert_rows(session, SubmissionEvent, rows)
 
 
 def record_arrival(session: Session, submission_id: int) -> None:
