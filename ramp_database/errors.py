@@ -180,7 +180,7 @@ class NotFoundError(DatabaseError):
         elif known:
             text += "; there are " + ", ".join(repr(item) for item in known[:10])
         if hint:
-            text += f". {hint}"
+            text += f" {hint}" if text.endswith("?") else f". {hint}"
         super().__init__(text)
 
 

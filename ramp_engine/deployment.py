@@ -48,7 +48,13 @@ class _Stored:
     folds: tuple[bytes, ...]
 
 
-def deploy(database: Database, event: EventConfig, *, is_forced: bool = False) -> Deployed:
+def deploy(
+    database: Database,
+    event: EventConfig,
+    *,
+    is_forced: bool = False,
+    is_drawing_folds: bool = False,
+) -> Deployed:
     """Deploy an event, or deploy it again.
 
     Parameters
@@ -57,6 +63,8 @@ def deploy(database: Database, event: EventConfig, *, is_forced: bool = False) -
     event : EventConfig
     is_forced : bool
         Whether to deploy again what has changed since. Submissions and their scores stay.
+    is_drawing_folds : bool
+        Whether the kit draws its folds anew, also where those that are stored would do.
 
     Returns
     -------
@@ -81,7 +89,7 @@ def deploy(database: Database, event: EventConfig, *, is_forced: bool = False) -
     trusted_python(event)
     stored = _stored(database, event)
     prepare_data(event)
-    prepared = _prepare(event, stored)
+    prepared = _prepare(event, None if is_drawing_folds else stored)
     spec = _spec(event, prepared)
     if stored is None:
         _add(database, event, prepared, spec)
@@ -162,12 +170,15 @@ def _compared(prepared: PrepareResult, spec: EventSpec, stored: _Stored) -> Depl
     changes = [
         words for name, words in _PARTS.items() if getattr(spec, name) != stored.columns[name]
     ]
+    has_new_folds = spec.folds_hash != stored.columns["folds_hash"]
+    if has_new_folds and not changes:
+        changes = ["the folds"]
     kept = {score_type.name for score_type in spec.score_types}
     return Deployed(
         prepared,
         is_new=False,
         changes=tuple(changes),
-        has_new_folds=spec.folds_hash != stored.columns["folds_hash"],
+        has_new_folds=has_new_folds,
         lost_score_types=tuple(name for name in stored.score_types if name not in kept),
     )
 

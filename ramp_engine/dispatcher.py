@@ -114,20 +114,21 @@ class Dispatcher:
         self._ending = threading.Event()
         self._wake = threading.Event()
         self._is_lost = threading.Event()
+        self._bundle_lock = threading.Lock()
         self._n_failed_turns = 0
+        self._away_since: float | None = None  # monotonic seconds, while the database is away
         self._resources = ExitStack()
         with database.session(read_only=True) as session:
             row = events.get_event(session, event.ramp.event_name)
-            self._event_id, n_folds = row.id, row.n_folds
+            self._event_id = row.id
         worker_class = registry.worker_class(event.worker_type)
         self._context = RunContext(
             database=database,
             event=event,
-            n_folds=n_folds,
             worker_class=worker_class,
             shared=_Lazy(self._open_shared),
             python=_Lazy(lambda: trusted_python(event)),
-            bundle=_Lazy(self._find_bundle),
+            bundle=self._find_bundle,
             wake=self._wake,
         )
 
@@ -205,7 +206,9 @@ class Dispatcher:
                 self._start_over()
             is_done = self._turn()
         except DatabaseUnavailableError as error:
-            logger.warning("the database is away, will try again: %s", error)
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                logger.warning("the database is away, will try again: %s", error)
             return False
         except Exception:
             self._n_failed_turns += 1
@@ -213,7 +216,10 @@ class Dispatcher:
             if self._n_failed_turns >= MAX_FAILED_TURNS:
                 raise
             return False
-        self._n_failed_turns = 0
+        if self._away_since is not None:
+            seconds = time.monotonic() - self._away_since
+            logger.warning("the database is back after %.0f s", seconds)
+        self._n_failed_turns, self._away_since = 0, None
         return is_done
 
     def _open_shared(self) -> object:
@@ -221,7 +227,9 @@ class Dispatcher:
         return self._resources.enter_context(worker_class.open_shared(self.event.worker_config()))
 
     def _find_bundle(self) -> Bundle:
-        return ensure_bundle(self._database, self.event)
+        """Find the bundle as the event is deployed now; one run at a time makes a missing one."""
+        with self._bundle_lock:
+            return ensure_bundle(self._database, self.event)
 
     def _check_readiness(self) -> None:
         """Tell at once what every submission would fail with; the organiser may mend it."""
@@ -230,7 +238,7 @@ class Dispatcher:
             try:
                 make()
             except RampError as error:
-                logger.error("submissions cannot be evaluated yet: %s", error)
+                logger.error("submissions will fail until this is mended: %s", error)
 
     def _sweep(self) -> None:
         """Remove what attempts of dispatchers that died left on this machine's disk."""

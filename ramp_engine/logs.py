@@ -54,7 +54,7 @@ def configure(
     touched, the root logger's neither.
     """
     level = _LEVELS[max(0, min(verbosity, 2))]
-    handlers = [_stream_handler(stream or sys.stderr, level)]
+    handlers = [_stream_handler(stream, level)]
     if log_file is not None:
         handlers.append(_file_handler(log_file, min(level, logging.INFO)))
     for name in _LOGGERS:
@@ -101,9 +101,18 @@ class TextFormatter(logging.Formatter):
 _RESERVED = {"time", "level", "logger", "message", "exception"}
 
 
-def _stream_handler(stream: TextIO, level: int) -> logging.Handler:
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(TextFormatter() if stream.isatty() else JsonFormatter())
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Write to what is stderr at that moment: a live display puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
+def _stream_handler(stream: TextIO | None, level: int) -> logging.Handler:
+    handler = _StderrHandler(sys.stderr) if stream is None else logging.StreamHandler(stream)
+    is_terminal = (stream or sys.stderr).isatty()
+    handler.setFormatter(TextFormatter() if is_terminal else JsonFormatter())
     return _own(handler, level)
 
 

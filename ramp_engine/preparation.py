@@ -49,6 +49,11 @@ class Bundle:
         return cls(bundles_dir / name / "public", bundles_dir / name / "labels")
 
     @property
+    def n_folds(self) -> int:
+        """How many folds it has."""
+        return len(list((self.public / "folds").glob("fold_*.npz")))
+
+    @property
     def exists(self) -> bool:
         """Whether it has been made; a bundle appears as a whole."""
         return all((half / "manifest.json").is_file() for half in (self.public, self.labels))

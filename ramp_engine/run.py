@@ -42,11 +42,10 @@ class RunContext:
 
     database: Database
     event: EventConfig
-    n_folds: int
     worker_class: type[BaseWorker]
     shared: Callable[[], object]  #: what the workers share, opened at first use
     python: Callable[[], Path]  #: the interpreter of the trusted steps
-    bundle: Callable[[], Bundle]  #: the event's bundle, made when it is missing
+    bundle: Callable[[], Bundle]  #: the event's bundle of now, made when it is missing
     wake: threading.Event  #: set when a run has ended
 
 
@@ -79,6 +78,7 @@ class Run:
         self._stop: Stop | None = None
         self._stopping = threading.Event()
         self._worker: BaseWorker | None = None
+        self._bundle: Bundle | None = None  # the one that it was trained with is scored with
         event = context.event
         directory_name = submissions.directory_name(claim.submission_id)
         self._directory = attempt.attempt_directory(
@@ -142,12 +142,15 @@ class Run:
 
     def _work(self) -> Facts:
         """Let the worker run the folds; everything that it raises becomes a fact."""
-        facts: dict[str, Any] = {"n_folds": self._context.n_folds}
         try:
-            worker = self._make_worker()
+            self._bundle = self._context.bundle()
+            worker = self._make_worker(self._bundle)
         except RampError as error:
-            return Facts(**facts, crash=str(error), stop=self._stop)
-        facts["timeout_seconds"] = self._context.event.dispatcher.timeout
+            return Facts(0, crash=str(error), stop=self._stop)
+        facts: dict[str, Any] = {
+            "n_folds": self._bundle.n_folds,
+            "timeout_seconds": self._context.event.dispatcher.timeout,
+        }
         try:
             facts |= self._drive(worker)
         except (ClaimLostError, DatabaseUnavailableError):
@@ -159,13 +162,12 @@ class Run:
         folds = attempt.read_folds(self._directory.fold_predictions_dir)
         return Facts(**facts, stop=self._stop, folds=folds)
 
-    def _make_worker(self) -> BaseWorker:
+    def _make_worker(self, bundle: Bundle) -> BaseWorker:
         context = self._context
-        bundle = context.bundle()
         shared = context.shared()
         self._write_files()
         config = context.event.worker_config() | self._directory.worker_keys()
-        config |= {"bundle_dir": str(bundle.public), "n_folds": context.n_folds}
+        config |= {"bundle_dir": str(bundle.public), "n_folds": bundle.n_folds}
         worker = context.worker_class(config, self._directory.submission)
         worker.shared = shared
         self._worker = worker
@@ -233,7 +235,7 @@ class Run:
             report = score_predictions(
                 event,
                 self._context.python(),
-                self._context.bundle(),
+                self._bundle or self._context.bundle(),
                 self._recorder.predictions,
                 self._directory.scored_dir,
                 log_path,

@@ -21,7 +21,7 @@ from ramp_database.states import State
 #: How often a submission is given back before that counts as a failure of ours.
 MAX_INTERRUPTIONS = 20
 #: Delay after the first crash, and the longest one, in seconds; each is four times the last.
-FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 300.0
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 5.0, 600.0
 
 
 def retry_delay_seconds(n_crashes: int) -> float:

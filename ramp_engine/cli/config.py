@@ -37,6 +37,8 @@ def check(ctx: click.Context, config: Path | None, event_config: Path, as_json: 
         for problem in problems:
             click.echo(str(problem), err=True)
         _print_sections(sections)
+        if not problems:
+            click.echo(f"{event_config} is in order", err=True)
     ctx.exit(2 if problems else 0)
 
 

@@ -190,13 +190,20 @@ def export_leaderboards(directory: Path, config: Path | None, event_name: str) -
 @options.config_option
 @_event_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete_event(config: Path | None, event_name: str, yes: bool) -> None:
+@click.option("--force", is_flag=True, help="Delete it also while submissions are evaluated.")
+def delete_event(config: Path | None, event_name: str, yes: bool, force: bool) -> None:
     """Delete an event with its submissions and scores; files on disk are kept."""
-    from ramp_database import events
+    from ramp_database import events, queue
 
     opened = options.open_database(config)
     with opened.session(read_only=True) as session:
-        events.get_event(session, event_name)
+        event = events.get_event(session, event_name)
+        n_running = len(queue.owned_of_event(session, event.id))
+    if n_running and not force:
+        raise click.ClickException(
+            f"{n_running} submissions of {event_name} are being evaluated: stop the dispatcher "
+            "first, or delete all the same with --force"
+        )
     if not yes:
         options.confirm(f"Delete {event_name} with all its submissions and scores?")
     with opened.session() as session:

@@ -58,6 +58,8 @@ def dispatcher(
         display.watch(running)
         _on_signals(running.stop)
         running.run()
+    if running.n_open == 0:
+        click.echo(f"{event.ramp.event_name}: nothing waits to be evaluated", err=True)
     database.dispose()
 
 

@@ -148,10 +148,12 @@ def echo_file(path: Path) -> None:
             shutil.copyfileobj(file, sys.stdout.buffer)
             return
         for line in file:
-            text = line.decode("utf-8", "backslashreplace")
-            click.echo(
-                "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text), nl=False
-            )
+            click.echo(visible(line.decode("utf-8", "backslashreplace")), nl=False)
+
+
+def visible(text: str) -> str:
+    """Replace what would drive a terminal: what a participant wrote is only to be read."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
 
 
 def console() -> Console:

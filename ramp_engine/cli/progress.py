@@ -14,6 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from ramp_engine.cli.options import visible
 from ramp_engine.outcome import Outcome
 from ramp_engine.run import Run
 
@@ -124,7 +125,7 @@ def make_display(event_name: str, *, is_quiet: bool) -> Display:
 
 def title(run: Run) -> str:
     """Name a run for people: number, team and name of the submission."""
-    return f"{run.claim.submission_id:>4} {run.team}/{run.name}"
+    return visible(f"{run.claim.submission_id:>4} {run.team}/{run.name}")
 
 
 def ending(run: Run) -> Text:
@@ -132,15 +133,18 @@ def ending(run: Run) -> Text:
     seconds = f"{time.monotonic() - run.started_at:.1f} s"
     verdict = run.verdict
     if verdict is None:
-        return Text(f"- {title(run)}  given up: it belongs to another dispatcher by now")
+        return Text(f"- {title(run)}  given up: it is no longer this dispatcher's")
     if verdict.outcome is Outcome.SUCCEEDED and run.results is not None:
         name, scores = next(iter(run.results.bagged.items()))
         line = f"✓ {title(run)}  scored  {name} {_score(scores.valid)}  {seconds}"
         return Text(line, style="green")
     reason = (verdict.error or "").strip().splitlines()
+    if verdict.outcome is Outcome.INTERRUPTED:
+        return Text(f"- {title(run)}  {reason[-1]}  {seconds}", style="yellow")
     state = verdict.state or verdict.outcome
     style = "red" if verdict.outcome is Outcome.FAILED else "yellow"
-    return Text(f"✗ {title(run)}  {state}  {reason[-1] if reason else ''}  {seconds}", style=style)
+    told = visible(reason[-1]) if reason else ""
+    return Text(f"✗ {title(run)}  {state}  {told}  {seconds}", style=style)
 
 
 def _score(value: float | None) -> str:

@@ -60,18 +60,19 @@ def init_event(config: Path | None, name: str, problem: str | None) -> None:
 @options.config_option
 @options.event_config_option
 @click.option("--force", is_flag=True, help="Deploy again what has changed since.")
-def deploy_event(config: Path | None, event_config: Path, force: bool) -> None:
+@click.option("--new-folds", is_flag=True, help="With --force: have the kit draw its folds anew.")
+def deploy_event(config: Path | None, event_config: Path, force: bool, new_folds: bool) -> None:
     """Make an event ready for submissions.
 
     Its data are prepared, its folds drawn, its bundle made, and all of it is recorded in the
     database. Again with --force, the scores that there are stay; the folds too, unless the data
-    have changed.
+    have changed or --new-folds asks for others.
     """
     from ramp_engine.deployment import deploy
 
     event = options.load_event(event_config, config)
     database = options.open_database(config)
-    deployed = deploy(database, event, is_forced=force)
+    deployed = deploy(database, event, is_forced=force, is_drawing_folds=new_folds)
     _tell_deployed(event, deployed)
     database.dispose()
 
@@ -126,6 +127,9 @@ def update_conda_env(config: Path | None, event_config: Path) -> None:
     click.echo(f"the environment of {event.ramp.event_name} is up to date: {prefix}")
 
 
+_FOLDS_STAY = "the folds stay as they were drawn first; --force --new-folds draws others"
+
+
 def _tell_making(log_path: Path) -> None:
     text = f"making the environment, which may take minutes; progress is in {log_path}"
     click.echo(text, err=True)
@@ -139,7 +143,10 @@ def _tell_deployed(event: EventConfig, deployed: Deployed) -> None:
     if deployed.changes:
         click.echo(f"{name} is deployed again; changed: {', '.join(deployed.changes)}")
         click.echo("scores that there are stay; they were made with what was there before")
-        click.echo("the folds were drawn anew" if deployed.has_new_folds else "the folds stay")
+        if deployed.lost_score_types:
+            gone = ", ".join(deployed.lost_score_types)
+            click.echo(f"but those of {gone}, gone from the kit, are deleted")
+        click.echo("the folds were drawn anew" if deployed.has_new_folds else _FOLDS_STAY)
     else:
         click.echo(f"{name} is deployed: {prepared.problem_title}")
     n_test = "no" if prepared.n_test is None else prepared.n_test

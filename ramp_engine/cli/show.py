@@ -33,9 +33,11 @@ def status(config: Path | None, event_name: str | None, as_json: bool) -> None:
             found = [event_status(session, events.get_event(session, event_name).id)]
     if as_json:
         options.echo_json(found[0] if event_name else found)
-    else:
-        for one in found:
-            _print_status(one)
+        return
+    if not found:
+        click.echo("no event is deployed: start with `ramp setup init-event --name NAME`", err=True)
+    for one in found:
+        _print_status(one)
 
 
 @click.command()
@@ -95,7 +97,7 @@ def logs(config: Path | None, submission_id: int, private: bool, event_config: P
     with database.session(read_only=True) as session:
         row = submissions.get(session, submission_id)
         event = options.load_event_of(row.event, event_config, config)
-        state = row.state
+        state, error = row.state, row.error
     path = submission_log(event, submission_id)
     if private:
         path = path.with_name("private.log")
@@ -104,6 +106,8 @@ def logs(config: Path | None, submission_id: int, private: bool, event_config: P
             f"submission {submission_id} is {state!r} and has no log yet ({path})"
         )
     options.echo_file(path)
+    if error:
+        click.echo(f"\n{state}: {options.visible(error.strip())}", err=True)
 
 
 def _print_status(found: dict[str, Any]) -> None:
@@ -119,8 +123,9 @@ def _print_status(found: dict[str, Any]) -> None:
         print_table(("id", "team", "submission", "state", "attempt"), rows, right={0, 4})
     for row in found["submissions"]:
         if row["error"]:
-            click.echo(f"\nsubmission {row['id']} ({row['team']}/{row['name']}): {row['state']}")
-            click.echo("    " + row["error"].strip().replace("\n", "\n    "))
+            title = f"submission {row['id']} ({row['team']}/{row['name']}): {row['state']}"
+            error = row["error"].strip().replace("\n", "\n    ")
+            click.echo(options.visible(f"\n{title}\n    {error}"))
 
 
 def _print_leaderboard(
@@ -143,10 +148,11 @@ def _print_leaderboard(
 
 def _cells(row: dict[str, Any], precisions: dict[str, int], is_private: bool) -> list[str]:
     def bags(scores: dict[str, dict[str, float | None]]) -> list[str]:
-        return [number(scores[name]["bag"], digits) for name, digits in precisions.items()]
+        bagged = {name: score["bag"] for name, score in scores.items()}
+        return [number(bagged.get(name), digits) for name, digits in precisions.items()]
 
     official, digits = next(iter(precisions.items()))
-    spread = row["scores"][official]
+    spread = row["scores"].get(official, {"mean": None, "std": None})  # deployed again since
     return [
         str(row["rank"]),
         row["team"],

@@ -233,3 +233,26 @@ def test_a_dispatcher_that_was_paused_and_robbed_records_nothing_and_starts_over
     paused.send_signal(signal.SIGTERM)
     assert paused.wait(30) == 0
     assert "starting over" in (deployment.directory / "process_0.log").read_text()
+
+
+def test_a_dispatcher_sees_that_its_event_was_deployed_again(deployment: Deployment) -> None:
+    """The next submission is evaluated with the new folds and score types."""
+    launch = ("launch", "dispatcher", "--event-config", str(deployment.event_config))
+    process = deployment.start(*launch)
+    first = deployment.submit("starting_kit")
+    assert wait_until(lambda: deployment.submissions()[first]["state"] == "scored")
+    with (deployment.event / "kit" / "problem.py").open("a") as problem:
+        problem.write("\nscore_types = [rw.score_types.BalancedAccuracy(name='balanced')]\n")
+        problem.write("\n\ndef get_cv(X, y):\n    n = len(y) // 2\n")
+        problem.write("    return [(range(n), range(n, len(y)))]\n")
+    deploy = ("setup", "deploy-event", "--event-config", str(deployment.event_config))
+    deployment.ramp(*deploy, "--force", "--new-folds")
+    second = deployment.submit("sepals")
+    assert wait_until(lambda: deployment.submissions()[second]["state"] == "scored")
+    board = deployment.json("leaderboard", "--event", "iris")
+    assert [row["submission_id"] for row in board] == [second, first]
+    assert board[0]["scores"]["balanced"]["std"] == 0
+    assert board[1]["score"] is None
+    assert "sepals" in deployment.ramp("leaderboard", "--event", "iris").stdout
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0

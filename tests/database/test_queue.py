@@ -172,8 +172,8 @@ def test_crashes_are_counted_delayed_and_told_in_the_end(toy: Toy) -> None:
 def test_the_delay_grows_and_has_a_bound() -> None:
     delays = [queue.retry_delay_seconds(n) for n in range(1, 100)]
     assert delays == sorted(delays)
-    assert delays[0] == 1.0
-    assert delays[-1] == 300.0
+    assert delays[0] == 5.0
+    assert delays[-1] == 600.0
 
 
 def test_interruptions_are_not_crashes_but_have_an_end(toy: Toy) -> None:

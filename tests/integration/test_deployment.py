@@ -118,6 +118,7 @@ def test_what_has_changed_is_told_and_deployed_with_force_only(
     assert forced.code == 0, forced.err
     assert "changed: the kit, event_title" in forced.out
     assert "the folds stay" in forced.out
+    assert "but those of nll, f1_70, gone from the kit, are deleted" in forced.out
     after = stored(tmp_path)
     assert after["folds"] == before["folds"]
     assert after["folds_hash"] == before["folds_hash"]
@@ -126,6 +127,10 @@ def test_what_has_changed_is_told_and_deployed_with_force_only(
     bundles = {path.name for path in (event_dir / "work" / "bundles").iterdir()}
     assert bundles == {before["bundle_hash"], after["bundle_hash"]}
     assert "nothing has changed" in deploy(run).out
+
+    redrawn = deploy(run, "--force", "--new-folds")
+    assert "the folds were drawn anew" in redrawn.out
+    assert stored(tmp_path)["n_folds"] == 1
 
 
 def test_other_data_get_other_folds(run: Run, event_dir: Path, tmp_path: Path) -> None:
