@@ -57,26 +57,29 @@ class Toy:
         with self.session() as session:
             for waiting in submissions.ids_by_state(session, self.event_id, {State.NEW}):
                 queue.cancel(session, waiting, "out of the way")
-        submission_id = self.submit()
-        if state is State.NEW:
-            return Claim(submission_id, 0, self.dispatcher())
-        (claim,) = self.claim()
-        assert claim.submission_id == submission_id
-        if state in (State.TRAINING, State.TESTED, State.SCORED):
-            self.do(queue.start, claim)
-        if state in (State.TESTED, State.SCORED):
-            self.do(queue.finish, claim)
-        if state is State.SCORED:
-            self.do(queue.score, claim, toy_results(0.5))
-        elif state is State.CANCELED:
-            self.do(queue.cancel, submission_id, "no more")
-            self.do(queue.acknowledge_cancel, claim)
-        elif state is State.CHECKING_ERROR:
-            self.do(queue.crash, claim, "broken", 1)
-        elif state.is_final:
-            self.do(queue.fail, claim, state, "wrong", "failed")
-        assert self.row(submission_id).state is state
+            submission_id = add_toy_submission(session).id
+            owner = dispatchers.register(session, self.event_id, "host", 1)
+            if state is State.NEW:
+                return Claim(submission_id, 0, owner)
+            (claim,) = queue.claim(session, self.event_id, owner, 1)
+            self._bring_on(session, claim, state)
+            assert submissions.get(session, submission_id).state is state
         return claim
+
+    def _bring_on(self, session: Session, claim: Claim, state: State) -> None:
+        if state in (State.TRAINING, State.TESTED, State.SCORED):
+            queue.start(session, claim)
+        if state in (State.TESTED, State.SCORED):
+            queue.finish(session, claim)
+        if state is State.SCORED:
+            queue.score(session, claim, toy_results(0.5))
+        elif state is State.CANCELED:
+            queue.cancel(session, claim.submission_id, "no more")
+            queue.acknowledge_cancel(session, claim)
+        elif state is State.CHECKING_ERROR:
+            queue.crash(session, claim, "broken", 1)
+        elif state.is_final:
+            queue.fail(session, claim, state, "wrong", "failed")
 
     def score(self, submission_id: int, valid: float | None, test: float | None = None) -> None:
         claims = self.claim(limit=1000)
