@@ -85,9 +85,15 @@ def read(path: Path) -> ConfigFile:
     """
     text = _text(path)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return _read(path, text)
     except yaml.YAMLError as error:
         raise ConfigErrors([_syntax_error(path, text, error)]) from error
+    except RecursionError as error:
+        raise ConfigErrors([ConfigError(path, "", "fewer levels within each other")]) from error
+
+
+def _read(path: Path, text: str) -> ConfigFile:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is None or (isinstance(root, yaml.ScalarNode) and not root.value):
         raise ConfigErrors([ConfigError(path, "", "sections of keys", found="an empty file")])
     if not isinstance(root, yaml.MappingNode):

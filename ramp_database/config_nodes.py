@@ -20,6 +20,7 @@ Location = tuple[str | int, ...]
 
 _VARIABLE = re.compile(r"\$(\$?)\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 _STANDARD_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_N_LEVELS_OF_NAMES = 2  # sections and their keys; what a plugin nests below may have any keys
 _LONGEST_QUOTE = 80  # characters of a value that a message repeats
 
 
@@ -107,8 +108,8 @@ class NodeReader:
         self._check_keys(node, location)
         try:
             self._loader.flatten_mapping(node)
-        except yaml.constructor.ConstructorError as error:
-            self._problem(node, location, "a section after `<<:`", error.problem)
+        except yaml.constructor.ConstructorError:
+            self._problem(node, location, "a section after `<<:`", "something else")
         values = {}
         for key_node, value_node in node.value:
             if isinstance(key_node, yaml.ScalarNode):
@@ -131,8 +132,9 @@ class NodeReader:
                 lines[key_node.value] = key_node.start_mark.line + 1
 
     def _key(self, node: yaml.ScalarNode, location: Location) -> Any:
-        if node.tag in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"):
-            return node.value  # `on:` and `no:` are names here
+        is_name = node.tag in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null")
+        if is_name or len(location) < _N_LEVELS_OF_NAMES:
+            return node.value  # also `on:`, `no:` and `1:`
         return self._construct(node, location)
 
     def _scalar(self, node: yaml.ScalarNode, location: Location) -> Any:

@@ -133,8 +133,10 @@ class WorkerSection(OpenSection):
 class EvaluationSection(Section):
     """The section ``evaluation``: the environment of the trusted steps on this machine."""
 
-    python: str | None = None  #: an interpreter: an absolute path, or a name on PATH
-    conda_env: str | None = None  #: name or absolute prefix
+    python: Annotated[str, Field(min_length=1)] | None = (
+        None  #: an interpreter: an absolute path, or a name on PATH
+    )
+    conda_env: Annotated[str, Field(min_length=1)] | None = None  #: name or absolute prefix
 
     @field_validator("python", "conda_env")
     @classmethod

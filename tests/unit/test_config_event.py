@@ -408,6 +408,11 @@ def test_the_trusted_steps_have_one_environment(event_dir: Path) -> None:
     assert "either python or conda_env and not both" in message
 
 
+def test_an_environment_has_a_name(event_dir: Path) -> None:
+    (message,) = problems(event_dir, LEAST + "evaluation: {python: ''}\n")
+    assert message.startswith("3: evaluation.python: expected text of at least 1 characters")
+
+
 class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid")
     worker_type: str = "x"

@@ -106,6 +106,20 @@ def test_keys_that_yaml_takes_for_booleans_stay_names(tmp_path: Path) -> None:
     assert read(write(tmp_path, "on: 1\nno: 2\n")).data == {"on": 1, "no": 2}
 
 
+def test_other_keys_of_sections_are_names_too(tmp_path: Path) -> None:
+    data = read(write(tmp_path, "1:\n  2026-01-01:\n    22: x\n")).data
+    assert data == {"1": {"2026-01-01": {22: "x"}}}
+
+
+def test_levels_without_end_are_told(tmp_path: Path) -> None:
+    error = problem(tmp_path, "a: " + "[" * 3000 + "]" * 3000)
+    assert error.expected == "fewer levels within each other"
+
+
+def test_a_merge_of_no_section_is_told(tmp_path: Path) -> None:
+    assert only(read(write(tmp_path, "a:\n  <<: 3\n"))).found == "something else"
+
+
 def test_a_list_as_key_is_told(tmp_path: Path) -> None:
     assert only(read(write(tmp_path, "? [a, b]\n: 1\nc: 2\n"))).expected == "a name as key"
 
