@@ -8,7 +8,8 @@ from ramp_database.model import Base
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=context.config.attributes.get("metadata", Base.metadata),
+    render_item=context.config.attributes.get("render_item"),
     compare_type=True,
     render_as_batch=True,  # SQLite changes a table by making it anew
 )

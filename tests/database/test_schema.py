@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, inspect, text
 
 from ramp_database import schema
 from ramp_database.errors import SchemaError
+from ramp_database.migrations.draft import draft
 from ramp_database.model import Base
+from ramp_database.model.column_types import PlainText
 from ramp_database.session import Database, engine_for
 
 MIGRATIONS = Path(schema.__file__).parent / "migrations"
@@ -142,6 +145,20 @@ def test_the_downgrade_leaves_nothing(database: Database) -> None:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         assert inspect(connection).get_table_names() == ["alembic_version"]
+
+
+def test_a_revision_is_drafted_from_what_has_changed_in_the_models(tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
+    changed = MetaData(naming_convention=Base.metadata.naming_convention)
+    for table in Base.metadata.tables.values():
+        table.to_metadata(changed)
+    changed.tables["teams"].append_column(Column("motto", PlainText(), nullable=True))
+    path = draft("Add a motto", directory, changed)
+    assert path.name == "0002_add_a_motto.py"
+    written = path.read_text()
+    compile(written, path.name, "exec")
+    assert "add_column(sa.Column('motto', sa.Text(), nullable=True))" in written
+    assert "down_revision = '0001'" in written
 
 
 def test_the_program_needs_the_newest_revision() -> None:
