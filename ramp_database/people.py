@@ -8,8 +8,8 @@ from contextlib import suppress
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from ramp_database import clock
-from ramp_database.errors import AlreadyExistsError, NotFoundError
+from ramp_database import clock, names
+from ramp_database.errors import AlreadyExistsError, DatabaseError, NotFoundError
 from ramp_database.events import get_event
 from ramp_database.insertion import insert_named
 from ramp_database.model import EventTeam, Team, TeamMember, User
@@ -41,7 +41,10 @@ def add_user(
     ------
     AlreadyExistsError
         The login or the address is taken.
+    DatabaseError
+        The login cannot be shown in a line.
     """
+    _check_name("user", login)
     user = User(
         login=login,
         firstname=firstname,
@@ -84,9 +87,12 @@ def add_team(session: Session, name: str, logins: Iterable[str] = ()) -> Team:
     ------
     AlreadyExistsError
         The name is taken.
+    DatabaseError
+        The name cannot be shown in a line.
     NotFoundError
         There is no such user.
     """
+    _check_name("team", name)
     members = {get_user(session, login).id for login in logins}
     team = Team(name=name, created_at=clock.read(session))
     insert_named(session, team, "team", name, "Choose another name")
@@ -94,6 +100,11 @@ def add_team(session: Session, name: str, logins: Iterable[str] = ()) -> Team:
         rows = [{"team_id": team.id, "user_id": user_id} for user_id in sorted(members)]
         session.execute(insert(TeamMember), rows)
     return team
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not names.is_name(name):
+        raise DatabaseError(f"the {kind} {name[:80]!r} is not allowed: a name is {names.EXPECTED}")
 
 
 def get_team(session: Session, name: str) -> Team:

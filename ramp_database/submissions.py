@@ -10,16 +10,13 @@ from pathlib import Path, PurePosixPath
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from ramp_database import clock, people, queue
+from ramp_database import clock, names, people, queue
 from ramp_database import model as tables
 from ramp_database.errors import NotFoundError, SubmissionRejectedError
 from ramp_database.events import get_event
 from ramp_database.insertion import insert_named
 from ramp_database.model import Submission, Team
 from ramp_database.states import State
-
-#: The longest name of a submission, in characters.
-MAX_NAME_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -94,12 +91,11 @@ def check_name(name: str) -> None:
     Raises
     ------
     SubmissionRejectedError
-        It is empty, too long, or not printable in a line.
+        It cannot be shown in a line.
     """
-    if not name.strip() or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
+    if not names.is_name(name):
         raise SubmissionRejectedError(
-            f"the name {name[:80]!r} is not allowed",
-            f"Take up to {MAX_NAME_LENGTH} printable characters",
+            f"the name {name[:80]!r} is not allowed", f"A name is {names.EXPECTED}"
         )
 
 

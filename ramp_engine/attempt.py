@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramp_database.queue import Claim
 from ramp_engine.errors import CollectError
 from ramp_engine.evaluation.untrusted_files import is_regular, read_text
 from ramp_engine.fold_outputs import copy_log, copy_predictions, open_untrusted
@@ -22,7 +23,9 @@ from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import FoldFacts
 
 _FOLD = re.compile(r"fold_(\d{1,4})")
-_ATTEMPT = re.compile(r"submission_(\d{9,})-(\d+)")
+_ATTEMPT = re.compile(r"\.?submission_(\d{9,})-(\d+)-(\d+)(\.scored)?")
+#: Holds the name of the bundle, beside predictions that wait to be scored.
+_BUNDLE = "bundle.txt"
 #: A larger state or error is not read, in bytes.
 MAX_TEXT_BYTES = 1 << 20
 #: Names and permissions of the logs that are published.
@@ -88,17 +91,32 @@ class AttemptDirectory:
         remove_tree(self.root)
 
 
-def attempt_directory(work_dir: Path, submission: str, attempt: int) -> AttemptDirectory:
-    """Name the directories of an attempt; nothing is made."""
-    return AttemptDirectory(work_dir / "attempts" / f"{submission}-{attempt}", submission)
+def attempt_directory(work_dir: Path, submission: str, claim: Claim) -> AttemptDirectory:
+    """Name the directories of an attempt; nothing is made.
+
+    They are the claim's own: who takes an attempt over from a dispatcher that seems dead does not
+    meet it there.
+    """
+    name = f"{submission}-{claim.attempt}-{claim.dispatcher_id}"
+    return AttemptDirectory(work_dir / "attempts" / name, submission)
 
 
-def attempts_on_disk(work_dir: Path) -> dict[tuple[int, int], Path]:
-    """List the directories of attempts, by submission and number of the attempt."""
-    attempts = work_dir / "attempts"
-    paths = list(attempts.iterdir()) if attempts.is_dir() else []
-    matches = ((_ATTEMPT.fullmatch(path.name), path) for path in paths)
-    return {(int(match[1]), int(match[2])): path for match, path in matches if match}
+def left_on_disk(*directories: Path) -> dict[Path, Claim]:
+    """Find what belongs to attempts: their directories, and what they staged for publishing.
+
+    Parameters
+    ----------
+    *directories : Path
+        Those of attempts, submissions, predictions and logs; one may be missing.
+
+    Returns
+    -------
+    dict
+        From the path to the claim of the attempt.
+    """
+    paths = [path for parent in directories if parent.is_dir() for path in parent.iterdir()]
+    matches = ((path, _ATTEMPT.fullmatch(path.name)) for path in paths)
+    return {path: Claim(int(m[1]), int(m[2]), int(m[3])) for path, m in matches if m}
 
 
 def read_folds(directory: Path) -> tuple[FoldFacts, ...]:
@@ -125,7 +143,7 @@ def _fold_facts(index: int, fold: Path) -> FoldFacts:
     )
 
 
-def stage_predictions(source: Path, predictions_dir: Path, name: str) -> Path:
+def stage_predictions(source: Path, predictions_dir: Path, name: str, bundle: str) -> Path:
     """Copy the predictions of an attempt beside the place where they will be published.
 
     Parameters
@@ -136,6 +154,8 @@ def stage_predictions(source: Path, predictions_dir: Path, name: str) -> Path:
         The event's directory; made when missing.
     name : str
         Of the staged directory, unique to the attempt.
+    bundle : str
+        Name of the bundle that they were made with; `made_with` reads it.
 
     Returns
     -------
@@ -149,7 +169,16 @@ def stage_predictions(source: Path, predictions_dir: Path, name: str) -> Path:
     """
     with _staging(predictions_dir, name) as staged:
         copy_predictions(source, staged)
+        (staged / _BUNDLE).write_text(bundle)
     return staged
+
+
+def made_with(predictions: Path) -> str | None:
+    """Tell with which bundle published predictions were made.
+
+    None when they are not as `stage_predictions` left them: gone, or scored and rewritten already.
+    """
+    return read_text(predictions, _BUNDLE) or None
 
 
 def stage_logs(source: Path, logs_dir: Path, name: str) -> Path:

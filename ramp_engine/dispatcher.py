@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
@@ -24,7 +24,13 @@ from ramp_database.session import Database
 from ramp_engine import attempt, registry
 from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
-from ramp_engine.errors import DatabaseUnavailableError, RampError
+from ramp_engine.errors import (
+    ClaimLostError,
+    DatabaseUnavailableError,
+    NotFoundError,
+    PluginError,
+    RampError,
+)
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.outcome import Stop
@@ -148,7 +154,8 @@ class Dispatcher:
         )
         try:
             with self._resources, heartbeat:
-                self._sweep()
+                with suppress(DatabaseUnavailableError):
+                    self._sweep()
                 self._check_readiness()
                 while not self._ending.is_set():
                     heartbeat.turned()
@@ -190,6 +197,10 @@ class Dispatcher:
         """End the runs, whose claims are gone, and go on as a new dispatcher."""
         logger.warning("another dispatcher took this one for dead: ending its runs, starting over")
         self._end_runs(Stop.CLAIM_LOST)
+        with self._database.session(read_only=True) as session:
+            row = events.get_event(session, self.event.ramp.event_name)
+        if row.id != self._event_id:
+            raise NotFoundError("event", self.event.ramp.event_name, hint="It was deleted")
         self._dispatcher_id = self._register()
         self._is_lost.clear()
 
@@ -210,6 +221,8 @@ class Dispatcher:
                 self._away_since = time.monotonic()
                 logger.warning("the database is away, will try again: %s", error)
             return False
+        except NotFoundError:
+            raise  # the event was deleted: there is nothing left to dispatch
         except Exception:
             self._n_failed_turns += 1
             logger.exception("a turn of the dispatcher failed")
@@ -224,7 +237,14 @@ class Dispatcher:
 
     def _open_shared(self) -> object:
         worker_class = self._context.worker_class
-        return self._resources.enter_context(worker_class.open_shared(self.event.worker_config()))
+        try:
+            shared = worker_class.open_shared(self.event.worker_config())
+            return self._resources.enter_context(shared)
+        except RampError:
+            raise
+        except Exception as error:  # around a plugin
+            reason = f"open_shared raised {type(error).__name__}: {error}"
+            raise PluginError(self.event.worker_type, reason) from error
 
     def _find_bundle(self) -> Bundle:
         """Find the bundle as the event is deployed now; one run at a time makes a missing one."""
@@ -242,13 +262,15 @@ class Dispatcher:
 
     def _sweep(self) -> None:
         """Remove what attempts of dispatchers that died left on this machine's disk."""
-        found = attempt.attempts_on_disk(self.event.ramp.work_dir)  # before asking who is at work
+        ramp = self.event.ramp
+        parents = (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir)
+        found = attempt.left_on_disk(ramp.work_dir / "attempts", *parents)  # before asking
         with self._database.session(read_only=True) as session:
-            claims = queue.owned_of_event(session, self._event_id)
-        kept = {(claim.submission_id, claim.attempt) for claim in claims}
-        for key in found.keys() - kept:
-            remove_tree(found[key])
-            logger.info("removed %s, which nobody works on any more", found[key])
+            claims = set(queue.owned_of_event(session, self._event_id))
+        for path, claim in found.items():
+            if claim not in claims:
+                remove_tree(path)
+                logger.info("removed %s, which nobody works on any more", path)
 
     def _turn(self) -> bool:
         """Go round once.
@@ -274,12 +296,12 @@ class Dispatcher:
             taken = [*rescued.to_score, *claims]
             titles = submissions.titles(session, [claim.submission_id for claim in taken])
             self.n_open = queue.count_open(session, self._event_id)
-        if rescued.requeued:
-            self._sweep()
         for claim in taken:
             team, name = titles[claim.submission_id]
             is_tested = claim in rescued.to_score
             self._start(Run(self._context, claim, team=team, name=name, is_tested=is_tested))
+        if rescued.requeued:
+            self._sweep()
         return self.n_open == 0 and not self.runs
 
     def _reap(self) -> None:
@@ -302,7 +324,8 @@ class Dispatcher:
                 run.stop(Stop.CANCELED)
         for claim in owned.keys() - self.runs.keys():
             reason = "the run ended without being recorded"
-            queue.crash(session, claim, reason, self.event.dispatcher.max_attempts)
+            with suppress(ClaimLostError):
+                queue.crash(session, claim, reason, self.event.dispatcher.max_attempts)
 
     def _start(self, run: Run) -> None:
         self.runs[run.claim] = run

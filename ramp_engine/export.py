@@ -32,8 +32,9 @@ def write_leaderboard(rows: Sequence[LeaderboardRow], stem: Path) -> list[Path]:
     records = [row.to_json() for row in rows]
     as_json.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
     flat = [_flat(record) for record in records]
+    fields = list(dict.fromkeys(name for row in flat for name in row)) or ["rank"]
     with as_csv.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else ["rank"])
+        writer = csv.DictWriter(file, fieldnames=fields)
         writer.writeheader()
         writer.writerows(flat)
     return [as_json, as_csv]

@@ -24,6 +24,8 @@ __all__ = ["copy_log", "copy_predictions", "failure_message", "open_untrusted", 
 
 #: Of a longer log so many bytes are kept of its head, and as many of its tail.
 LOG_HALF_BYTES = 5 << 20
+#: A larger file of predictions is not taken, nor what goes beyond the total, in bytes.
+MAX_FILE_BYTES, MAX_TOTAL_BYTES = 2 << 30, 16 << 30
 #: A larger result file is not read, in bytes.
 MAX_RESULT_BYTES = 16 << 20
 #: The longest error of a fold that goes into a message, in characters.
@@ -41,7 +43,7 @@ _PHASES = {
 
 
 def copy_predictions(source: Path, target: Path) -> None:
-    """Copy the folds' outputs, replacing older ones.
+    """Copy the folds' outputs, replacing older ones; what is too large is left out.
 
     Parameters
     ----------
@@ -57,11 +59,16 @@ def copy_predictions(source: Path, target: Path) -> None:
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
+    n_left = MAX_TOTAL_BYTES
     for fold in _entries(source, _FOLD, stat.S_ISDIR):
         (target / fold.name).mkdir()
         for path in _entries(fold, _OUTPUT, stat.S_ISREG):
+            n_bytes = path.lstat().st_size
+            n_left -= n_bytes
+            if n_bytes > MAX_FILE_BYTES or n_left < 0:
+                continue
             with open_untrusted(path) as file, (target / fold.name / path.name).open("wb") as copy:
-                shutil.copyfileobj(file, copy, 1 << 20)
+                _copy_bytes(file, copy, n_bytes)
 
 
 def copy_log(log: IO[bytes], target: Path, mode: int = 0o644) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ __all__ += ["LocalWorkerConfig", "SharedPython"]
 
 logger = logging.getLogger(__name__)
 
+#: With less room left, a run without a result is not blamed for it, in bytes.
+MIN_FREE_BYTES = 64 << 20
 #: How much later than the supervisor we notice ourselves that time is up, in seconds.
 OVERDUE_SECONDS = 10.0
 
@@ -198,7 +201,10 @@ class FoldProcessWorker(BaseWorker):
             name = run.process.killed_by.name
             raise WorkerLostError(f"the supervisor of {self.submission} was killed by {name}")
         returncode = run.returncode or 0
-        error_msg = failure_message(read_result(run.scratch.result), returncode)
+        result = read_result(run.scratch.result)
+        if result is None and shutil.disk_usage(run.scratch.root).free < MIN_FREE_BYTES:
+            raise CollectError(f"the disk of {run.scratch.root} is full", "Make room there")
+        error_msg = failure_message(result, returncode)
         return returncode or int(bool(error_msg)), error_msg
 
     def teardown(self) -> None:

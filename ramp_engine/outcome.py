@@ -167,8 +167,8 @@ def _incomplete(facts: Facts) -> Verdict | None:
         return None
     state = next((fold.state for fold in facts.folds if fold.fold == missing[0]), None)
     error = (
-        f"no predictions of fold {missing[0]}: the run ended as if all were well. "
-        "Does the code end the process, with os._exit() for instance?"
+        f"no predictions of fold {missing[0]} that could be taken, though the run ended as if all "
+        "were well. Does the code end the process, with os._exit() for instance?"
     )
     return _failed(_PHASES.get(state, State.TESTING_ERROR), error)
 

@@ -9,6 +9,7 @@ import json
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,11 @@ class Bundle:
     def within(cls, bundles_dir: Path, name: str) -> Bundle:
         """Name the halves of the bundle called `name`."""
         return cls(bundles_dir / name / "public", bundles_dir / name / "labels")
+
+    @property
+    def name(self) -> str:
+        """The hash of its inputs."""
+        return self.public.parent.name
 
     @property
     def n_folds(self) -> int:
@@ -190,6 +196,7 @@ def run_step(
     *,
     log_path: Path,
     timeout_seconds: float,
+    stopping: threading.Event | None = None,
 ) -> dict[str, Any]:
     """Run a trusted step to its end.
 
@@ -204,6 +211,8 @@ def run_step(
     log_path : Path
         Gets what the step prints; replaced. Only its owner may read it.
     timeout_seconds : float
+    stopping : Event, optional
+        Ends the step early when it is set; that is an error of it.
 
     Returns
     -------
@@ -219,7 +228,7 @@ def run_step(
     with tempfile.TemporaryDirectory(prefix="ramp-step-") as scratch:
         path = Path(scratch) / "result.json"
         command = [str(python), "-I", str(_EVALUATION), step, *arguments, "--result", str(path)]
-        code = _run(step, command, log_path, timeout_seconds)
+        code = _run(step, command, log_path, timeout_seconds, stopping=stopping)
         result = _read(path)
     if code == _DONE and result is not None and "error" not in result:
         return result
@@ -240,11 +249,14 @@ def _run(
     log_path: Path,
     timeout_seconds: float,
     cwd: Path | None = None,
+    stopping: threading.Event | None = None,
 ) -> int:
     try:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log_path.touch(mode=0o600)  # it may tell about test data
-        return run_logged(command, log_path, timeout_seconds=timeout_seconds, cwd=cwd)
+        return run_logged(
+            command, log_path, timeout_seconds=timeout_seconds, cwd=cwd, stopping=stopping
+        )
     except (WorkerSetupError, OSError) as error:
         raise EvaluationError(step, str(error)) from error
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -21,10 +22,12 @@ from ramp_database.session import Database
 from ramp_engine import attempt
 from ramp_engine.attempt import AttemptDirectory
 from ramp_engine.config import EventConfig
-from ramp_engine.errors import CollectError, DatabaseUnavailableError
+from ramp_engine.errors import CollectError, DatabaseUnavailableError, TransitionError
+from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import Outcome, Verdict
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Wait between two tries to write to a database that cannot be reached, in seconds.
 DATABASE_RETRY_SECONDS = 2.0
@@ -77,8 +80,13 @@ class Recorder:
         """
         self._transact(lambda session: queue.start(session, self._claim))
 
-    def finish(self) -> None:
+    def finish(self, bundle: str) -> None:
         """Publish predictions and logs, and record that they are there.
+
+        Parameters
+        ----------
+        bundle : str
+            Name of the bundle that they were made with.
 
         Raises
         ------
@@ -88,7 +96,7 @@ class Recorder:
         directory = self._directory
         parent = self._event.ramp.predictions_dir
         staged = attempt.stage_predictions(
-            directory.fold_predictions_dir, parent, directory.root.name
+            directory.fold_predictions_dir, parent, directory.root.name, bundle
         )
         self._transact(
             lambda session: queue.finish(session, self._claim),
@@ -113,8 +121,15 @@ class Recorder:
             [(staged, self.predictions)],
         )
 
-    def end(self, verdict: Verdict) -> None:
-        """Record an attempt that brought no scores, with the logs that there are."""
+    def end(self, verdict: Verdict, *, is_delayed: bool = False) -> None:
+        """Record an attempt that brought no scores, with the logs that there are.
+
+        Parameters
+        ----------
+        verdict : Verdict
+        is_delayed : bool
+            Whether an interrupted attempt waits before it is tried again.
+        """
         claim, error = self._claim, verdict.error or ""
         outcome, state = verdict.outcome, verdict.state
         work: Callable[[Session], object]
@@ -122,7 +137,9 @@ class Recorder:
             n = self._event.dispatcher.max_attempts
             work = lambda session: queue.crash(session, claim, error, n)  # noqa: E731
         elif outcome is Outcome.INTERRUPTED:
-            work = lambda session: queue.release(session, claim, error)  # noqa: E731
+            work = lambda session: queue.release(  # noqa: E731
+                session, claim, error, is_delayed=is_delayed
+            )
         elif outcome is Outcome.CANCELED:
             work = lambda session: queue.acknowledge_cancel(session, claim)  # noqa: E731
         else:
@@ -156,21 +173,41 @@ class Recorder:
             "dispatcher": self._claim.dispatcher_id,
         }
 
-    def _transact(
-        self, work: Callable[[Session], object], publications: list[_Publication] | None = None
-    ) -> None:
-        """Do `work` and publish, in one transaction; again for as long as the database is away.
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do `work`, again for as long as the database is away.
 
-        A dispatcher that is told to go down gives up: another will rescue the submission.
+        Raises
+        ------
+        DatabaseUnavailableError
+            It is away, and the dispatcher ends the run: another will rescue the submission.
         """
         while True:
             try:
-                with self._database.session() as session:
-                    work(session)
-                    for staged, target in publications or []:
-                        attempt.publish(staged, target)
-                return
+                return work()
             except DatabaseUnavailableError:
                 logger.warning("the database is away, will try again", extra=self.extra)
                 if self._stopping.wait(DATABASE_RETRY_SECONDS):
                     raise
+
+    def _transact(
+        self, work: Callable[[Session], object], publications: Sequence[_Publication] = ()
+    ) -> None:
+        """Do `work` and publish, in one transaction; what was staged is gone afterwards."""
+        n_tries = 0
+
+        def transact() -> None:
+            nonlocal n_tries
+            n_tries += 1
+            with self._database.session() as session:
+                work(session)
+                for staged, target in publications:
+                    attempt.publish(staged, target)
+
+        try:
+            self.patiently(transact)
+        except TransitionError:
+            if n_tries == 1:
+                raise  # later: the commit had succeeded, only its answer was lost
+        finally:
+            for staged, _ in publications:
+                remove_tree(staged)

@@ -24,6 +24,7 @@ from ramp_engine.config import EventConfig
 from ramp_engine.errors import (
     ClaimLostError,
     DatabaseUnavailableError,
+    PluginError,
     RampError,
     ResourceUnavailableError,
 )
@@ -81,9 +82,7 @@ class Run:
         self._bundle: Bundle | None = None  # the one that it was trained with is scored with
         event = context.event
         directory_name = submissions.directory_name(claim.submission_id)
-        self._directory = attempt.attempt_directory(
-            event.ramp.work_dir, directory_name, claim.attempt
-        )
+        self._directory = attempt.attempt_directory(event.ramp.work_dir, directory_name, claim)
         self._recorder = Recorder(context.database, event, claim, self._directory, self._stopping)
         self._thread = threading.Thread(target=self._main, name=directory_name, daemon=True)
 
@@ -114,7 +113,7 @@ class Run:
         except ClaimLostError as error:
             logger.warning("%s", error, extra=self._recorder.extra)
             self.verdict = None
-        except Exception as error:
+        except BaseException as error:  # the outermost level of the thread
             logger.exception("the run crashed", extra=self._recorder.extra)
             self._record_crash(f"{type(error).__name__}: {error}")
         finally:
@@ -124,27 +123,33 @@ class Run:
 
     def _evaluate_and_record(self) -> None:
         verdict = self._evaluate()
+        is_done = verdict.outcome is Outcome.SUCCEEDED and self._stop is Stop.SHUTDOWN
+        if self._stop is not None and not is_done:
+            verdict = judge(Facts(0, stop=self._stop))
         if self._stop is Stop.CLAIM_LOST:
             raise ClaimLostError(self.claim.submission_id, self.claim.attempt)
         self.verdict = verdict
         if verdict.outcome is Outcome.SUCCEEDED and self.results is not None:
             self._recorder.score(self.results)
         else:
-            self._recorder.end(verdict)
+            self._recorder.end(verdict, is_delayed=self._stop is None)
 
     def _evaluate(self) -> Verdict:
         if not self._is_tested:
             verdict = judge(self._work())
             if verdict.outcome is not Outcome.SUCCEEDED:
                 return verdict
-            self._recorder.finish()
+            assert self._bundle is not None  # noqa: S101  the run succeeded with it
+            self._recorder.finish(self._bundle.name)
         return self._score()
 
     def _work(self) -> Facts:
         """Let the worker run the folds; everything that it raises becomes a fact."""
         try:
-            self._bundle = self._context.bundle()
+            self._bundle = self._recorder.patiently(self._context.bundle)
             worker = self._make_worker(self._bundle)
+        except DatabaseUnavailableError:
+            raise
         except RampError as error:
             return Facts(0, crash=str(error), stop=self._stop)
         facts: dict[str, Any] = {
@@ -175,8 +180,7 @@ class Run:
 
     def _write_files(self) -> None:
         """Write the participant's files for the attempt, and a copy for organisers to read."""
-        with self._context.database.session(read_only=True) as session:
-            files = submissions.files(session, self.claim.submission_id)
+        files = self._recorder.patiently(self._read_files)
         self._directory.make()
         name = self._directory.submission
         submissions.write_files(files, self._directory.submissions_dir / name)
@@ -185,6 +189,10 @@ class Run:
         remove_tree(staged)
         submissions.write_files(files, staged)
         attempt.publish(staged, kept)
+
+    def _read_files(self) -> list[submissions.SubmissionFile]:
+        with self._context.database.session(read_only=True) as session:
+            return submissions.files(session, self.claim.submission_id)
 
     def _drive(self, worker: BaseWorker) -> dict[str, Any]:
         """Take the worker through its life, and give the facts about its end."""
@@ -212,6 +220,9 @@ class Run:
                 raise
             logger.info("nothing collected after the time limit", extra=self._recorder.extra)
             return {}
+        if not isinstance(returncode, int) or not isinstance(error_msg, str | None):
+            reason = "collect_results() must return a number and a text"
+            raise PluginError(self._context.event.worker_type, reason)
         return {"returncode": returncode, "error_msg": error_msg or ""}
 
     def _failure_of_worker(self, error: Exception) -> dict[str, Any]:
@@ -231,14 +242,20 @@ class Run:
         self.phase = "scoring"
         event = self._context.event
         log_path = submission_log(event, self.claim.submission_id, "score.log")
+        predictions = self._recorder.predictions
         try:
+            bundle = self._recorder.patiently(self._context.bundle)
+            trained_with = attempt.made_with(predictions)
+            if trained_with != bundle.name:
+                return _not_scorable(trained_with)
             report = score_predictions(
                 event,
                 self._context.python(),
-                self._bundle or self._context.bundle(),
-                self._recorder.predictions,
+                bundle,
+                predictions,
                 self._directory.scored_dir,
                 log_path,
+                self._stopping,
             )
         except RampError as error:
             return Verdict(Outcome.CRASHED, None, tellable(str(error)))
@@ -259,6 +276,14 @@ class Run:
         seconds = round(time.monotonic() - self.started_at, 3)
         facts = self._recorder.extra | {"outcome": outcome, "seconds": seconds}
         logger.info("attempt ended", extra=facts)
+
+
+def _not_scorable(bundle: str | None) -> Verdict:
+    """Tell why published predictions are not scored: they are made again instead."""
+    if bundle is None:
+        return Verdict(Outcome.CRASHED, None, "the published predictions are gone or changed")
+    reason = "the event was deployed again after they were made"
+    return Verdict(Outcome.INTERRUPTED, None, f"the predictions are out of date: {reason}")
 
 
 def submission_log(event: EventConfig, submission_id: int, name: str = "log") -> Path:

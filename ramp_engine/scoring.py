@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def score_predictions(
     predictions: Path,
     output: Path,
     log_path: Path,
+    stopping: threading.Event | None = None,
 ) -> Results | PredictionFault:
     """Hold predictions against the labels.
 
@@ -44,6 +46,8 @@ def score_predictions(
         Will hold what ``ramp-test --save-output`` would have written.
     log_path : Path
         Gets what the step prints, test scores among it; only its owner may read it.
+    stopping : Event, optional
+        Ends the step early when it is set.
 
     Returns
     -------
@@ -69,6 +73,7 @@ def score_predictions(
         [str(part) for pair in arguments.items() for part in pair],
         log_path=log_path,
         timeout_seconds=SCORE_TIMEOUT_SECONDS,
+        stopping=stopping,
     )
     if "error" in result:
         error = result["error"]

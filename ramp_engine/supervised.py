@@ -19,6 +19,8 @@ __all__ = ["SupervisedProcess", "last_lines", "run_logged"]
 
 #: How long a tree may take to end after it was told to, in seconds.
 PATIENCE_SECONDS = 10.0
+#: How often a program that may be stopped is looked at, in seconds.
+STOP_SECONDS = 0.2
 
 
 class SupervisedProcess:
@@ -143,6 +145,7 @@ def run_logged(
     cwd: Path | None = None,
     variables: Mapping[str, str] | None = None,
     errors_path: Path | None = None,
+    stopping: threading.Event | None = None,
 ) -> int:
     """Run an installer or the like to its end, its output in a file.
 
@@ -157,6 +160,8 @@ def run_logged(
         Set beside this process's own environment, from which PYTHON* and VIRTUAL_ENV are taken.
     errors_path : Path, optional
         Where stderr goes instead.
+    stopping : Event, optional
+        Ends it early when it is set.
 
     Returns
     -------
@@ -182,7 +187,9 @@ def run_logged(
             timeout_seconds=timeout_seconds,
         )
         stack.callback(process.end)  # also when Ctrl-C ends the wait
-        process.wait()
+        while not process.wait(None if stopping is None else STOP_SECONDS):
+            if stopping is not None and stopping.is_set():
+                process.end()
     code = process.returncode
     return 1 if code is None else code
 

@@ -14,7 +14,10 @@ class Dispatcher(Base):
     """A process that claims and runs the submissions of one event."""
 
     __tablename__ = "dispatchers"
-    __table_args__ = (Index("ix_dispatchers_live", "event_id", "ended_at"),)
+    __table_args__ = (
+        Index("ix_dispatchers_live", "event_id", "ended_at"),
+        {"sqlite_autoincrement": True},  # a number is a token: never used again
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))

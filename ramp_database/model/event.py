@@ -15,6 +15,8 @@ class Event(Base):
     """A challenge that is held once."""
 
     __tablename__ = "events"
+    #: A dispatcher knows its event by its number: never used again.
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)

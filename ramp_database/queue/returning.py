@@ -76,7 +76,12 @@ def give_up(
 
 
 def release(
-    session: Session, claim: Claim, reason: str, max_interruptions: int = MAX_INTERRUPTIONS
+    session: Session,
+    claim: Claim,
+    reason: str,
+    max_interruptions: int = MAX_INTERRUPTIONS,
+    *,
+    is_delayed: bool = False,
 ) -> State:
     """Give a submission back, as at a shutdown or when a node is reclaimed: not counted as a crash.
 
@@ -88,6 +93,8 @@ def release(
         What happened.
     max_interruptions : int
         With more than so many the submission ends as checking_error.
+    is_delayed : bool
+        Whether it waits before it is tried again, as when there was no room for it.
 
     Returns
     -------
@@ -110,6 +117,7 @@ def release(
         outcome="interrupted",
         n_interruptions=n_interruptions,
         is_last=n_interruptions > max_interruptions,
+        delay_seconds=retry_delay_seconds(n_interruptions) if is_delayed else None,
     )
 
 

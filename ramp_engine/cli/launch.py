@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,10 +108,11 @@ def _on_signals(stop: Callable[[], None]) -> None:
     """Stop in order on Ctrl-C and SIGTERM; a second one ends the process at once."""
 
     def handle(_number: int, _frame: object) -> None:
-        click.echo("stopping: ending what runs and giving it back (again to end at once)", err=True)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_DFL)
         stop()
+        with suppress(OSError, ValueError):  # a full disk behind stderr is no reason to stay
+            click.echo("stopping: what runs is given back (again to end at once)", err=True)
 
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -64,7 +65,8 @@ class Display:
         self._print(ending(run))
 
     def _print(self, line: Text) -> None:
-        click.echo(line.plain, err=True)
+        with suppress(OSError, ValueError):  # nobody may be able to read it
+            click.echo(line.plain, err=True)
 
 
 class LiveDisplay(Display):

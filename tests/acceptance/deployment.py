@@ -17,9 +17,6 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[2]
 EVENTS = REPOSITORY / "events"
 RAMP = [sys.executable, "-m", "ramp_engine"]
-GENERATED = shutil.ignore_patterns(
-    "work", "predictions", "submissions.db", "logs", "__pycache__", "training_output"
-)
 
 EVENT_CONFIG = """
 ramp:
@@ -46,7 +43,6 @@ class Deployment:
         self.directory = directory
         self.event_config = Path("events/iris/config.yml")
         self.processes: list[subprocess.Popen[str]] = []
-        self.python_path: str | None = None
         directory.mkdir(parents=True, exist_ok=True)
         if url is not None:
             (directory / "config.yml").write_text(f"sqlalchemy:\n  url: {url}\n")
@@ -108,9 +104,9 @@ class Deployment:
 
     @property
     def environment(self) -> dict[str, str]:
-        dropped = {"RAMP_CONFIG", "PYTHONPATH"}
-        environment = {name: value for name, value in os.environ.items() if name not in dropped}
-        return environment | ({"PYTHONPATH": self.python_path} if self.python_path else {})
+        """Of this tree, wherever it is installed; nothing of a deployment of the developer's."""
+        kept = {name: value for name, value in os.environ.items() if name != "RAMP_CONFIG"}
+        return kept | {"PYTHONPATH": str(REPOSITORY)}
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.ramp(*arguments, "--json").stdout)

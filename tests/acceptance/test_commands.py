@@ -95,7 +95,7 @@ def test_logs_are_printed_as_they_are(deployment: Deployment) -> None:
     number = deployment.submit("chatty", {"estimator.py": chatty})
     assert "no log yet" in deployment.ramp("logs", str(number), code=1).stderr
     deployment.dispatch()
-    assert "caf" in deployment.ramp("logs", str(number)).stdout
+    assert "caf\\xe9" in deployment.ramp("logs", str(number)).stdout  # the byte as it was
     assert "999" in deployment.ramp("logs", "999", code=1).stderr
 
 

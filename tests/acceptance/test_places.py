@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.deployment import REPOSITORY, Deployment, wait_until
+from tests.acceptance.deployment import Deployment, wait_until
 from tests.conda_channel import CondaRoom
 
 NAMES = ["starting_kit", "sepals"]
@@ -42,7 +42,6 @@ def test_a_worker_written_as_documented_runs_unchanged_and_scores_the_same(
     deployment = make_deployment(
         worker_type="tests.integration.test_documented_worker:MyWorker", worker_keys="zone: here"
     )
-    deployment.python_path = str(REPOSITORY)
     assert evaluated(deployment) == expected
 
 

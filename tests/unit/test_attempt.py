@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ramp_database.queue import Claim
 from ramp_engine import attempt
 
 
@@ -50,8 +51,9 @@ def test_only_predictions_and_times_are_staged(tmp_path: Path) -> None:
     fold(source, y_pred_train__npz="a", y_pred_test__json="b", train_time="1", scores__csv="1.0")
     (source / "bagged_scores.csv").write_text("1.0")
     (source / "fold_1x").mkdir()
-    staged = attempt.stage_predictions(source, tmp_path / "predictions", "one")
-    names = {"fold_0", "fold_0/y_pred_train.npz", "fold_0/y_pred_test.json", "fold_0/train_time"}
+    staged = attempt.stage_predictions(source, tmp_path / "predictions", "one", "bundle")
+    fold_0 = {"y_pred_train.npz", "y_pred_test.json", "train_time"}
+    names = {"bundle.txt", "fold_0", *(f"fold_0/{name}" for name in fold_0)}
     assert tree(staged) == names
 
 
@@ -66,8 +68,8 @@ def test_no_link_and_no_pipe_is_followed(tmp_path: Path) -> None:
     os.mkfifo(directory / "y_pred_test.npz")
     (source / "fold_1").symlink_to(secret, target_is_directory=True)
     assert attempt.read_folds(source)[0].error is None
-    staged = attempt.stage_predictions(source, tmp_path / "predictions", "one")
-    assert tree(staged) == {"fold_0"}
+    staged = attempt.stage_predictions(source, tmp_path / "predictions", "one", "bundle")
+    assert tree(staged) == {"bundle.txt", "fold_0"}
 
 
 def test_publishing_replaces_all_of_the_older_directory(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_publishing_replaces_all_of_the_older_directory(tmp_path: Path) -> None:
 
 
 def test_an_attempt_starts_with_empty_directories(tmp_path: Path) -> None:
-    directory = attempt.attempt_directory(tmp_path, "submission_000000001", 2)
+    directory = attempt.attempt_directory(tmp_path, "submission_000000001", Claim(1, 2, 7))
     directory.make()
     (directory.submissions_dir / "left").write_text("over")
     directory.make()
@@ -111,9 +113,22 @@ def test_publishing_again_after_a_commit_that_failed_changes_nothing(tmp_path: P
     assert tree(tmp_path) == {"target"}
 
 
-def test_attempts_on_disk_are_known_by_submission_and_number(tmp_path: Path) -> None:
-    for name in ("submission_000000012-3", "submission_000000012-x", "starting_kit-alone"):
-        (tmp_path / "attempts" / name).mkdir(parents=True)
-    found = attempt.attempts_on_disk(tmp_path)
-    assert found == {(12, 3): tmp_path / "attempts" / "submission_000000012-3"}
-    assert attempt.attempts_on_disk(tmp_path / "nothing") == {}
+def test_predictions_say_with_which_bundle_they_were_made_until_they_are_rewritten(
+    tmp_path: Path,
+) -> None:
+    fold(tmp_path / "source", y_pred_train__npz="a")
+    staged = attempt.stage_predictions(tmp_path / "source", tmp_path / "predictions", "one", "abc")
+    assert attempt.made_with(staged) == "abc"
+    assert attempt.made_with(tmp_path / "source") is None
+    assert attempt.made_with(tmp_path / "nothing") is None
+
+
+def test_what_attempts_left_is_known_by_their_claims(tmp_path: Path) -> None:
+    claim = Claim(submission_id=12, attempt=3, dispatcher_id=4)
+    directory = attempt.attempt_directory(tmp_path, "submission_000000012", claim)
+    staged = [tmp_path / "logs" / f".{directory.root.name}{end}" for end in ("", ".scored")]
+    others = [tmp_path / "logs" / "submission_000000012", tmp_path / "attempts" / "kit-alone"]
+    for path in (directory.root, *staged, *others):
+        path.mkdir(parents=True)
+    found = attempt.left_on_disk(*(tmp_path / name for name in ("attempts", "logs", "nothing")))
+    assert found == dict.fromkeys([directory.root, *staged], claim)

@@ -92,6 +92,7 @@ def _make_people_and_events() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
         sa.UniqueConstraint("name", name=op.f("uq_events_name")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_events_problem_id"), "events", ["problem_id"])
     op.create_table(
@@ -132,6 +133,7 @@ def _make_people_and_events() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dispatchers")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_dispatchers_live", "dispatchers", ["event_id", "ended_at"])
     op.create_table(
