@@ -1,0 +1,198 @@
+"""The dispatcher's loop and its runs, in this process, with faults at chosen places."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+
+from ramp_database import dispatchers, events, people, queue, submissions
+from ramp_database.queue import Claim
+from ramp_database.session import Database
+from ramp_engine.config import EventConfig, load_event
+from ramp_engine.deployment import deploy
+from ramp_engine.dispatcher import Dispatcher
+from ramp_engine.errors import DatabaseUnavailableError
+
+IRIS = Path(__file__).parents[2] / "events" / "iris"
+CONFIG = """
+ramp: {{problem_name: iris, event_name: iris}}
+worker: {{worker_type: local, python: {python}}}
+dispatcher: {{n_workers: 1, time_between_collection: 0.1, heartbeat_seconds: 0.5}}
+"""
+WAITING = """
+import pathlib, time
+from sklearn.dummy import DummyClassifier
+
+def get_estimator():
+    pathlib.Path({started!r}).touch()
+    while not pathlib.Path({let_go!r}).exists():
+        time.sleep(0.01)
+    return DummyClassifier()
+"""
+
+
+class FlakyDatabase(Database):
+    """A database that is away now and then: every so many transactions."""
+
+    def __init__(self, url: str, every: int) -> None:
+        super().__init__(url)
+        self._every = every
+        self._n_asked = 0
+        self.n_failures = 0
+        self._count = threading.Lock()
+
+    @contextmanager
+    def session(self, *, read_only: bool = False) -> Iterator[Session]:
+        with self._count:
+            self._n_asked += 1
+            is_away = self._n_asked % self._every == 0
+            self.n_failures += is_away
+        if is_away:
+            raise DatabaseUnavailableError(self.label, "planted")
+        with super().session(read_only=read_only) as session:
+            yield session
+
+
+@pytest.fixture
+def event(tmp_path: Path) -> EventConfig:
+    for part in ("kit", "data"):
+        ignored = shutil.ignore_patterns("*.csv", "__pycache__", "training_output")
+        shutil.copytree(IRIS / part, tmp_path / "iris" / part, ignore=ignored)
+    shutil.rmtree(tmp_path / "iris" / "data" / "data", ignore_errors=True)
+    (tmp_path / "iris" / "config.yml").write_text(CONFIG.format(python=sys.executable))
+    return load_event(tmp_path / "iris" / "config.yml")
+
+
+@pytest.fixture
+def store(event: EventConfig, tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/ramp.db")
+    deploy(database, event)
+    with database.session() as session:
+        people.ensure_signed_up(session, "iris", "blue")
+    yield database
+    database.dispose()
+
+
+def submit(store: Database, code: str, name: str = "one") -> int:
+    files = [submissions.SubmissionFile("estimator.py", code.encode())]
+    with store.session() as session:
+        return submissions.add(session, "iris", "blue", name, files).id
+
+
+def standing(store: Database, number: int) -> tuple[str, int]:
+    with store.session(read_only=True) as session:
+        row = submissions.get(session, number)
+        return str(row.state), row.attempt
+
+
+def starting_kit() -> str:
+    return (IRIS / "kit" / "submissions" / "starting_kit" / "estimator.py").read_text()
+
+
+@contextmanager
+def running(dispatcher: Dispatcher) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=dispatcher.run, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        dispatcher.stop()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def wait_until(is_so: Callable[[], bool]) -> bool:
+    return any(is_so() or threading.Event().wait(0.05) for _ in range(1200))
+
+
+def test_a_database_that_is_away_now_and_then_costs_no_attempt(
+    event: EventConfig, store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ramp_engine.recording.DATABASE_RETRY_SECONDS", 0.01)
+    numbers = [submit(store, starting_kit(), name) for name in ("one", "two")]
+    flaky = FlakyDatabase(f"sqlite:///{tmp_path}/ramp.db", every=3)
+    flaky_runs = 0
+    while flaky_runs < 5:  # it may also be away when the dispatcher starts: that ends it
+        try:
+            Dispatcher(flaky, event, is_exiting_when_done=True).run()
+            break
+        except DatabaseUnavailableError:
+            flaky_runs += 1
+    assert flaky.n_failures > 3
+    assert [standing(store, number) for number in numbers] == [("scored", 1), ("scored", 1)]
+    flaky.dispose()
+
+
+def test_a_claim_without_a_run_is_given_another_attempt(
+    event: EventConfig, store: Database
+) -> None:
+    """As when the dispatcher failed between its claim and the start of the run."""
+    number = submit(store, starting_kit())
+    dispatcher = Dispatcher(store, event, is_exiting_when_done=True)
+    claimed: list[Claim] = []
+    register = dispatchers.register
+
+    def register_and_claim(session: Session, event_id: int, *args: object, **kw: object) -> int:
+        dispatcher_id = register(session, event_id, *args, **kw)  # type: ignore[arg-type]
+        claimed.extend(queue.claim(session, event_id, dispatcher_id, 1))
+        return dispatcher_id
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatchers, "register", register_and_claim)
+        patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
+        dispatcher.run()
+    assert [claim.submission_id for claim in claimed] == [number]
+    assert standing(store, number) == ("scored", 2)
+
+
+def test_a_run_whose_claim_is_lost_publishes_and_records_nothing(
+    event: EventConfig, store: Database, tmp_path: Path
+) -> None:
+    started, let_go = tmp_path / "started", tmp_path / "let_go"
+    number = submit(store, WAITING.format(started=str(started), let_go=str(let_go)))
+    dispatcher = Dispatcher(store, event)
+    with running(dispatcher):
+        assert wait_until(lambda: started.exists() and standing(store, number)[0] == "training")
+        with store.session() as session:
+            (claim,) = queue.owned_of_event(session, events.get_event(session, "iris").id)
+            queue.crash(session, claim, "taken away", max_attempts=1)
+        let_go.touch()
+        assert wait_until(lambda: not dispatcher.runs)
+    assert standing(store, number) == ("checking_error", 1)
+    predictions = event.ramp.predictions_dir
+    assert not predictions.exists() or list(predictions.iterdir()) == []
+    assert not (event.ramp.work_dir / "attempts" / f"submission_{number:09d}-1-1").exists()
+
+
+def test_an_event_that_is_deleted_ends_its_dispatcher(event: EventConfig, store: Database) -> None:
+    dispatcher = Dispatcher(store, event)
+    ended = threading.Event()
+    failures: list[str] = []
+
+    def run() -> None:
+        try:
+            dispatcher.run()
+        except Exception as error:  # noqa: BLE001
+            failures.append(str(error))
+        ended.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert wait_until(lambda: bool(_live(store)))
+    with store.session() as session:
+        events.delete_event(session, "iris")
+    assert ended.wait(60)
+    assert any("iris" in failure for failure in failures)
+
+
+def _live(store: Database) -> list[object]:
+    with store.session(read_only=True) as session:
+        found = dispatchers.live(session, events.get_event(session, "iris").id)
+        return list(found)
