@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ramp_engine.cli.terminal import printable
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console

@@ -8,6 +8,7 @@ import click
 
 from ramp_engine.cli import options
 from ramp_engine.cli.table import number, print_table
+from ramp_engine.cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
