@@ -65,6 +65,10 @@ class History:
     live_dispatchers: tuple[Presence, ...]  #: those of the event that live
 
 
+_WISH = ("cancel_requested_at", "cancel_reason")
+_COLUMNS = ("name", "state", "n_crashes", "not_before", "error", "dispatcher_id", *_WISH)
+
+
 def read(session: Session, submission_id: int) -> History:
     """Read the history of a submission.
 
@@ -78,8 +82,6 @@ def read(session: Session, submission_id: int) -> History:
     Seven statements, whatever the length of the history.
     """
     row = submissions.get(session, submission_id)
-    columns = ("name", "state", "n_crashes", "not_before", "error", "dispatcher_id")
-    columns += ("cancel_requested_at", "cancel_reason")
     steps, attempts = _steps(session, submission_id), _attempts(session, submission_id)
     numbers = {step.dispatcher_id for step in steps} | {one.dispatcher_id for one in attempts}
     live = [one for one in presence.of_event(session, row.event_id) if one.is_live]
@@ -88,7 +90,7 @@ def read(session: Session, submission_id: int) -> History:
         event=row.event.name,
         config_path=row.event.config_path,
         team=row.team.name,
-        **{name: getattr(row, name) for name in columns},
+        **{name: getattr(row, name) for name in _COLUMNS},
         read_at=clock.read(session),
         n_ahead=_count_ahead(session, row),
         steps=steps,

@@ -85,9 +85,7 @@ def moment(at: datetime, zone: tzinfo | None = None) -> str:
 
 
 def _told(step: StepFacts, history: History, attempt: AttemptFacts | None) -> Told:
-    what = _what(step, attempt)
-    reason = _why(step, attempt)
-    return Told(step.at, what, _who(step, history), "" if reason in what else reason)
+    return Told(step.at, _what(step, attempt), _who(step, history), _why(step, attempt))
 
 
 def _what(step: StepFacts, attempt: AttemptFacts | None) -> str:
@@ -130,8 +128,11 @@ def _ending(step: StepFacts, attempt: AttemptFacts | None) -> str:
 
 
 def _why(step: StepFacts, attempt: AttemptFacts | None) -> str:
-    """Give the reason; that of a failure stands with the attempt."""
-    if step.to_state in PARTICIPANT_ERRORS and step.dispatcher_id and attempt:
+    """Give the reason; that of a failure stands with the attempt, that of progress is plain."""
+    source, target = step.from_state, step.to_state
+    if source is None or (source is not target and target in OWNED | {State.SCORED}):
+        return ""
+    if target in PARTICIPANT_ERRORS and step.dispatcher_id and attempt:
         return (attempt.error or "").strip()
     return (step.reason or "").strip()
 

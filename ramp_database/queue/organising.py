@@ -88,7 +88,9 @@ def reopen(session: Session, submission_id: int, reason: str) -> None:
     """
     standing = read_standing(session, submission_id)
     if not standing.state.is_final:
-        hint = "Only one that has ended is evaluated again: see `ramp explain`, `ramp cancel`"
+        hint = f"It is being evaluated: `ramp cancel {submission_id} --wait` ends that first"
+        if standing.state is State.NEW:
+            hint = f"It waits already: `ramp explain {submission_id}` says for what"
         raise refusal(submission_id, standing.state, State.NEW, hint)
     _renew(session, standing, reason)
 
