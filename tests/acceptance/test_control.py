@@ -47,7 +47,9 @@ def stubborn(deployment: Deployment) -> tuple[dict[str, str], Callable[[], bool]
     """A submission that will not end, and what tells that it and its daemon run."""
     marker = deployment.directory / "started"
     markers = [marker, Path(f"{marker}.daemon")]
-    return code(STUBBORN.format(marker=str(marker))), lambda: all(one.exists() for one in markers)
+    return code(STUBBORN.format(marker=str(marker))), lambda: all(
+        one.exists() and one.read_text() for one in markers
+    )
 
 
 def is_gone(pid: int) -> bool:
