@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ramp_engine.cli import edge, options
-from ramp_engine.cli.terminal import printable
 
 if TYPE_CHECKING:
     from ramp_database.history import History
@@ -129,21 +128,21 @@ def _tell_next(found: History) -> None:
     from ramp_engine.narrative import tell
 
     for sentence in tell(found).next:
-        click.echo(printable(sentence, keep=""), err=True)
+        click.echo(options.visible(sentence, keep=""), err=True)
 
 
 def _print(told: Narrative) -> None:
     from ramp_engine.narrative import moment
 
-    click.echo(printable(told.headline, keep="") + "\n")
+    click.echo(options.visible(told.headline, keep="") + "\n")
     for step in told.steps:
         line = f"{moment(step.at)}  {step.what}  [{step.who}]"
-        click.echo(printable(line, keep=""))
-        for reason in printable(step.why).splitlines():
+        click.echo(options.visible(line, keep=""))
+        for reason in options.visible(step.why).splitlines():
             click.echo(f"    {reason}")
     click.echo("\nWhat happens next:")
     for sentence in told.next:
-        click.echo(f"  {printable(sentence, keep='')}")
+        click.echo(f"  {options.visible(sentence, keep='')}")
 
 
 def _to_json(found: History, told: Narrative) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ramp_engine.cli import edge, options
-from ramp_engine.cli.terminal import printable
 
 if TYPE_CHECKING:
     from ramp_engine.doctor import Finding
@@ -51,7 +50,7 @@ def doctor(config: Path | None, event_config: Path | None, verbose: int, as_json
 def _print(finding: Finding) -> None:
     mark, color = _MARKS[finding.level]
     about = f"{finding.event}: {finding.check}" if finding.event else finding.check
-    message = " ".join(printable(finding.message).split())
-    click.echo(f"{click.style(mark, fg=color)} {printable(about, keep='')}: {message}")
+    message = " ".join(options.visible(finding.message).split())
+    click.echo(f"{click.style(mark, fg=color)} {options.visible(about, keep='')}: {message}")
     if finding.remedy:
-        click.echo(f"    → {printable(finding.remedy, keep='')}")
+        click.echo(f"    → {options.visible(finding.remedy, keep='')}")

@@ -8,7 +8,6 @@ import click
 
 from ramp_engine.cli import options
 from ramp_engine.cli.table import number, print_table
-from ramp_engine.cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

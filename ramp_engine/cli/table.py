@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ramp_engine.cli import options
-from ramp_engine.cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +31,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
             Text(column), justify="right" if index in right else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(cell) for cell in row))
     options.console().print(table)
 
 

@@ -90,25 +90,20 @@ def _space(there: Path, event_name: str) -> Finding:
 
 
 def hold_leftovers(event: PatientEvent) -> Iterator[Finding]:
-    """Look for what dead dispatchers and earlier deployments left in work_dir."""
+    """Look for what attempts of dead dispatchers left behind."""
     database = event.deployment.database
     if event.config is None or event.row is None or database is None:
         return
-    work_dir = event.config.ramp.work_dir
-    found = attempt.attempts_on_disk(work_dir)  # before asking who is at work
+    ramp = event.config.ramp
+    found = attempt.left_on_disk(  # before asking who is at work
+        ramp.work_dir / "attempts", ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir
+    )
     with database.session(read_only=True) as session:
-        claims = queue.owned_of_event(session, event.row.id)
-    kept = {(claim.submission_id, claim.attempt) for claim in claims}
-    left = [found[key] for key in sorted(found.keys() - kept)]
-    left += _old_bundles(work_dir / "bundles", event.row.bundle_hash)
-    left = [path for path in left if path.exists()]  # a run may just have ended
+        claims = set(queue.owned_of_event(session, event.row.id))
+    left = [path for path, claim in found.items() if claim not in claims]
+    left = sorted(path for path in left if path.exists())  # a run may just have ended
     if left:
-        paths = " ".join(map(_quoted, left))
-        yield warning(f"{len(left)} directories in {work_dir} serve nobody", f"rm -r {paths}")
+        message = f"{len(left)} directories of attempts that nobody works on any more"
+        yield warning(message, f"rm -r {' '.join(map(_quoted, left))}")
     else:
-        yield ok(f"nothing is left over in {work_dir}")
-
-
-def _old_bundles(bundles_dir: Path, current: str) -> list[Path]:
-    paths = sorted(bundles_dir.iterdir()) if bundles_dir.is_dir() else []
-    return [path for path in paths if path.name != current and path.is_dir()]
+        yield ok("attempts have left nothing behind")
