@@ -61,7 +61,9 @@ def cancel(session: Session, submission_id: int, reason: str) -> State:
         It has ended already.
     """
     standing = read_standing(session, submission_id)
-    check_transition(submission_id, standing.state, State.CANCELED)
+    if standing.state.is_final:
+        hint = "It has ended already"
+        raise refusal(submission_id, standing.state, State.CANCELED, hint)
     if standing.state in OWNED:
         statement = update(Submission).where(
             Submission.id == submission_id, Submission.cancel_requested_at.is_(None)
@@ -86,7 +88,9 @@ def reopen(session: Session, submission_id: int, reason: str) -> None:
     """
     standing = read_standing(session, submission_id)
     if not standing.state.is_final:
-        hint = "Only a submission that has ended is reopened"
+        hint = f"It is being evaluated: `ramp cancel {submission_id} --wait` ends that first"
+        if standing.state is State.NEW:
+            hint = f"It waits already: `ramp explain {submission_id}` says for what"
         raise refusal(submission_id, standing.state, State.NEW, hint)
     _renew(session, standing, reason)
 

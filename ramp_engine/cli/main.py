@@ -20,6 +20,10 @@ _COMMANDS = {
     "status": ("show", "status"),
     "leaderboard": ("show", "leaderboard"),
     "logs": ("show", "logs"),
+    "explain": ("control", "explain"),
+    "cancel": ("control", "cancel"),
+    "retry": ("control", "retry"),
+    "doctor": ("doctor", "doctor"),
     "completion": ("completion", "completion"),
 }
 

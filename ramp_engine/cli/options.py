@@ -151,9 +151,16 @@ def echo_file(path: Path) -> None:
             click.echo(visible(line.decode("utf-8", "backslashreplace")), nl=False)
 
 
-def visible(text: str) -> str:
-    """Replace what would drive a terminal: what a participant wrote is only to be read."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+def visible(text: str, *, keep: str = "\n\t") -> str:
+    """Replace what would drive a terminal: what a participant wrote is only to be read.
+
+    Parameters
+    ----------
+    text : str
+    keep : str
+        What stays though it is not printable; empty for what must stay within its line.
+    """
+    return "".join(c if c.isprintable() or c in keep else "�" for c in text)
 
 
 def console() -> Console:

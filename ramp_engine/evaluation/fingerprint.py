@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-import numpy as np
-
 #: Raised when the layout of a bundle changes, so that no old one is taken for a new one.
 FORMAT = 1
 
@@ -94,6 +92,8 @@ def _file_digest(path: Path) -> bytes:
 
 def folds_hash(folds: Sequence[tuple[Any, Any]]) -> str:
     """Return the SHA-256 over the indices of folds, whatever their integer type."""
+    import numpy as np  # the engine, which hashes kits and data too, has none
+
     total = hashlib.sha256()
     for fold in folds:
         for indices in fold:

@@ -1,0 +1,43 @@
+"""Checks of the files of a deployment and of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ramp_database.config import load_deployment
+from ramp_engine.doctor.finding import Finding, ok, problem
+from ramp_engine.doctor.patient import Deployment, PatientEvent
+from ramp_engine.errors import ConfigErrors
+
+
+def of_deployment(deployment: Deployment) -> Iterator[Finding]:
+    """Check the deployment's file."""
+    try:
+        deployment.settings = load_deployment(deployment.config)
+    except ConfigErrors as error:
+        yield from _mistakes(error)
+        return
+    if deployment.settings.is_default:
+        yield ok("there is no config.yml here: ramp.db in the current directory is the database")
+    else:
+        yield ok(f"{deployment.settings.path} is valid")
+
+
+def of_event(event: PatientEvent) -> Iterator[Finding]:
+    """Check the event's file, and that its worker can be loaded."""
+    if not event.path.is_file():
+        yield problem(f"there is no {event.path}", "ramp doctor --event-config FILE")
+        return
+    try:
+        config = event.deployment.load_event(event.path)
+    except ConfigErrors as error:
+        yield from _mistakes(error)
+        return
+    event.config, event.name = config, config.ramp.event_name
+    n_workers = config.dispatcher.n_workers
+    yield ok(f"{event.path} is valid: {n_workers} at once on worker_type {config.worker_type}")
+
+
+def _mistakes(error: ConfigErrors) -> Iterator[Finding]:
+    for one in error.errors:
+        yield problem(str(one), f"edit {one.path}")
