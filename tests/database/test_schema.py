@@ -58,8 +58,9 @@ def definitions(connection: Connection) -> set[Any]:
 
 
 def in_one_way(sql: str) -> tuple[str, ...]:
-    lines = re.sub(r"\s+", " ", sql).replace("( ", "(").replace(" )", ")").split(", CONSTRAINT")
-    return (lines[0], *sorted(line.strip(" )") for line in lines[1:]))
+    """Give the parts of a definition in any order: SQLite puts added columns last."""
+    head, _, body = re.sub(r"\s+", " ", sql).replace("( ", "(").replace(" )", ")").partition("(")
+    return (head.strip(), *sorted(part.strip(" )") for part in re.split(r",(?![^()]*\))", body)))
 
 
 def test_migrations_lead_to_the_models(database: Database) -> None:
