@@ -164,7 +164,7 @@ def test_no_team_that_waits_with_nothing_running_is_overtaken_twice_by_another(
 
     @settings(
         phases=[Phase.generate],
-        max_examples=15,
+        max_examples=8,
         deadline=None,
         derandomize=True,
         database=None,
