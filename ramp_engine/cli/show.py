@@ -147,7 +147,7 @@ def _print_waiting(rows: list[dict[str, Any]]) -> None:
         if row["expected_start_at"]:
             text += f", expected {_time(row['expected_start_at'])}"
             text += f" to {_time(row['expected_end_at'])}"
-        click.echo(text)
+        click.echo(options.visible(text))
 
 
 def _time(iso: str | None) -> str:
