@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, cast, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Double, Float, cast, literal, select
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -61,6 +61,36 @@ def now(after_seconds: float | ColumnElement[float] = 0.0) -> ColumnElement[date
     """
     seconds = literal(_offset_seconds, Float(53)) + after_seconds
     return _Now(cast(seconds, Float(53)))
+
+
+class _Epoch(FunctionElement[float]):
+    """The seconds from 1970 to the time that is its only argument."""
+
+    name = "ramp_epoch"
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(_Epoch, "sqlite")
+def _epoch_on_sqlite(element: _Epoch, compiler: SQLCompiler, **kwargs: Any) -> str:
+    time = compiler.process(element.clauses, **kwargs)
+    return f"((julianday({time}) - 2440587.5) * 86400.0)"
+
+
+@compiles(_Epoch, "postgresql")
+def _epoch_on_postgresql(element: _Epoch, compiler: SQLCompiler, **kwargs: Any) -> str:
+    time = compiler.process(element.clauses, **kwargs)
+    return f"(extract(epoch from {time})::double precision)"
+
+
+def epoch(time: ColumnElement[datetime] | InstrumentedAttribute[Any]) -> ColumnElement[float]:
+    """Give the SQL expression of the seconds from 1970 to a time, to the millisecond."""
+    return _Epoch(time)
+
+
+def hour() -> ColumnElement[int]:
+    """Give the SQL expression of the hours from 1970 to now, as a whole number."""
+    return cast(epoch(now()), BigInteger) // 3600
 
 
 def read(session: Session) -> datetime:

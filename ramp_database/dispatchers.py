@@ -23,6 +23,7 @@ def register(
     host: str,
     pid: int,
     *,
+    n_workers: int = 1,
     stale_after_seconds: float = STALE_AFTER_SECONDS,
 ) -> int:
     """Register a dispatcher; this is its first heartbeat.
@@ -35,6 +36,8 @@ def register(
         Name of its machine.
     pid : int
         Its process there.
+    n_workers : int
+        Its slots, for estimates of when a submission will start.
     stale_after_seconds : float
         A pause between two heartbeats that is longer than that is a gap, after which it must
         beat for as long before it rescues others. The value that `rescue` gets is the same.
@@ -49,6 +52,7 @@ def register(
         event_id=event_id,
         host=host,
         pid=pid,
+        n_workers=n_workers,
         stale_after_seconds=stale_after_seconds,
         started_at=now,
         beat_at=now,

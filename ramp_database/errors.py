@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 __all__ = [
@@ -249,9 +250,12 @@ class SubmissionRejectedError(RampError):
         What is wrong with it.
     hint : str
         What to do.
+    retry_at : datetime, optional
+        When it may come back, aware.
     """
 
-    def __init__(self, reason: str, hint: str = "") -> None:
+    def __init__(self, reason: str, hint: str = "", retry_at: datetime | None = None) -> None:
         self.reason = reason
         self.hint = hint
+        self.retry_at = retry_at
         super().__init__(f"submission not taken: {reason}" + (f". {hint}" if hint else ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from sqlalchemy import delete, insert, select
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from ramp_database import clock, ranking
 from ramp_database.errors import DatabaseError, NotFoundError
 from ramp_database.insertion import insert_named
+from ramp_database.limits import EventLimits
 from ramp_database.model import Dispatcher, Event, Fold, Problem, ScoreType, Submission
 from ramp_database.numbers import finite
 
@@ -65,11 +66,13 @@ class EventSpec:
     environment_hash: str
     required_files: tuple[str, ...] = ()
     data_label: str | None = None
+    limits: EventLimits = field(default_factory=EventLimits)
 
     def columns(self) -> dict[str, Any]:
         """Give the values of the columns of `Event` that this sets."""
-        nested = {"score_types", "folds", "required_files"}
+        nested = {"score_types", "folds", "required_files", "limits"}
         values = {name: value for name, value in vars(self).items() if name not in nested}
+        values |= vars(self.limits)
         return values | {"required_files": list(self.required_files), "n_folds": len(self.folds)}
 
 
@@ -148,6 +151,20 @@ def update_event(session: Session, name: str, spec: EventSpec) -> Event:
     _write_folds(session, event, spec)
     ranking.reorder(session, event.id, event.score_types[0])
     return event
+
+
+def set_limits(session: Session, name: str, limits: EventLimits) -> None:
+    """Set the limits of an event; submissions that there are stay.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such event.
+    """
+    event = get_event(session, name)
+    for column, value in vars(limits).items():
+        setattr(event, column, value)
+    session.flush()
 
 
 def _check(name: str, spec: EventSpec) -> None:

@@ -161,6 +161,19 @@ def is_signed_up(session: Session, event_id: int, team_id: int) -> bool:
     return session.get(EventTeam, (event_id, team_id)) is not None
 
 
+def lock_sign_up(session: Session, event_id: int, team_id: int) -> bool:
+    """Tell whether a team is signed up, and let no other of its submissions in until the end.
+
+    Notes
+    -----
+    On SQLite every transaction that may write is alone anyway.
+    """
+    query = select(EventTeam.team_id).where(
+        EventTeam.event_id == event_id, EventTeam.team_id == team_id
+    )
+    return session.scalar(query.with_for_update()) is not None
+
+
 def list_teams(session: Session, event_name: str | None = None) -> list[Team]:
     """List the teams by name: all, or those that are signed up to an event.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from ramp_database.errors import NotFoundError
 from ramp_database.model import Dispatcher, Event, Submission, Team
 from ramp_database.states import State
+from ramp_database.waiting import Waiting, waiting
 
 _COLUMNS = (
     Submission.id,
@@ -44,8 +46,11 @@ def event_status(session: Session, event_id: int, limit: int | None = None) -> d
     dict
         ``{"event": name, "states": {state: n}, "submissions": [{"id", "team", "name", "state",
         "attempt", "error", "outcome", "submitted_at", ...}], "dispatchers": [...]}``, ready for
-        JSON: times in ISO format, the newest last; states in the order of a submission's way, those
-        without submissions left out; dispatchers that have not ended.
+        JSON: times in ISO format, the newest last. Of one that waits ``queue_place`` (from 1),
+        ``waiting_reason`` (see `ramp_database.waiting.WaitingReason`), ``expected_start_at`` and
+        ``expected_end_at``; these are None otherwise, and where they cannot be known. States in the
+        order of a submission's way, those without submissions left out; dispatchers that have not
+        ended.
 
     Raises
     ------
@@ -78,15 +83,30 @@ def _submissions(session: Session, event_id: int, limit: int | None) -> list[dic
         .limit(limit)
     )
     rows = session.execute(query).mappings().all()
+    queued = waiting(session, event_id)
     return [
         dict(row)
         | {
             "state": row["state"].value,
             "submitted_at": row["submitted_at"].isoformat(),
-            "not_before": row["not_before"] and row["not_before"].isoformat(),
+            "not_before": _iso(row["not_before"]),
         }
+        | _waiting_columns(queued.get(row["id"]))
         for row in reversed(rows)
     ]
+
+
+def _waiting_columns(found: Waiting | None) -> dict[str, Any]:
+    return {
+        "queue_place": found and found.place,
+        "waiting_reason": found and found.reason.value,
+        "expected_start_at": found and _iso(found.expected_start_at),
+        "expected_end_at": found and _iso(found.expected_end_at),
+    }
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
 
 
 def _dispatchers(session: Session, event_id: int) -> list[dict[str, Any]]:
@@ -96,6 +116,7 @@ def _dispatchers(session: Session, event_id: int) -> list[dict[str, Any]]:
             "id": row.id,
             "host": row.host,
             "pid": row.pid,
+            "n_workers": row.n_workers,
             "started_at": row.started_at.isoformat(),
             "beat_at": row.beat_at.isoformat(),
         }

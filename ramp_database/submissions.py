@@ -15,6 +15,7 @@ from ramp_database import model as tables
 from ramp_database.errors import NotFoundError, SubmissionRejectedError
 from ramp_database.events import get_event
 from ramp_database.insertion import insert_named
+from ramp_database.limits import check_limits
 from ramp_database.model import Submission, Team
 from ramp_database.states import State
 
@@ -61,20 +62,27 @@ def add(
     AlreadyExistsError
         The team has a submission of that name.
     SubmissionRejectedError
-        A name or a path is not allowed, or required files are missing.
+        A name or a path is not allowed, required files are missing, or a limit of the event does
+        not allow it now.
+
+    Notes
+    -----
+    Submissions of one team to one event wait for each other's transactions.
     """
     event, team = get_event(session, event_name), people.get_team(session, team_name)
-    if not people.is_signed_up(session, event.id, team.id):
+    if not people.lock_sign_up(session, event.id, team.id):
         hint = f"Run `ramp database sign-up-team --event {event_name} --team {team_name}`"
         raise NotFoundError("sign-up", f"{team_name} to {event_name}", hint=hint)
     check_name(name)
     check_files(files, event.required_files)
+    now = clock.read(session)
+    check_limits(session, event, team.id, sum(len(file.content) for file in files), now)
     submission = Submission(
         event_id=event.id,
         team=team,
         user_id=people.get_user(session, login).id if login else None,
         name=name,
-        submitted_at=clock.read(session),
+        submitted_at=now,
         content_hash=content_hash(files),
         state=State.NEW,
     )

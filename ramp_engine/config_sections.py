@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BeforeValidator,
     Field,
     ValidationInfo,
@@ -91,6 +93,13 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _no_number(value: Any) -> Any:
+    """Refuse what is neither text nor a time: pydantic would read a number as seconds from 1970."""
+    if not isinstance(value, str | datetime):
+        raise PydanticCustomError("number_given", "a time with its zone")
+    return value
+
+
 #: What the name of an event or a problem must be, in words.
 NAME_WORDS = "a name of letters, digits, '.', '_' and '-', not starting with '.', of at most 100"
 _NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
@@ -99,6 +108,14 @@ _LONGEST_NAME = 100
 Name = Annotated[str, Field(pattern=_NAME, max_length=_LONGEST_NAME), Expected(NAME_WORDS)]
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
 Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
+Megabytes = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
+# Without a zone it would be the organiser's, the server's or UTC: nobody would notice which until
+# participants are locked out.
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_no_number),
+    Expected("a time with its zone, such as 2026-11-21T18:00:00+01:00 or 2026-11-21T17:00:00Z"),
+]
 Directory = Annotated[Path, AfterValidator(_in_directory)]
 
 
@@ -110,6 +127,12 @@ class RampSection(Section):
     event_title: Annotated[str, Field(max_length=500)] = ""  #: default: the event's name
     event_is_public: bool = True
     data_label: str | None = None  #: given to the kit's get_train_data and get_test_data
+    opening_timestamp: Moment | None = None  #: submissions are taken from then on
+    closing_timestamp: Moment | None = None  #: and until then
+    max_submissions_per_day: Count | None = None  #: of a team, in any 24 hours
+    min_duration_between_submissions: Seconds | None = None  #: of a team
+    max_submission_mb: Megabytes | None = None  #: of all files of a submission together
+    fair_share_window_hours: Count = 24  #: what a team computed so lately puts it back in the queue
     kit_dir: Directory  #: problem.py, starting kit, public data
     data_dir: Directory  #: private data
     submissions_dir: Directory
@@ -117,6 +140,14 @@ class RampSection(Section):
     logs_dir: Directory
     sandbox_dir: Directory  #: the starting kit
     work_dir: Directory  #: bundles, attempts, environment: can be made anew
+
+    @field_validator("closing_timestamp")
+    @classmethod
+    def _is_after_opening(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        opening = info.data.get("opening_timestamp")
+        if value is not None and opening is not None and value <= opening:
+            raise ValueError(f"a time after opening_timestamp ({opening.isoformat()})")
+        return value
 
     @model_validator(mode="after")
     def _fill_title(self) -> RampSection:

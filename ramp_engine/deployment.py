@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ramp_database import events
 from ramp_database.events import EventSpec, FoldSpec, ScoreTypeSpec
+from ramp_database.limits import EventLimits, differences
 from ramp_database.model import Event
 from ramp_database.session import Database
 from ramp_engine.config import EventConfig
@@ -25,6 +26,15 @@ _PARTS = {
     "is_public": "event_is_public",
     "data_label": "data_label",
 }
+#: The limits, and their keys in the section `ramp`.
+_LIMITS = {
+    "opening_at": "opening_timestamp",
+    "closing_at": "closing_timestamp",
+    "max_submissions_per_day": "max_submissions_per_day",
+    "min_seconds_between_submissions": "min_duration_between_submissions",
+    "max_submission_mb": "max_submission_mb",
+    "fair_share_window_hours": "fair_share_window_hours",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Deployed:
     is_new: bool  #: whether the event was not deployed before
     changes: tuple[str, ...] = ()  #: what has changed since it was, in words
     has_new_folds: bool = True  #: whether its folds were drawn just now
+    limit_changes: tuple[str, ...] = ()  #: keys of limits that were changed; these need no force
     lost_score_types: tuple[str, ...] = ()  #: they are gone from the kit, and their scores too
 
 
@@ -46,6 +57,7 @@ class _Stored:
     columns: dict[str, object]
     score_types: tuple[str, ...]
     folds: tuple[bytes, ...]
+    limits: EventLimits
 
 
 def deploy(
@@ -69,7 +81,7 @@ def deploy(
     Returns
     -------
     Deployed
-        Not new and without changes: nothing had to be done.
+        Not new and without changes: nothing had to be done. Changed limits alone need no force.
 
     Raises
     ------
@@ -101,6 +113,9 @@ def deploy(
         with database.session() as session:
             events.ensure_problem(session, event.ramp.problem_name, prepared.problem_title)
             events.update_event(session, event.ramp.event_name, spec)
+    elif deployed.limit_changes:
+        with database.session() as session:
+            events.set_limits(session, event.ramp.event_name, spec.limits)
     return deployed
 
 
@@ -120,7 +135,7 @@ def _stored(database: Database, event: EventConfig) -> _Stored | None:
 def _of_row(row: Event, folds: tuple[bytes, ...]) -> _Stored:
     columns = {name: getattr(row, name) for name in (*_PARTS, "folds_hash", "n_train")}
     names = tuple(score_type.name for score_type in row.score_types)
-    return _Stored(row.problem.name, columns, names, folds)
+    return _Stored(row.problem.name, columns, names, folds, EventLimits.of(row))
 
 
 def _prepare(event: EventConfig, stored: _Stored | None) -> PrepareResult:
@@ -156,8 +171,13 @@ def _spec(event: EventConfig, prepared: PrepareResult) -> EventSpec:
         bundle_hash=prepared.name,
         required_files=prepared.required_files,
         data_label=event.ramp.data_label,
+        limits=_limits(event),
         **{f"{name}_hash": value for name, value in prepared.hashes.items()},
     )
+
+
+def _limits(event: EventConfig) -> EventLimits:
+    return EventLimits(**{name: getattr(event.ramp, key) for name, key in _LIMITS.items()})
 
 
 def _add(database: Database, event: EventConfig, prepared: PrepareResult, spec: EventSpec) -> None:
@@ -178,6 +198,7 @@ def _compared(prepared: PrepareResult, spec: EventSpec, stored: _Stored) -> Depl
         prepared,
         is_new=False,
         changes=tuple(changes),
+        limit_changes=tuple(_LIMITS[name] for name in differences(spec.limits, stored.limits)),
         has_new_folds=has_new_folds,
         lost_score_types=tuple(name for name in stored.score_types if name not in kept),
     )

@@ -174,6 +174,7 @@ class Dispatcher:
                 self._event_id,
                 host=socket.gethostname(),
                 pid=os.getpid(),
+                n_workers=self.event.dispatcher.n_workers,
                 stale_after_seconds=self.event.dispatcher.stale_after_seconds,
             )
 

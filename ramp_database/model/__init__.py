@@ -10,6 +10,7 @@ from ramp_database.model.problem import Problem
 from ramp_database.model.submission import (
     Attempt,
     BaggedScore,
+    ComputeHour,
     FoldScore,
     FoldTime,
     Submission,
@@ -21,6 +22,7 @@ __all__ = [
     "Attempt",
     "BaggedScore",
     "Base",
+    "ComputeHour",
     "Dispatcher",
     "Event",
     "EventTeam",

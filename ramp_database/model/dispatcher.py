@@ -23,6 +23,8 @@ class Dispatcher(Base):
     event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
     host: Mapped[str]
     pid: Mapped[int]
+    #: Its slots; NULL when it was registered by a release that did not tell.
+    n_workers: Mapped[int | None]
     #: Its heartbeat counts as interrupted when it is older than that.
     stale_after_seconds: Mapped[float]
     started_at: Mapped[datetime]

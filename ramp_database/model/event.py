@@ -41,6 +41,19 @@ class Event(Base):
     environment_hash: Mapped[str]
     created_at: Mapped[datetime]
 
+    #: Submissions are taken from then on; NULL: from its deployment on.
+    opening_at: Mapped[datetime | None]
+    #: Submissions are taken until then; NULL: without end.
+    closing_at: Mapped[datetime | None]
+    #: Of a team, in any 24 hours; NULL: not limited.
+    max_submissions_per_day: Mapped[int | None]
+    #: Between two submissions of a team; NULL: not limited.
+    min_seconds_between_submissions: Mapped[float | None]
+    #: Of all files of a submission together, in MB of 1024 KB; NULL: what any event takes.
+    max_submission_mb: Mapped[float | None]
+    #: For so many hours the compute seconds of a team count in the queue; NULL: 24.
+    fair_share_window_hours: Mapped[int | None]
+
     problem: Mapped[Problem] = relationship(lazy="joined", innerjoin=True)
     #: The official score type first.
     score_types: Mapped[list[ScoreType]] = relationship(

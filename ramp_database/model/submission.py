@@ -30,7 +30,9 @@ class Submission(Base):
     __tablename__ = "submissions"
     __table_args__ = (
         UniqueConstraint("event_id", "team_id", "name"),
-        Index("ix_submissions_queue", "event_id", "state", "submitted_at", "id"),
+        Index("ix_submissions_queue", "event_id", "state", "team_id", "submitted_at", "id"),
+        Index("ix_submissions_team_claimed", "event_id", "team_id", "claimed_at"),
+        Index("ix_submissions_team_submitted", "event_id", "team_id", "submitted_at"),
         Index("ix_submissions_team_id", "team_id"),
         Index(
             "ix_submissions_owner",
@@ -65,6 +67,8 @@ class Submission(Base):
     n_interruptions: Mapped[int] = mapped_column(default=0)
     #: The owner; NULL unless it is claimed.
     dispatcher_id: Mapped[int | None] = mapped_column(ForeignKey("dispatchers.id"))
+    #: When it was last claimed: its team's turn; NULL before the first claim.
+    claimed_at: Mapped[datetime | None]
     #: It is not claimed before that time.
     not_before: Mapped[datetime | None]
     #: When it was asked to be canceled while a dispatcher owned it.
@@ -123,6 +127,28 @@ class Attempt(Base):
     error: Mapped[str | None]
     #: By which another dispatcher can find the run again.
     handle: Mapped[str | None]
+
+
+class ComputeHour(Base):
+    """The compute seconds of a team that one dispatcher recorded within an hour.
+
+    Kept by the hour, so that what a team used lately is the sum of a few rows; by dispatcher, so
+    that transactions of several never wait for each other.
+    """
+
+    __tablename__ = "compute_hours"
+
+    event_id: Mapped[int] = mapped_column(
+        ForeignKey("events.id", ondelete="CASCADE"), primary_key=True
+    )
+    team_id: Mapped[int] = mapped_column(
+        ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True
+    )
+    #: Hours since 1970, of the end of the attempts.
+    hour: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: No foreign key, as in `Attempt`.
+    dispatcher_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seconds: Mapped[float]
 
 
 class SubmissionEvent(Base):

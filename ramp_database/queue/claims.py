@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import CTE, ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from ramp_database import clock
@@ -20,13 +20,17 @@ from ramp_database.queue.transitions import (
     refusal,
     shortened,
 )
+from ramp_database.queue.turns import by_turn, turns
 from ramp_database.results import Results
 from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import PARTICIPANT_ERRORS, State
 
+#: So many more of each team are looked at than there are slots: others may hold locks on some.
+_N_SPARE = 16
+
 
 def claim(session: Session, event_id: int, dispatcher_id: int, limit: int) -> list[Claim]:
-    """Claim waiting submissions, the oldest first: new to sent_to_training.
+    """Claim waiting submissions, the teams in turn: new to sent_to_training.
 
     Parameters
     ----------
@@ -44,29 +48,21 @@ def claim(session: Session, event_id: int, dispatcher_id: int, limit: int) -> li
 
     Notes
     -----
-    One statement when nothing waits, three otherwise. Two that claim at once never get the same
-    submission: the UPDATE looks at the state again; SKIP LOCKED, which SQLite neither has nor
-    needs, spares them from waiting for each other.
+    One statement when nothing waits, three otherwise; its cost does not grow with what has ended.
+    Two that claim at once never get the same submission: the UPDATE looks at the state again; SKIP
+    LOCKED, which SQLite neither has nor needs, spares them from waiting for each other.
     """
     if limit < 1:
         return []
-    waiting = (
-        select(Submission.id)
-        .where(Submission.event_id == event_id, Submission.state == State.NEW)
-        .where(or_(Submission.not_before.is_(None), Submission.not_before <= clock.now()))
-        .where(_is_live(dispatcher_id))
-        .order_by(Submission.submitted_at, Submission.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("waiting")
-    )
+    next_ones = _next(event_id, dispatcher_id, limit)
     statement = (
         update(Submission)
-        .where(Submission.id.in_(select(waiting.c.id)), Submission.state == State.NEW)
+        .where(Submission.id.in_(select(next_ones.c.id)), Submission.state == State.NEW)
         .values(
             state=State.SENT_TO_TRAINING,
             attempt=Submission.attempt + 1,
             dispatcher_id=dispatcher_id,
+            claimed_at=clock.now(),
             not_before=None,
         )
         .returning(Submission.submitted_at, Submission.id, Submission.attempt)
@@ -76,6 +72,20 @@ def claim(session: Session, event_id: int, dispatcher_id: int, limit: int) -> li
     if claims:
         _record_claims(session, claims)
     return claims
+
+
+def _next(event_id: int, dispatcher_id: int, limit: int) -> CTE:
+    """Give those whose turn it is, locked where the database knows that."""
+    ordered = turns(event_id, n_per_team=limit + _N_SPARE)
+    return (
+        select(Submission.id)
+        .join(ordered, ordered.c.id == Submission.id)
+        .where(Submission.state == State.NEW, _is_live(dispatcher_id))
+        .order_by(*by_turn(ordered))
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=Submission)
+        .cte("next_ones")
+    )
 
 
 def _is_live(dispatcher_id: int) -> ColumnElement[bool]:
@@ -164,7 +174,7 @@ def score(session: Session, claim: Claim, results: Results) -> None:
 
     Notes
     -----
-    Seven round trips, whatever the number of folds.
+    Eight round trips, whatever the number of folds.
     """
     kinds = results_.score_types(session, claim.submission_id)
     if not kinds:  # the event was deleted

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ramp_database import clock
 from ramp_database.errors import ClaimLostError, NotFoundError, TransitionError
 from ramp_database.model import Attempt, Submission, SubmissionEvent
+from ramp_database.queue.compute import add_compute
 from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import OWNED, TRANSITIONS, State
 
@@ -54,6 +55,9 @@ class Step:
     dispatcher_id: int | None = None
     reason: str | None = None
 
+
+#: Outcomes that are not of the team's doing.
+_OURS = frozenset({"crashed", "interrupted"})
 
 #: What leaves the hands of a dispatcher.
 RELEASED: dict[str, Any] = {
@@ -203,12 +207,14 @@ def record_arrival(session: Session, submission_id: int) -> None:
 def end_attempt(
     session: Session, submission_id: int, number: int, outcome: str, error: str | None = None
 ) -> None:
-    """Write the verdict on an attempt."""
+    """Write the verdict on an attempt; what it took is added to its team's unless we failed."""
     statement = update(Attempt).where(
         Attempt.submission_id == submission_id, Attempt.number == number
     )
     values = {"finished_at": clock.now(), "outcome": outcome, "error": error}
     count_changed(session, statement.values(values))
+    if outcome not in _OURS:
+        add_compute(session, submission_id, number)
 
 
 def _token(claim: Claim) -> tuple[ColumnElement[bool], ...]:

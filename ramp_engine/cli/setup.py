@@ -137,6 +137,10 @@ def _tell_making(log_path: Path) -> None:
 
 def _tell_deployed(event: EventConfig, deployed: Deployed) -> None:
     name, prepared = event.ramp.event_name, deployed.prepared
+    if deployed.limit_changes:
+        click.echo(f"limits of {name} changed: {', '.join(deployed.limit_changes)}")
+    if deployed.limit_changes and not deployed.changes:
+        return
     if not deployed.is_new and not deployed.changes:
         click.echo(f"{name} is already deployed, nothing has changed")
         return

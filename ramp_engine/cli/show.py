@@ -121,11 +121,38 @@ def _print_status(found: dict[str, Any]) -> None:
     ]
     if rows:
         print_table(("id", "team", "submission", "state", "attempt"), rows, right={0, 4})
+    _print_waiting([row for row in found["submissions"] if row["waiting_reason"]])
     for row in found["submissions"]:
         if row["error"]:
             title = f"submission {row['id']} ({row['team']}/{row['name']}): {row['state']}"
             error = row["error"].strip().replace("\n", "\n    ")
             click.echo(options.visible(f"\n{title}\n    {error}"))
+
+
+_REASONS = {
+    "no_dispatcher": "no dispatcher is running: start one with `ramp launch dispatcher`",
+    "delayed": "delayed after a crash of ours until {not_before}",
+    "starting": "about to start",
+    "teams_turn": "other teams' turn",
+    "no_free_slot": "no free slot",
+}
+
+
+def _print_waiting(rows: list[dict[str, Any]]) -> None:
+    """Tell of those that wait why, and from when to when they are expected to run."""
+    for row in sorted(rows, key=lambda row: (row["queue_place"] is None, row["queue_place"])):
+        place = f"place {row['queue_place']}" if row["queue_place"] else "waits"
+        reason = _REASONS[row["waiting_reason"]].format(not_before=_time(row["not_before"]))
+        text = f"submission {row['id']} ({row['team']}/{row['name']}): {place}, {reason}"
+        if row["expected_start_at"]:
+            text += f", expected {_time(row['expected_start_at'])}"
+            text += f" to {_time(row['expected_end_at'])}"
+        click.echo(options.visible(text))
+
+
+def _time(iso: str | None) -> str:
+    """Write a time of the status for people."""
+    return f"{iso[:19].replace('T', ' ')} UTC" if iso else ""
 
 
 def _print_leaderboard(

@@ -32,11 +32,13 @@ def submit(
 
     The files are checked before the submission is taken; what is missing is named.
     """
-    from ramp_database import people, submissions
-    from ramp_engine.intake import default_name, read_files
+    from ramp_database import events, people, submissions
+    from ramp_engine.intake import MAX_BYTES, default_name, read_files
 
-    files = read_files(path)
     database = options.open_database(config)
+    with database.session(read_only=True) as session:
+        largest = events.get_event(session, event_name).max_submission_mb
+    files = read_files(path, max_bytes=MAX_BYTES if largest is None else int(largest * 2**20))
     with database.session() as session:
         if create_team:
             people.ensure_signed_up(session, event_name, team_name)

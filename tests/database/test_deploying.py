@@ -282,7 +282,8 @@ def test_the_status_tells_states_submissions_and_dispatchers(toy: Toy) -> None:
     )
     assert (waiting["id"], waiting["team"], waiting["name"]) == (other, "blue", "two")
     assert waiting["submitted_at"].endswith("+00:00")
-    assert newest["submissions"] == [waiting]
+    assert [row["id"] for row in newest["submissions"]] == [other]
+    assert (waiting["queue_place"], waiting["waiting_reason"]) == (1, "starting")
     assert [row["id"] for row in found["dispatchers"]] == [claim.dispatcher_id]
 
 

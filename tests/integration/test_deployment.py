@@ -196,3 +196,24 @@ def test_the_event_that_init_event_writes_works_as_it_is(run: Run, tmp_path: Pat
     assert done.code == 0, done.err
     assert done.err == ""
     assert "250 rows for training in 3 folds, 150 labelled rows for testing" in done.out
+
+
+def test_changed_limits_are_applied_without_force_and_hold(
+    run: Run, event_dir: Path, tmp_path: Path
+) -> None:
+    assert deploy(run).code == 0
+    config = event_dir / "config.yml"
+    limits = "max_submissions_per_day: 1, closing_timestamp: 2999-01-01T00:00:00Z, event_title"
+    config.write_text(config.read_text().replace("event_title", limits))
+    again = deploy(run)
+    assert again.code == 0, again.err
+    assert again.out == "limits of iris changed: closing_timestamp, max_submissions_per_day\n"
+    assert deploy(run).out == "iris is already deployed, nothing has changed\n"
+    kit = str(event_dir / "kit" / "submissions" / "starting_kit")
+    submit = ("submit", kit, "--event", "iris", "--team", "red", "--create-team", "--name")
+    assert run(*submit, "one").code == 0
+    rejected = run(*submit, "two")
+    assert rejected.code == 1
+    assert "Come back at" in rejected.err
+    status = run("status", "--event", "iris")
+    assert "place 1, no dispatcher is running" in status.out

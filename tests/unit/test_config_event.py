@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -466,3 +467,31 @@ def test_an_unknown_type_of_worker_is_told_with_the_known_ones(event_dir: Path) 
             "did you mean 'local'?"
         )
     ]
+
+
+def test_limits_are_read_and_times_name_their_zone(event_dir: Path) -> None:
+    text = LEAST.replace(
+        "event_name: iris_test",
+        "event_name: iris_test, opening_timestamp: 2026-11-21T18:00:00+01:00,"
+        " closing_timestamp: '2026-11-22T17:00:00Z', max_submissions_per_day: 3,"
+        " min_duration_between_submissions: 900, max_submission_mb: 0.5",
+    )
+    ramp = load(event_dir, text).ramp
+    assert ramp.opening_timestamp == datetime(2026, 11, 21, 17, tzinfo=UTC)
+    assert ramp.closing_timestamp == datetime(2026, 11, 22, 17, tzinfo=UTC)
+    assert (ramp.max_submissions_per_day, ramp.max_submission_mb) == (3, 0.5)
+    assert ramp.min_duration_between_submissions == 900
+    assert ramp.fair_share_window_hours == 24
+
+
+@pytest.mark.parametrize("given", ["2026-11-21 18:00:00", "2026-11-21", "1795284000", "soon"])
+def test_a_time_without_a_zone_is_a_problem(event_dir: Path, given: str) -> None:
+    text = LEAST.replace("event_name: iris_test", f"event_name: a, opening_timestamp: {given}")
+    (problem,) = problems(event_dir, text)
+    assert "ramp.opening_timestamp: expected a time with its zone, such as" in problem
+
+
+def test_an_event_closes_after_it_opens(event_dir: Path) -> None:
+    times = "opening_timestamp: 2026-11-21T18:00:00Z, closing_timestamp: 2026-11-21T17:00:00Z"
+    (problem,) = problems(event_dir, LEAST.replace("event_name", f"{times}, event_name"))
+    assert "ramp.closing_timestamp: expected a time after opening_timestamp" in problem
