@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from ramp_engine.testing.clock import ManualClock
 from ramp_engine.testing.fake import FakeWorker, FakeWorkerConfig
+from ramp_engine.testing.fake_event import deploy_fake_event
 from ramp_engine.testing.scenarios import Scenario
 from ramp_engine.testing.toy_event import ToyEvent
 
-__all__ = ["FakeWorker", "FakeWorkerConfig", "ManualClock", "Scenario", "ToyEvent"]
+__all__ = [
+    "FakeWorker",
+    "FakeWorkerConfig",
+    "ManualClock",
+    "Scenario",
+    "ToyEvent",
+    "deploy_fake_event",
+]
