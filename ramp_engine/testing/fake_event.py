@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ramp_database.results import Results
 from ramp_database.session import Database
-from ramp_database.testing import TOY, add_toy_event, toy_spec
+from ramp_database.testing import TOY, add_toy_event, toy_results, toy_spec
 from ramp_engine.config import EventConfig, load_event
 
-__all__ = ["deploy_fake_event"]
+__all__ = ["canned_scores", "deploy_fake_event"]
 
 
 def deploy_fake_event(
@@ -23,7 +25,7 @@ def deploy_fake_event(
 ) -> EventConfig:
     """Deploy the toy event of `ramp_database.testing` with fake workers.
 
-    There is a bundle, but nothing in it: whoever runs a dispatcher puts something in place of
+    There is a bundle, but nothing in it: whoever runs a dispatcher puts `canned_scores` in place of
     `ramp_engine.run.score_predictions`, or has the score step fail.
 
     Parameters
@@ -47,8 +49,17 @@ def deploy_fake_event(
     path = directory / TOY / "config.yml"
     sections = {
         "ramp": {"problem_name": TOY, "event_name": TOY},
+        "evaluation": {"python": sys.executable},
         "worker": {"worker_type": "ramp_engine.testing:FakeWorker"} | (worker or {}),
         "dispatcher": {"time_between_collection": 60.0} | dispatcher,
     }
     path.write_text(yaml.safe_dump(sections))
     return load_event(path)
+
+
+def canned_scores(
+    _event: EventConfig, _python: Path, _bundle: Any, _predictions: Path, output: Path, _log: Path
+) -> Results:
+    """Answer as the score step would, without looking at the predictions."""
+    output.mkdir()
+    return toy_results(0.5)
