@@ -37,10 +37,10 @@ from ramp_engine import dispatcher as dispatcher_module
 from ramp_engine.base import WorkerStatus
 from ramp_engine.dispatcher import Dispatcher
 from ramp_engine.run import Run
-from ramp_engine.testing import FakeWorker, deploy_fake_event
+from ramp_engine.testing import FakeWorker, canned_scores, deploy_fake_event
 
 WAKING, POLLING = "announced", "polling 0.5 s (baseline)"
-N_LATENCIES, N_BURST, N_CLAIMS, IDLE_SECONDS = 60, 200, 1600, 10.0
+N_LATENCIES, N_BURST, N_CLAIMS, IDLE_SECONDS = 60, 200, 1600, 5.0
 
 
 class Witness:
@@ -56,10 +56,10 @@ class Witness:
         if not statement.startswith("BEGIN"):
             self.statements.append(statement)
 
-    def run_started(self, run: Run) -> None:
+    def run_started(self, _run: Run) -> None:
         self.claimed.release()
 
-    def run_ended(self, run: Run) -> None:
+    def run_ended(self, _run: Run) -> None:
         self.done.release()
 
 
@@ -106,7 +106,7 @@ def dispatching(database: Database, mode: str, **settings: Any) -> Iterator[Witn
         with contextlib.ExitStack() as stack:
             if mode == POLLING:
                 stack.enter_context(
-                    mock.patch.object(ChangeWatcher, "_connect", lambda _self: False)
+                    mock.patch.object(ChangeWatcher, "_connect", return_value=False)
                 )
                 stack.enter_context(mock.patch.object(dispatcher_module, "FULL_TURN_SECONDS", 0.5))
             running = Dispatcher(database, event, observer=witness)
@@ -182,18 +182,20 @@ def burst(database: Database, mode: str) -> dict[str, float]:
 def at_rest(database: Database, mode: str, n_running: int) -> dict[str, float]:
     """Watch a dispatcher that has nothing to do, or `n_running` long runs."""
     worker = {"seconds": 0.0}
-    with dispatching(database, mode, n_workers=max(n_running, 1), worker=worker) as seen:
-        with mock.patch.object(FakeWorker, "_seconds_left", lambda _self: 30.0):
-            if n_running:
-                submit(database, n_running)
-                for _ in range(n_running):
-                    seen.claimed.acquire()
-                time.sleep(3)  # until all of them run
-            seen.statements.clear()
-            before = cpu_seconds()
-            time.sleep(IDLE_SECONDS)
-            cpu = cpu_seconds() - before
-            total = len(seen.statements)
+    with (
+        dispatching(database, mode, n_workers=max(n_running, 1), worker=worker) as seen,
+        mock.patch.object(FakeWorker, "_seconds_left", return_value=30.0),
+    ):
+        if n_running:
+            submit(database, n_running)
+            for _ in range(n_running):
+                seen.claimed.acquire()
+            time.sleep(3)  # until all of them run
+        seen.statements.clear()
+        before = cpu_seconds()
+        time.sleep(IDLE_SECONDS)
+        cpu = cpu_seconds() - before
+        total = len(seen.statements)
     which = f"{n_running} running" if n_running else "idle"
     return {
         f"SQL a second, {which}": total / IDLE_SECONDS,
