@@ -46,6 +46,10 @@ def deploy_fake_event(
         manifest = directory / TOY / "work" / "bundles" / spec.bundle_hash / half / "manifest.json"
         manifest.parent.mkdir(parents=True)
         manifest.write_text("{}")
+    folds = directory / TOY / "work" / "bundles" / spec.bundle_hash / "public" / "folds"
+    folds.mkdir()
+    for number, fold in enumerate(spec.folds):
+        (folds / f"fold_{number}.npz").write_bytes(fold.indices)
     path = directory / TOY / "config.yml"
     sections = {
         "ramp": {"problem_name": TOY, "event_name": TOY},
@@ -57,9 +61,8 @@ def deploy_fake_event(
     return load_event(path)
 
 
-def canned_scores(
-    _event: EventConfig, _python: Path, _bundle: Any, _predictions: Path, output: Path, _log: Path
-) -> Results:
-    """Answer as the score step would, without looking at the predictions."""
+def canned_scores(*arguments: Any) -> Results:
+    """Answer as `ramp_engine.scoring.score_predictions` would, without looking at predictions."""
+    output: Path = arguments[4]
     output.mkdir()
     return toy_results(0.5)
