@@ -5,7 +5,7 @@
     python benchmarks/dispatch.py [--json FILE] [--databases sqlite postgresql]
 
 Workers are fakes and the score step is a canned answer, so that the figures are the engine's own.
-PostgreSQL is started for the purpose; with --durable it waits for the disk at each commit. The baseline
+PostgreSQL is started for the purpose; with --durable it waits for the disk. The baseline
 "polling 0.5 s" is the same dispatcher in the same run without news: it does a full turn
 every half second, and when a run ends, as the first version did.
 """
@@ -40,7 +40,7 @@ from ramp_engine.run import Run
 from ramp_engine.testing import FakeWorker, canned_scores, deploy_fake_event
 
 WAKING, POLLING = "announced", "polling 0.5 s (baseline)"
-N_LATENCIES, N_BURST, N_CLAIMS, IDLE_SECONDS = 30, 60, 400, 4.0
+N_LATENCIES, N_BURST, N_CLAIMS, IDLE_SECONDS = 30, 60, 400, 10.0
 
 
 class Witness:
