@@ -182,6 +182,19 @@ class Database:
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
 
+    def connect_apart(self) -> Any:
+        """Open a connection of the driver that belongs to the caller, who closes it.
+
+        Raises
+        ------
+        SQLAlchemyError
+            Or an error of the driver: there is none to be had. For use within this package.
+        """
+        connection = self.engine.raw_connection()
+        driver_connection = connection.driver_connection
+        connection.detach()
+        return driver_connection
+
     def upgrade(self) -> None:
         """Make the tables, or bring them to this program's version; safe to call again.
 

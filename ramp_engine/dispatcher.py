@@ -3,11 +3,16 @@
 One turn: compare what the database says this dispatcher owns with its runs, take back what dead
 dispatchers left, claim as many submissions as there are free slots. The runs have threads of their
 own (`ramp_engine.run`), so that a turn never waits for a worker.
+
+A turn starts when work is announced (`ramp_database.changes`), a run ends or a delayed submission
+becomes due, and does no more than that calls for; every few seconds one does everything, so that a
+missed announcement delays a submission and never strands it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import threading
@@ -18,7 +23,7 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from ramp_database import dispatchers, events, queue, submissions
+from ramp_database import changes, dispatchers, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_engine import attempt, registry
@@ -40,8 +45,12 @@ from ramp_engine.run import Run, RunContext
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-#: The longest time between two turns, in seconds; the end of a run starts one at once.
-TURN_SECONDS = 0.5
+#: The longest time between two full turns, in seconds; work and the end of a run start one at once.
+FULL_TURN_SECONDS = 5.0
+#: Time until the next turn after one that failed, in seconds.
+RETRY_SECONDS = 1.0
+#: Added to the wait for a delayed submission, in seconds: SQLite's clock knows milliseconds.
+_DUE_MARGIN_SECONDS = 0.002
 #: How long a shutdown waits for the runs to end, in seconds.
 SHUTDOWN_SECONDS = 30.0
 #: So many turns in a row that fail for an unknown reason end the dispatcher.
@@ -118,7 +127,6 @@ class Dispatcher:
         self._observer: Observer = observer or _Quiet()
         self._is_exiting_when_done = is_exiting_when_done
         self._ending = threading.Event()
-        self._wake = threading.Event()
         self._is_lost = threading.Event()
         self._bundle_lock = threading.Lock()
         self._n_failed_turns = 0
@@ -127,6 +135,9 @@ class Dispatcher:
         with database.session(read_only=True) as session:
             row = events.get_event(session, event.ramp.event_name)
             self._event_id = row.id
+        self._watcher = changes.watch(database, self._event_id)
+        self._has_changed = True
+        self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
         worker_class = registry.worker_class(event.worker_type)
         self._context = RunContext(
             database=database,
@@ -135,13 +146,13 @@ class Dispatcher:
             shared=_Lazy(self._open_shared),
             python=_Lazy(lambda: trusted_python(event)),
             bundle=self._find_bundle,
-            wake=self._wake,
+            wake=self._watcher.wake,
         )
 
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler."""
         self._ending.set()
-        self._wake.set()
+        self._watcher.wake()
 
     def run(self) -> None:
         """Claim and evaluate until told to stop, or until all is done."""
@@ -153,16 +164,16 @@ class Dispatcher:
             on_lost=self._lost,
         )
         try:
-            with self._resources, heartbeat:
+            with self._resources, self._watcher, heartbeat:
                 with suppress(DatabaseUnavailableError):
                     self._sweep()
                 self._check_readiness()
                 while not self._ending.is_set():
                     heartbeat.turned()
-                    self._wake.clear()
                     if self._try_turn() and self._is_exiting_when_done:
                         break
-                    self._wake.wait(TURN_SECONDS)
+                    next_turn_at = min(self._full_turn_at, self._due_at)
+                    self._has_changed = self._watcher.wait(next_turn_at - time.monotonic())
                 self._end_runs(Stop.SHUTDOWN)
         finally:
             self._deregister()
@@ -192,7 +203,7 @@ class Dispatcher:
     def _lost(self) -> None:
         """Note that another dispatcher took this one for dead, as after a laptop's sleep."""
         self._is_lost.set()
-        self._wake.set()
+        self._watcher.wake()
 
     def _start_over(self) -> None:
         """End the runs, whose claims are gone, and go on as a new dispatcher."""
@@ -282,21 +293,22 @@ class Dispatcher:
             Whether every submission has reached a final state.
         """
         self._reap()
-        limits = self.event.dispatcher
+        now, full_turn_at = time.monotonic(), self._full_turn_at
+        is_full, is_due = now >= full_turn_at, now >= self._due_at
+        self._full_turn_at = now + RETRY_SECONDS  # should this one fail
+        self._due_at = math.inf if is_due else self._due_at
         with self._database.session() as session:
-            self._reconcile(session)
-            rescued = queue.rescue(
-                session,
-                self._event_id,
-                self._dispatcher_id,
-                limits.stale_after_seconds,
-                limits.max_attempts,
-            )
-            n_free = max(limits.n_workers - len(self.runs) - len(rescued.to_score), 0)
-            claims = queue.claim(session, self._event_id, self._dispatcher_id, n_free)
+            if is_full or (self._has_changed and self.runs):
+                self._reconcile(session)
+            rescued = self._rescue(session) if is_full else queue.Rescued()
+            n_free = self.event.dispatcher.n_workers - len(self.runs) - len(rescued.to_score)
+            claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
             taken = [*rescued.to_score, *claims]
             titles = submissions.titles(session, [claim.submission_id for claim in taken])
-            self.n_open = queue.count_open(session, self._event_id)
+            is_last = self._is_exiting_when_done and not self.runs and not taken
+            if is_full or is_due or is_last or self._has_changed:
+                self._look_ahead(session)
+        self._full_turn_at = now + self._full_turn_seconds if is_full else full_turn_at
         for claim in taken:
             team, name = titles[claim.submission_id]
             is_tested = claim in rescued.to_score
@@ -304,6 +316,26 @@ class Dispatcher:
         if rescued.requeued:
             self._sweep()
         return self.n_open == 0 and not self.runs
+
+    @property
+    def _full_turn_seconds(self) -> float:
+        return min(FULL_TURN_SECONDS, self.event.dispatcher.stalled_after_seconds / 2)
+
+    def _rescue(self, session: Session) -> queue.Rescued:
+        limits = self.event.dispatcher
+        return queue.rescue(
+            session,
+            self._event_id,
+            self._dispatcher_id,
+            limits.stale_after_seconds,
+            limits.max_attempts,
+        )
+
+    def _look_ahead(self, session: Session) -> None:
+        outlook = queue.outlook(session, self._event_id)
+        self.n_open = outlook.n_open
+        due = math.inf if outlook.due_seconds is None else outlook.due_seconds
+        self._due_at = time.monotonic() + due + _DUE_MARGIN_SECONDS
 
     def _reap(self) -> None:
         for claim, run in list(self.runs.items()):

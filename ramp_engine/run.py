@@ -47,7 +47,7 @@ class RunContext:
     shared: Callable[[], object]  #: what the workers share, opened at first use
     python: Callable[[], Path]  #: the interpreter of the trusted steps
     bundle: Callable[[], Bundle]  #: the event's bundle of now, made when it is missing
-    wake: threading.Event  #: set when a run has ended
+    wake: Callable[[], None]  #: called when a run has ended
 
 
 class Run:
@@ -76,6 +76,7 @@ class Run:
         self.results: Results | None = None
         self._context = context
         self._is_tested = is_tested
+        self._has_ended = False
         self._stop: Stop | None = None
         self._stopping = threading.Event()
         self._worker: BaseWorker | None = None
@@ -89,7 +90,7 @@ class Run:
     @property
     def is_alive(self) -> bool:
         """Whether the run is still under way."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._has_ended
 
     def start(self) -> None:
         """Start the thread."""
@@ -119,7 +120,8 @@ class Run:
         finally:
             self._directory.remove()
             self._log_summary()
-            self._context.wake.set()
+            self._has_ended = True  # before waking: whoever wakes shall see it
+            self._context.wake()
 
     def _evaluate_and_record(self) -> None:
         verdict = self._evaluate()

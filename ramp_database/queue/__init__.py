@@ -13,9 +13,11 @@ from __future__ import annotations
 from ramp_database.queue.claims import claim, fail, finish, score, start
 from ramp_database.queue.organising import cancel, reopen, set_state
 from ramp_database.queue.ownership import (
+    Outlook,
     Owned,
     count_open,
     is_cancel_requested,
+    outlook,
     owned,
     owned_of_event,
 )
@@ -32,6 +34,7 @@ from ramp_database.queue.transitions import Claim, record_arrival
 __all__ = [
     "MAX_INTERRUPTIONS",
     "Claim",
+    "Outlook",
     "Owned",
     "Rescued",
     "acknowledge_cancel",
@@ -42,6 +45,7 @@ __all__ = [
     "fail",
     "finish",
     "is_cancel_requested",
+    "outlook",
     "owned",
     "owned_of_event",
     "record_arrival",

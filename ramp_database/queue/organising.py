@@ -10,10 +10,12 @@ from ramp_database.model import Submission
 from ramp_database.queue.transitions import (
     RELEASED,
     Standing,
+    Step,
     check_transition,
     end_attempt,
     move_read,
     read_standing,
+    record,
     refusal,
 )
 from ramp_database.statements import count_changed
@@ -69,7 +71,10 @@ def cancel(session: Session, submission_id: int, reason: str) -> State:
             Submission.id == submission_id, Submission.cancel_requested_at.is_(None)
         )
         values = {"cancel_requested_at": clock.now(), "cancel_reason": reason}
-        count_changed(session, statement.values(values))
+        if count_changed(session, statement.values(values)):
+            wish = f"cancel requested: {reason}"
+            state = standing.state
+            record(session, [Step(standing.id, state, state, standing.attempt, reason=wish)])
         return standing.state
     values = RELEASED | {"not_before": None, "error": reason, "outcome": "canceled"}
     move_read(session, standing, State.CANCELED, reason=reason, **values)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from ramp_database import clock
 from ramp_database.errors import ClaimLostError
 from ramp_database.model import Submission
 from ramp_database.queue.transitions import Claim
@@ -27,6 +28,14 @@ class Owned:
     def is_cancel_requested(self) -> bool:
         """Whether it was asked to be canceled."""
         return self.cancel_reason is not None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is still to be done for an event."""
+
+    n_open: int  #: submissions that have not reached a final state
+    due_seconds: float | None  #: until the next one that is delayed may be claimed; None: none is
 
 
 def owned(session: Session, dispatcher_id: int) -> list[Owned]:
@@ -83,3 +92,20 @@ def count_open(session: Session, event_id: int) -> int:
     query = select(func.count()).select_from(Submission)
     query = query.where(Submission.event_id == event_id, Submission.state.in_(_OPEN))
     return session.execute(query).scalar_one()
+
+
+def outlook(session: Session, event_id: int) -> Outlook:
+    """Tell what is still to be done for an event, and when the next delay ends.
+
+    Notes
+    -----
+    One statement.
+    """
+    now = clock.now()
+    is_delayed = (Submission.state == State.NEW) & (Submission.not_before > now)
+    due = func.min(case((is_delayed, Submission.not_before)))
+    query = select(func.count(), due, now).where(
+        Submission.event_id == event_id, Submission.state.in_(_OPEN)
+    )
+    n_open, due_at, at = session.execute(query).one()
+    return Outlook(n_open, None if due_at is None else (due_at - at).total_seconds())

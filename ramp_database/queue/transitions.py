@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
-from ramp_database import clock
+from ramp_database import changes, clock
 from ramp_database.errors import ClaimLostError, NotFoundError, TransitionError
 from ramp_database.model import Attempt, Submission, SubmissionEvent
 from ramp_database.queue.compute import add_compute
@@ -183,7 +183,7 @@ def refusal(submission_id: int, source: State, target: State, hint: str = "") ->
 
 
 def record(session: Session, steps: Collection[Step]) -> None:
-    """Append steps to the history, in one statement."""
+    """Append steps to the history, in one statement; announce those that make work."""
     rows = [
         {
             "submission_id": step.submission_id,
@@ -197,6 +197,8 @@ def record(session: Session, steps: Collection[Step]) -> None:
         for step in steps
     ]
     insert_rows(session, SubmissionEvent, rows)
+    announced = [step for step in steps if changes.is_announced(step.target, step.dispatcher_id)]
+    changes.announce(session, [step.submission_id for step in announced])
 
 
 def record_arrival(session: Session, submission_id: int) -> None:

@@ -28,9 +28,10 @@ def launch() -> None:
     "--n-workers", type=int, help="So many submissions at once; negative: see config.yml."
 )
 @click.option(
-    "--exit-when-done",
-    is_flag=True,
-    help="End when every submission has been evaluated, as hunger_policy: exit does.",
+    "--exit-when-done/--stay",
+    default=None,
+    help="End when every submission has been evaluated, or wait for more.  "
+    "[default: what hunger_policy says]",
 )
 @options.log_file_option
 def dispatcher(
@@ -38,7 +39,7 @@ def dispatcher(
     event_config: Path,
     verbose: int,
     n_workers: int | None,
-    exit_when_done: bool,
+    exit_when_done: bool | None,
     log_file: Path | None,
 ) -> None:
     """Evaluate the submissions of an event as they come, until told to stop (Ctrl-C)."""
@@ -49,11 +50,13 @@ def dispatcher(
     logs.configure(verbose, log_file)
     event = options.load_event(event_config, config, n_workers=n_workers)
     database = options.open_database(config)
+    if exit_when_done is None:
+        exit_when_done = event.dispatcher.hunger_policy == "exit"
     with make_display(event.ramp.event_name, is_quiet=verbose > 0) as display:
         running = Dispatcher(
             database,
             event,
-            is_exiting_when_done=exit_when_done or event.dispatcher.hunger_policy == "exit",
+            is_exiting_when_done=exit_when_done,
             observer=display,
         )
         display.watch(running)

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from ramp_engine.testing.clock import ManualClock
 from ramp_engine.testing.fake import FakeWorker, FakeWorkerConfig
+from ramp_engine.testing.fake_event import canned_scores, deploy_fake_event
 from ramp_engine.testing.scenarios import Scenario
 from ramp_engine.testing.toy_event import ToyEvent
 
-__all__ = ["FakeWorker", "FakeWorkerConfig", "ManualClock", "Scenario", "ToyEvent"]
+__all__ = [
+    "FakeWorker",
+    "FakeWorkerConfig",
+    "ManualClock",
+    "Scenario",
+    "ToyEvent",
+    "canned_scores",
+    "deploy_fake_event",
+]

@@ -256,3 +256,35 @@ def test_a_dispatcher_sees_that_its_event_was_deployed_again(deployment: Deploym
     assert "sepals" in deployment.ramp("leaderboard", "--event", "iris").stdout
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
+
+
+def dispatcher_of(daemon_pid: int) -> int | None:
+    """Give the child of a daemon."""
+    children = Path(f"/proc/{daemon_pid}/task/{daemon_pid}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+def test_a_daemon_replaces_a_dispatcher_that_is_killed(deployment: Deployment) -> None:
+    config = deployment.directory / deployment.event_config
+    limits = "  heartbeat_seconds: 0.2\n  stale_after_seconds: 2\n"
+    config.write_text(config.read_text() + limits)
+    submission = deployment.submit("slow", slow(deployment))
+    daemon = deployment.start("launch", "daemon", "--events-dir", "events")
+    assert wait_until(running(deployment, submission))
+    killed = dispatcher_of(daemon.pid)
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    assert wait_until(lambda: deployment.submissions()[submission]["state"] == "scored")
+    assert dispatcher_of(daemon.pid) != killed
+    assert deployment.submissions()[submission]["attempt"] == 2
+
+
+def test_the_dispatchers_of_a_daemon_that_is_killed_end_in_order(deployment: Deployment) -> None:
+    submission = deployment.submit("slow", slow(deployment))
+    daemon = deployment.start("launch", "daemon", "--events-dir", "events")
+    assert wait_until(running(deployment, submission))
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon.wait()
+    assert wait_until(lambda: processes_of(deployment.directory) == [], seconds=40)
+    row = deployment.submissions()[submission]
+    assert (row["state"], row["attempt"], row["outcome"]) == ("new", 1, "interrupted")

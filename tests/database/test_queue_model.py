@@ -177,8 +177,9 @@ class QueueMachine(RuleBasedStateMachine):
         elif self.toy.do(queue.cancel, id_, "no more") is State.CANCELED:
             assert one.state is State.NEW
             one.move(State.CANCELED)
-        else:
+        elif not one.is_to_be_canceled:
             one.is_to_be_canceled = True
+            one.n_steps += 1
 
     @rule(data=st.data())
     def reopen(self, data: st.DataObject) -> None:

@@ -1,0 +1,144 @@
+"""A dispatcher starts what there is to start at once, and never misses it for long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ramp_database import dispatchers, queue, submissions
+from ramp_database.session import Database
+from ramp_database.states import State
+from ramp_database.testing import add_toy_submission
+from ramp_engine import dispatcher as dispatcher_module
+from ramp_engine.dispatcher import Dispatcher
+from ramp_engine.run import Run
+from ramp_engine.testing import canned_scores, deploy_fake_event
+
+#: Long enough for anything here, in seconds; nobody waits so long.
+LONG = 30.0
+
+
+class Witness:
+    """An observer that can be waited for."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.ended: list[int] = []
+        self.started: list[int] = []
+
+    def run_started(self, run: Run) -> None:
+        with self._changed:
+            self.started.append(run.claim.submission_id)
+            self._changed.notify_all()
+
+    def run_ended(self, run: Run) -> None:
+        with self._changed:
+            self.ended.append(run.claim.submission_id)
+            self._changed.notify_all()
+
+    def sees(self, is_so: Callable[[Witness], bool]) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: is_so(self), LONG)
+
+
+@pytest.fixture(autouse=True)
+def _canned_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ramp_engine.run.score_predictions", canned_scores)
+
+
+@pytest.fixture
+def no_full_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first turn does everything, and no later one: nothing happens but on a wake-up."""
+    monkeypatch.setattr(dispatcher_module, "FULL_TURN_SECONDS", 3600.0)
+
+
+@contextmanager
+def dispatching(database: Database, directory: Path, **settings: Any) -> Iterator[Witness]:
+    limits = {"stale_after_seconds": 7200.0, "n_threads": 1}
+    event = deploy_fake_event(database, directory, **limits, **settings)
+    witness = Witness()
+    dispatcher = Dispatcher(database, event, observer=witness)
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    try:
+        yield witness
+    finally:
+        dispatcher.stop()
+        thread.join(LONG)
+        assert not thread.is_alive()
+
+
+def submit(database: Database) -> int:
+    with database.session() as session:
+        return add_toy_submission(session).id
+
+
+def state(database: Database, submission_id: int) -> State:
+    with database.session() as session:
+        return submissions.get(session, submission_id).state
+
+
+@pytest.mark.usefixtures("no_full_turns")
+def test_a_submission_to_an_idle_dispatcher_starts_at_once(
+    database: Database, tmp_path: Path
+) -> None:
+    with dispatching(database, tmp_path) as witness:
+        for n in range(1, 4):
+            submit(database)
+            assert witness.sees(lambda w, n=n: len(w.ended) == n)  # type: ignore[misc]
+    assert state(database, witness.ended[0]) is State.SCORED
+
+
+@pytest.mark.usefixtures("no_full_turns")
+def test_the_end_of_a_run_starts_the_next_one(database: Database, tmp_path: Path) -> None:
+    with dispatching(database, tmp_path, n_workers=1) as witness:
+        with database.session() as session:
+            ids = [add_toy_submission(session).id for _ in range(5)]
+        assert witness.sees(lambda w: len(w.ended) == 5)
+    assert witness.ended == ids
+
+
+@pytest.mark.usefixtures("no_full_turns")
+def test_a_cancel_reaches_the_run_at_once(database: Database, tmp_path: Path) -> None:
+    with dispatching(database, tmp_path, worker={"seconds": 3600.0}, timeout=7200.0) as witness:
+        submission_id = submit(database)
+        assert witness.sees(lambda w: len(w.started) == 1)
+        with database.session() as session:
+            queue.cancel(session, submission_id, "no more")
+        assert witness.sees(lambda w: len(w.ended) == 1)
+    assert state(database, submission_id) is State.CANCELED
+
+
+@pytest.mark.usefixtures("no_full_turns")
+def test_a_delayed_submission_starts_when_it_is_due(database: Database, tmp_path: Path) -> None:
+    with dispatching(database, tmp_path, n_workers=1) as witness:
+        first = submit(database)
+        assert witness.sees(lambda w: w.ended == [first])
+        with database.session() as session:  # somebody else claims another one and crashes
+            event_id = submissions.get(session, first).event_id
+            other = dispatchers.register(session, event_id, "elsewhere", 7)
+            second = add_toy_submission(session).id
+            (claim,) = queue.claim(session, event_id, other, 1)
+            queue.crash(session, claim, "broken", 3)
+        assert witness.sees(lambda w: w.ended == [first, second])
+
+
+def test_a_submission_is_found_without_any_announcement(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There never is a connection to hear one."""
+
+    def refuse() -> None:
+        raise database.engine.dialect.loaded_dbapi.OperationalError("planted")
+
+    monkeypatch.setattr(database, "connect_apart", refuse)
+    monkeypatch.setattr(dispatcher_module, "FULL_TURN_SECONDS", 0.2)
+    with dispatching(database, tmp_path) as witness:
+        for n in (1, 2):
+            submit(database)
+            assert witness.sees(lambda w, n=n: len(w.ended) == n)  # type: ignore[misc]
