@@ -118,7 +118,8 @@ def get_team(session: Session, name: str) -> Team:
     team = session.scalar(select(Team).where(Team.name == name))
     if team is None:
         known = session.scalars(select(Team.name).order_by(Team.name)).all()
-        raise NotFoundError("team", name, known, "Add one with `ramp database add-team`")
+        hint = "Add one with `ramp database add-team`, or submit with --create-team"
+        raise NotFoundError("team", name, known, hint)
     return team
 
 

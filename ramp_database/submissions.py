@@ -71,7 +71,8 @@ def add(
     """
     event, team = get_event(session, event_name), people.get_team(session, team_name)
     if not people.lock_sign_up(session, event.id, team.id):
-        hint = f"Run `ramp database sign-up-team --event {event_name} --team {team_name}`"
+        command = f"ramp database sign-up-team --event {event_name} --team {team_name}"
+        hint = f"Run `{command}`, or submit with --create-team"
         raise NotFoundError("sign-up", f"{team_name} to {event_name}", hint=hint)
     check_name(name)
     check_files(files, event.required_files)

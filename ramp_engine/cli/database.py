@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ramp_engine.cli import options
+
+if TYPE_CHECKING:
+    from ramp_database.states import State
 
 _event_option = click.option("--event", "event_name", required=True, help="Name of the event.")
 _team_option = click.option("--team", "team_name", required=True, help="Name of the team.")
@@ -131,18 +135,21 @@ def add_submission(
 def set_submission_state(config: Path | None, submission_id: int, state_name: str) -> None:
     """Set the state of a submission, such as ``new`` to have it evaluated again."""
     from ramp_database import queue
-    from ramp_database.states import State
 
-    try:
-        state = State(state_name)
-    except ValueError:
-        known = ", ".join(State)
-        raise click.BadParameter(
-            f"{state_name!r} is none of {known}", param_hint="--state"
-        ) from None
+    state = _state(state_name)
     with options.open_database(config).session() as session:
         queue.set_state(session, submission_id, state, "set by the organiser")
     click.echo(f"submission {submission_id} is {state}")
+
+
+def _state(name: str) -> State:
+    from ramp_database.states import State
+
+    try:
+        return State(name)
+    except ValueError:
+        message = f"{name!r} is none of {', '.join(State)}"
+        raise click.BadParameter(message, param_hint="--state") from None
 
 
 @database.command("get-submissions-by-state")
@@ -160,7 +167,8 @@ def get_submissions_by_state(
     with options.open_database(config).session(read_only=True) as session:
         found = event_status(session, events.get_event(session, event_name).id)["submissions"]
     if state_name is not None:
-        found = [row for row in found if row["state"] == state_name]
+        state = _state(state_name)
+        found = [row for row in found if row["state"] == state]
     if as_json:
         options.echo_json(found)
         return
