@@ -43,6 +43,12 @@ WAKING, POLLING = "announced", "polling 0.5 s (baseline)"
 N_LATENCIES, N_BURST, N_CLAIMS, IDLE_SECONDS = 30, 60, 400, 10.0
 
 
+def _connect_never(watcher: ChangeWatcher) -> bool:
+    """Have a watcher wait without news, and never try to get any."""
+    watcher._retry_at = math.inf
+    return False
+
+
 class Witness:
     """Note when runs start and end, and count the statements."""
 
@@ -105,9 +111,7 @@ def dispatching(database: Database, mode: str, **settings: Any) -> Iterator[Witn
         witness = Witness(database)
         with contextlib.ExitStack() as stack:
             if mode == POLLING:
-                stack.enter_context(
-                    mock.patch.object(ChangeWatcher, "_connect", return_value=False)
-                )
+                stack.enter_context(mock.patch.object(ChangeWatcher, "_connect", _connect_never))
                 stack.enter_context(mock.patch.object(dispatcher_module, "FULL_TURN_SECONDS", 0.5))
             running = Dispatcher(database, event, observer=witness)
             thread = threading.Thread(target=running.run)
