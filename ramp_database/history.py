@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ramp_database import clock, presence, submissions
+from ramp_database import clock, presence, submissions, waiting
 from ramp_database.model import Attempt, Submission, SubmissionEvent
 from ramp_database.presence import Presence
 from ramp_database.states import State
@@ -115,17 +115,8 @@ def _attempts(session: Session, submission_id: int) -> tuple[AttemptFacts, ...]:
 
 
 def _count_ahead(session: Session, row: Submission) -> int:
-    """Count the submissions that wait and come before one that waits."""
+    """Count the submissions that come before one that waits, in the order of the teams' turns."""
     if row.state is not State.NEW:
         return 0
-    is_older = or_(
-        Submission.submitted_at < row.submitted_at,
-        and_(Submission.submitted_at == row.submitted_at, Submission.id < row.id),
-    )
-    query = select(func.count()).where(
-        Submission.event_id == row.event_id,
-        Submission.state == State.NEW,
-        or_(Submission.not_before.is_(None), Submission.not_before <= clock.now()),
-        is_older,
-    )
-    return session.scalar(query) or 0
+    found = waiting.waiting(session, row.event_id).get(row.id)
+    return found.place - 1 if found is not None and found.place is not None else 0
