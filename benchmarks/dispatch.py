@@ -113,7 +113,7 @@ def dispatching(database: Database, mode: str, **settings: Any) -> Iterator[Witn
             if mode == POLLING:
                 stack.enter_context(mock.patch.object(ChangeWatcher, "_connect", _connect_never))
                 stack.enter_context(mock.patch.object(dispatcher_module, "FULL_TURN_SECONDS", 0.5))
-            running = Dispatcher(database, event, observer=witness)
+            running = Dispatcher(database, event, observer=witness, score=canned_scores)
             thread = threading.Thread(target=running.run)
             thread.start()
             submit(database)  # the first one finds everything cold
@@ -314,10 +314,9 @@ def main() -> None:
     parser.add_argument("--durable", action="store_true", help=durable)
     options = parser.parse_args()
     figures = {}
-    with mock.patch("ramp_engine.run.score_predictions", canned_scores):
-        for kind in options.databases:
-            with places(kind, is_durable=options.durable) as make_url:
-                figures[kind] = measure(make_url)
+    for kind in options.databases:
+        with places(kind, is_durable=options.durable) as make_url:
+            figures[kind] = measure(make_url)
     print_table(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

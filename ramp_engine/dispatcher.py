@@ -41,6 +41,7 @@ from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.outcome import Stop
 from ramp_engine.preparation import Bundle, trusted_python
 from ramp_engine.run import Run, RunContext
+from ramp_engine.scoring import ScoreStep, score_predictions
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -103,6 +104,8 @@ class Dispatcher:
     is_exiting_when_done : bool
         Whether `run` returns when every submission has reached a final state.
     observer : Observer, optional
+    score : ScoreStep
+        Rehearsals and tests, which have no predictions, put their own in place.
 
     Raises
     ------
@@ -119,6 +122,7 @@ class Dispatcher:
         *,
         is_exiting_when_done: bool = False,
         observer: Observer | None = None,
+        score: ScoreStep = score_predictions,
     ) -> None:
         self.event = event
         self.runs: dict[Claim, Run] = {}
@@ -146,6 +150,7 @@ class Dispatcher:
             shared=_Lazy(self._open_shared),
             python=_Lazy(lambda: trusted_python(event)),
             bundle=self._find_bundle,
+            score=score,
             wake=self._watcher.wake,
         )
 

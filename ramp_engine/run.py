@@ -32,7 +32,7 @@ from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge, tellable
 from ramp_engine.preparation import Bundle
 from ramp_engine.recording import Recorder
-from ramp_engine.scoring import PredictionFault, score_predictions
+from ramp_engine.scoring import PredictionFault, ScoreStep
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class RunContext:
     shared: Callable[[], object]  #: what the workers share, opened at first use
     python: Callable[[], Path]  #: the interpreter of the trusted steps
     bundle: Callable[[], Bundle]  #: the event's bundle of now, made when it is missing
+    score: ScoreStep  #: what makes scores of predictions
     wake: Callable[[], None]  #: called when a run has ended
 
 
@@ -250,7 +251,7 @@ class Run:
             trained_with = attempt.made_with(predictions)
             if trained_with != bundle.name:
                 return _not_scorable(trained_with)
-            report = score_predictions(
+            report = self._context.score(
                 event,
                 self._context.python(),
                 bundle,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ramp_database.results import Results
 from ramp_database.states import State
@@ -21,6 +22,22 @@ class PredictionFault:
 
     state: State  #: the phase that made them
     message: str  #: for the participant
+
+
+class ScoreStep(Protocol):
+    """What holds predictions against the labels; `score_predictions` is the real one."""
+
+    def __call__(
+        self,
+        event: EventConfig,
+        python: Path,
+        bundle: Bundle,
+        predictions: Path,
+        output: Path,
+        log_path: Path,
+        stopping: threading.Event | None = None,
+    ) -> Results | PredictionFault:
+        """Score; parameters, value and errors are those of `score_predictions`."""
 
 
 def score_predictions(

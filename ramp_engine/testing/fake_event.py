@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ramp_database.results import Results
 from ramp_database.session import Database
 from ramp_database.testing import TOY, add_toy_event, toy_results, toy_spec
 from ramp_engine.config import EventConfig, load_event
+from ramp_engine.preparation import Bundle
 
 __all__ = ["canned_scores", "deploy_fake_event"]
 
@@ -25,8 +27,8 @@ def deploy_fake_event(
 ) -> EventConfig:
     """Deploy the toy event of `ramp_database.testing` with fake workers.
 
-    There is a bundle, but nothing in it: whoever runs a dispatcher puts `canned_scores` in place of
-    `ramp_engine.run.score_predictions`, or has the score step fail.
+    There is a bundle, but nothing in it: whoever runs a dispatcher gives it `canned_scores` as
+    its score step, or has that step fail.
 
     Parameters
     ----------
@@ -61,8 +63,15 @@ def deploy_fake_event(
     return load_event(path)
 
 
-def canned_scores(*arguments: Any) -> Results:
+def canned_scores(
+    event: EventConfig,  # noqa: ARG001  the signature of a score step
+    python: Path,  # noqa: ARG001
+    bundle: Bundle,  # noqa: ARG001
+    predictions: Path,  # noqa: ARG001
+    output: Path,
+    log_path: Path,  # noqa: ARG001
+    stopping: threading.Event | None = None,  # noqa: ARG001
+) -> Results:
     """Answer as `ramp_engine.scoring.score_predictions` would, without looking at predictions."""
-    output: Path = arguments[4]
     output.mkdir()
     return toy_results(0.5)

@@ -46,11 +46,6 @@ class Witness:
             return self._changed.wait_for(lambda: is_so(self), LONG)
 
 
-@pytest.fixture(autouse=True)
-def _canned_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ramp_engine.run.score_predictions", canned_scores)
-
-
 @pytest.fixture
 def no_full_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first turn does everything, and no later one: nothing happens but on a wake-up."""
@@ -62,7 +57,7 @@ def dispatching(database: Database, directory: Path, **settings: Any) -> Iterato
     limits = {"stale_after_seconds": 7200.0, "n_threads": 1}
     event = deploy_fake_event(database, directory, **limits, **settings)
     witness = Witness()
-    dispatcher = Dispatcher(database, event, observer=witness)
+    dispatcher = Dispatcher(database, event, observer=witness, score=canned_scores)
     thread = threading.Thread(target=dispatcher.run)
     thread.start()
     try:
