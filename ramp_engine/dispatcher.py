@@ -298,14 +298,20 @@ class Dispatcher:
                 logger.error("submissions will fail until this is mended: %s", error)
 
     def _sweep(self) -> None:
-        """Remove what attempts of dispatchers that died left on this machine's disk."""
+        """Remove what attempts of dispatchers that died left on this machine's disk.
+
+        The directory in which an adopted run was started stays until its attempt is over.
+        """
         ramp = self.event.ramp
+        attempts_dir = ramp.work_dir / "attempts"
         parents = (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir)
-        found = attempt.left_on_disk(ramp.work_dir / "attempts", *parents)  # before asking
+        found = attempt.left_on_disk(attempts_dir, *parents)  # before asking
         with self._database.session(read_only=True) as session:
             claims = set(queue.owned_of_event(session, self._event_id))
+        live = {(claim.submission_id, claim.attempt) for claim in claims}
         for path, claim in found.items():
-            if claim not in claims:
+            may_run = path.parent == attempts_dir and (claim.submission_id, claim.attempt) in live
+            if claim not in claims and not may_run:
                 remove_tree(path)
                 logger.info("removed %s, which nobody works on any more", path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import json
 import struct
 import threading
 import zipfile
@@ -105,7 +104,7 @@ class FakeWorker(BaseWorker):
         self._misbehave("launch_submission")
         super().launch_submission()
         if self._run_file is not None:
-            self._run_file.write_text(json.dumps({"started_at": self._started_at}))
+            self._run_file.touch(exist_ok=False)
 
     def _seconds_left(self) -> float:
         started_at = self.clock() if self._started_at is None else self._started_at
@@ -173,19 +172,22 @@ class FakeWorker(BaseWorker):
         """Name the file that stands for the run; None unless it outlives its dispatcher."""
         self._misbehave("handle")
         if self.behaviour.outlives_dispatcher:
-            self._run_file = Path(self.config["logs_dir"]).parent / f"{self.submission}.run.json"
+            self._run_file = Path(self.config["logs_dir"]).parent / f"{self.submission}.run"
         return str(self._run_file) if self._run_file else None
 
     def attach(self, handle: str) -> None:
         """Take over a run; it is gone when its file is."""
         self._misbehave("attach")
-        try:
-            started_at = json.loads(Path(handle).read_text())["started_at"]
-        except OSError as error:
-            raise WorkerLostError(f"there is no run {handle}") from error
+        if not Path(handle).exists():
+            raise WorkerLostError(f"there is no run {handle}")
         super().attach(handle)
         self._run_file = Path(handle)
-        self._started_at = started_at
+
+    def detach(self) -> None:
+        """Forget the run, which goes on."""
+        self._run_file = None
+        self.released.set()
+        super().detach()
 
     def _misbehave(self, step: Step) -> None:
         if self.behaviour.hang_in == step:
