@@ -158,7 +158,7 @@ class Run:
             return None
         left = self._thread
         seconds = time.monotonic() - call.started_at
-        crash = f"the worker's {call.name}() has not returned after {seconds:.0f} s and is given up"
+        crash = f"the worker's {call.name}() has not returned after {seconds:.1f} s and is given up"
         logger.error("%s", crash, extra=self._recorder.extra)
         verdict = judge(Facts(0, crash=crash, stop=self._request.reason))
         self._thread = threading.Thread(
