@@ -119,6 +119,14 @@ def left_on_disk(*directories: Path) -> dict[Path, Claim]:
     return {path: Claim(int(m[1]), int(m[2]), int(m[3])) for path, m in matches if m}
 
 
+def siblings(directory: AttemptDirectory) -> list[Path]:
+    """Find the directories of an attempt that its earlier owners on this machine made."""
+    root = directory.root
+    prefix = root.name.rsplit("-", 1)[0]
+    found = root.parent.iterdir() if root.parent.is_dir() else []
+    return [path for path in found if path != root and path.name.rsplit("-", 1)[0] == prefix]
+
+
 def read_folds(directory: Path) -> tuple[FoldFacts, ...]:
     """Read what the folds of an attempt left behind, in the order of the folds.
 

@@ -68,7 +68,7 @@ class BaseWorker(ABC):
         The ``worker`` section of the event's file, and what the dispatcher adds:
         ``submissions_dir``, ``predictions_dir``, ``logs_dir``, ``kit_dir``, ``data_dir``,
         ``bundle_dir``, ``work_dir``, ``n_folds``, ``n_threads``, ``timeout`` (seconds) and
-        ``time_between_collection`` (seconds).
+        ``time_between_collection`` (seconds); before `attach`, ``elapsed_seconds`` as well.
     submission : str
         Name of the submission's directory inside ``submissions_dir``.
 
@@ -258,25 +258,47 @@ class BaseWorker(ABC):
     # Adoption
 
     def handle(self) -> str | None:
-        """Name the run so that another dispatcher can find it; None: it dies with this one."""
+        """Name the run so that another dispatcher can find it; None: it dies with this one.
+
+        Asked between `setup` and `launch_submission`, and stored before the run starts: whenever
+        the dispatcher dies, its successor knows where to look.
+        """
         return None
 
     def attach(self, handle: str) -> None:
         """Take over a run that a dispatcher, dead by now, started; the status becomes ``running``.
 
+        Called in place of `setup` and `launch_submission`. The time limit counts from the start of
+        the run: ``config["elapsed_seconds"]`` tells how long ago that was.
+
         Parameters
         ----------
         handle : str
-            What `handle` of that worker gave.
+            What `handle` of that worker gave. The directories in ``config`` are new ones; those of
+            the worker that started the run stay until the attempt is over.
 
         Raises
         ------
+        WorkerStateError
+            The worker has a run already.
         WorkerError
             The worker's runs do not outlive their dispatcher.
         WorkerLostError
             The run is gone.
         """
-        raise WorkerError(f"{type(self).__name__} cannot take over the run {handle!r}")
+        if Capability.ADOPT not in self.capabilities:
+            raise WorkerError(f"{type(self).__name__} cannot take over the run {handle!r}")
+        self._require("attach", WorkerStatus.INITIALIZED)
+        self._started_at = self.clock() - float(self.config.get("elapsed_seconds", 0.0))
+        self._become(WorkerStatus.RUNNING)
+
+    def detach(self) -> None:
+        """Let go of a run that another dispatcher took over: it goes on, nothing of it is ended.
+
+        Called in place of `teardown`; what only this worker holds, such as a connection, is to be
+        released.
+        """
+        self.status = WorkerStatus.KILLED
 
     # Alone
 

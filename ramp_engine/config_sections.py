@@ -196,6 +196,7 @@ class DispatcherSection(Section):
     max_attempts: Count = 3  #: runs of a submission that crashes for reasons of ours
     heartbeat_seconds: Seconds = 5.0  #: between two proofs of life of the dispatcher
     stale_after_seconds: Annotated[Seconds, Field(validate_default=True)] = 60.0
+    hung_after_seconds: Seconds = 900.0  #: a call of a worker that lasts longer is given up
     #: the loop counts as stalled, and its heartbeat stops; default: half of stale_after_seconds
     stalled_after_seconds: Seconds = 30.0
 

@@ -27,6 +27,7 @@ from ramp_database import changes, dispatchers, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_engine import attempt, registry
+from ramp_engine.base import Capability
 from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import (
@@ -35,12 +36,13 @@ from ramp_engine.errors import (
     NotFoundError,
     PluginError,
     RampError,
+    WorkerError,
 )
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.outcome import Stop
 from ramp_engine.preparation import Bundle, trusted_python
-from ramp_engine.run import Run, RunContext
+from ramp_engine.run import HungCall, Run, RunContext
 from ramp_engine.scoring import ScoreStep, score_predictions
 
 logger = logging.getLogger(__name__)
@@ -54,8 +56,18 @@ RETRY_SECONDS = 1.0
 _DUE_MARGIN_SECONDS = 0.002
 #: How long a shutdown waits for the runs to end, in seconds.
 SHUTDOWN_SECONDS = 30.0
+#: How long a shutdown then waits for what hung to be recorded, in seconds.
+RECORDING_SECONDS = 10.0
+#: With so many calls of workers that hang, the dispatcher ends when its other runs have.
+MAX_HUNG_CALLS = 3
 #: So many turns in a row that fail for an unknown reason end the dispatcher.
 MAX_FAILED_TURNS = 20
+
+
+_DRAINED = (
+    f"{MAX_HUNG_CALLS} calls of workers or more do not return: the dispatcher ends",
+    "Start it again, as `ramp launch daemon` does by itself; its log names the calls",
+)
 
 
 class Observer(Protocol):
@@ -132,6 +144,7 @@ class Dispatcher:
         self._is_exiting_when_done = is_exiting_when_done
         self._ending = threading.Event()
         self._is_lost = threading.Event()
+        self._hung_calls: list[HungCall] = []
         self._bundle_lock = threading.Lock()
         self._n_failed_turns = 0
         self._away_since: float | None = None  # monotonic seconds, while the database is away
@@ -177,11 +190,18 @@ class Dispatcher:
                     heartbeat.turned()
                     if self._try_turn() and self._is_exiting_when_done:
                         break
-                    next_turn_at = min(self._full_turn_at, self._due_at)
-                    self._has_changed = self._watcher.wait(next_turn_at - time.monotonic())
+                    if self._is_draining and not self.runs:
+                        raise WorkerError(*_DRAINED)
+                    self._has_changed = self._watcher.wait(self._next_turn_at - time.monotonic())
                 self._end_runs(Stop.SHUTDOWN)
         finally:
             self._deregister()
+
+    @property
+    def _next_turn_at(self) -> float:
+        """When there is something to do though nothing wakes, in monotonic seconds."""
+        hung_at = (run.hung_at for run in self.runs.values())
+        return min(self._full_turn_at, self._due_at, *hung_at)
 
     def _register(self) -> int:
         with self._database.session() as session:
@@ -278,14 +298,20 @@ class Dispatcher:
                 logger.error("submissions will fail until this is mended: %s", error)
 
     def _sweep(self) -> None:
-        """Remove what attempts of dispatchers that died left on this machine's disk."""
+        """Remove what attempts of dispatchers that died left on this machine's disk.
+
+        The directory in which an adopted run was started stays until its attempt is over.
+        """
         ramp = self.event.ramp
+        attempts_dir = ramp.work_dir / "attempts"
         parents = (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir)
-        found = attempt.left_on_disk(ramp.work_dir / "attempts", *parents)  # before asking
+        found = attempt.left_on_disk(attempts_dir, *parents)  # before asking
         with self._database.session(read_only=True) as session:
             claims = set(queue.owned_of_event(session, self._event_id))
+        live = {(claim.submission_id, claim.attempt) for claim in claims}
         for path, claim in found.items():
-            if claim not in claims:
+            may_run = path.parent == attempts_dir and (claim.submission_id, claim.attempt) in live
+            if claim not in claims and not may_run:
                 remove_tree(path)
                 logger.info("removed %s, which nobody works on any more", path)
 
@@ -298,6 +324,7 @@ class Dispatcher:
             Whether every submission has reached a final state.
         """
         self._reap()
+        self._give_up_hung()
         now, full_turn_at = time.monotonic(), self._full_turn_at
         is_full, is_due = now >= full_turn_at, now >= self._due_at
         self._full_turn_at = now + RETRY_SECONDS  # should this one fail
@@ -306,9 +333,11 @@ class Dispatcher:
             if is_full or (self._has_changed and self.runs):
                 self._reconcile(session)
             rescued = self._rescue(session) if is_full else queue.Rescued()
-            n_free = self.event.dispatcher.n_workers - len(self.runs) - len(rescued.to_score)
+            adopted = {run.claim: run for run in rescued.adopted}
+            rescued_claims = [*rescued.to_score, *adopted]
+            n_free = self._n_free - len(rescued_claims)
             claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
-            taken = [*rescued.to_score, *claims]
+            taken = [*rescued_claims, *claims]
             titles = submissions.titles(session, [claim.submission_id for claim in taken])
             is_last = self._is_exiting_when_done and not self.runs and not taken
             if is_full or is_due or is_last or self._has_changed:
@@ -316,8 +345,15 @@ class Dispatcher:
         self._full_turn_at = now + self._full_turn_seconds if is_full else full_turn_at
         for claim in taken:
             team, name = titles[claim.submission_id]
-            is_tested = claim in rescued.to_score
-            self._start(Run(self._context, claim, team=team, name=name, is_tested=is_tested))
+            run = Run(
+                self._context,
+                claim,
+                team=team,
+                name=name,
+                is_tested=claim in rescued.to_score,
+                adopted=adopted.get(claim),
+            )
+            self._start(run)
         if rescued.requeued:
             self._sweep()
         return self.n_open == 0 and not self.runs
@@ -334,7 +370,30 @@ class Dispatcher:
             self._dispatcher_id,
             limits.stale_after_seconds,
             limits.max_attempts,
+            is_adopting=Capability.ADOPT in self._context.worker_class.capabilities,
         )
+
+    @property
+    def _n_free(self) -> int:
+        """How many submissions may be claimed: none while too many calls of workers hang."""
+        return 0 if self._is_draining else self.event.dispatcher.n_workers - len(self.runs)
+
+    @property
+    def _is_draining(self) -> bool:
+        """Whether so many calls hang that the process is better started anew."""
+        self._hung_calls = [hung for hung in self._hung_calls if hung.thread.is_alive()]
+        earliest = time.monotonic() - self.event.dispatcher.hung_after_seconds
+        n_hung = sum(hung.call.started_at <= earliest for hung in self._hung_calls)
+        return n_hung >= MAX_HUNG_CALLS
+
+    def _give_up_hung(self) -> None:
+        """Free the slots of runs whose worker does not return from a call."""
+        now = time.monotonic()
+        self._leave([run for run in self.runs.values() if run.hung_at <= now])
+
+    def _leave(self, runs: list[Run]) -> None:
+        left = (run.give_up() for run in runs)
+        self._hung_calls += [hung for hung in left if hung is not None]
 
     def _look_ahead(self, session: Session) -> None:
         outlook = queue.outlook(session, self._event_id)
@@ -371,12 +430,16 @@ class Dispatcher:
         self._observer.run_started(run)
 
     def _end_runs(self, reason: Stop) -> None:
-        """End every run; what hangs is left to the rescuers of its submission."""
+        """End every run; a call that hangs is given up, and its submission given back."""
         for run in self.runs.values():
             run.stop(reason)
         deadline = time.monotonic() + SHUTDOWN_SECONDS
         for run in self.runs.values():
             run.join(max(0.0, deadline - time.monotonic()))
+        late = [run for run in self.runs.values() if run.is_alive]
+        self._leave(late)
+        for run in late:
+            run.join(RECORDING_SECONDS)
         self._reap()
         for claim in self.runs:
             facts = {"submission": claim.submission_id, "attempt": claim.attempt}

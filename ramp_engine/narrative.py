@@ -99,11 +99,17 @@ def _what(step: StepFacts, attempt: AttemptFacts | None) -> str:
     number = f"attempt {step.attempt}"
     if source is State.NEW:
         return f"{number}: claimed"
+    if source is target and step.dispatcher_id is None:
+        return f"{number}: somebody asks to cancel it"
     if source is target:
-        return f"{number} goes on: taken over from a dispatcher that ended"
+        return f"{number}: {_taken_over(target)} under another dispatcher"
     if target in OWNED or target is State.SCORED:
         return f"{number}: {_progress(target, attempt)}"
     return f"{number} ended{_duration(attempt)}: {_ending(step, attempt)}"
+
+
+def _taken_over(state: State) -> str:
+    return "its run goes on" if state is State.TRAINING else "its predictions are scored"
 
 
 def _progress(target: State, attempt: AttemptFacts | None) -> str:

@@ -70,15 +70,36 @@ class Recorder:
         """Where the submission's predictions are published."""
         return self._event.ramp.predictions_dir / self._directory.submission
 
-    def start(self) -> None:
-        """Record that the folds start.
+    @property
+    def claim(self) -> Claim:
+        """The token for every write."""
+        return self._claim
+
+    def holder(self) -> int | None:
+        """Ask which dispatcher owns the attempt; None when it is over."""
+
+        def ask() -> int | None:
+            with self._database.session(read_only=True) as session:
+                return queue.holder(session, self._claim)
+
+        return self.patiently(ask)
+
+    def start(self, handle: str | None, bundle: str) -> None:
+        """Record that the folds start, before they do.
+
+        Parameters
+        ----------
+        handle : str or None
+            By which another dispatcher can find the run.
+        bundle : str
+            Name of the bundle that the folds are trained with.
 
         Raises
         ------
         ClaimLostError
             As all methods here: nothing is recorded or published then.
         """
-        self._transact(lambda session: queue.start(session, self._claim))
+        self._transact(lambda session: queue.start(session, self._claim, handle, bundle))
 
     def finish(self, bundle: str) -> None:
         """Publish predictions and logs, and record that they are there.

@@ -7,27 +7,23 @@ claim given back, or, when the claim was lost meanwhile, as nothing at all.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ramp_database import submissions
-from ramp_database.queue import Claim
+from ramp_database.queue import Adopted, Claim
 from ramp_database.results import Results
 from ramp_database.session import Database
 from ramp_engine import attempt
-from ramp_engine.base import BaseWorker, Capability, WorkerStatus
+from ramp_engine.base import BaseWorker
+from ramp_engine.calls import Call, Calls, GivenUp
 from ramp_engine.config import EventConfig
-from ramp_engine.errors import (
-    ClaimLostError,
-    DatabaseUnavailableError,
-    PluginError,
-    RampError,
-    ResourceUnavailableError,
-)
+from ramp_engine.driving import Driver, StopRequest
+from ramp_engine.errors import ClaimLostError, DatabaseUnavailableError, RampError
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge, tellable
 from ramp_engine.preparation import Bundle
@@ -35,6 +31,9 @@ from ramp_engine.recording import Recorder
 from ramp_engine.scoring import PredictionFault, ScoreStep
 
 logger = logging.getLogger(__name__)
+
+#: How long a call of a worker may last after its run was asked to end, in seconds.
+STOP_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,16 @@ class RunContext:
     wake: Callable[[], None]  #: called when a run has ended
 
 
+@dataclass(frozen=True)
+class HungCall:
+    """A call of a worker that was given up, with the thread that waits for it."""
+
+    thread: threading.Thread
+    call: Call
+
+
 class Run:
-    """Drive one worker for one claimed submission.
+    """See one claimed submission through.
 
     Parameters
     ----------
@@ -63,10 +70,19 @@ class Run:
         Whose submission it is, and its name, for people.
     is_tested : bool
         Whether its predictions are published already and only the score step is left.
+    adopted : Adopted, optional
+        The run of a dead dispatcher that this one takes over.
     """
 
     def __init__(
-        self, context: RunContext, claim: Claim, *, team: str, name: str, is_tested: bool = False
+        self,
+        context: RunContext,
+        claim: Claim,
+        *,
+        team: str,
+        name: str,
+        is_tested: bool = False,
+        adopted: Adopted | None = None,
     ) -> None:
         self.claim = claim
         self.team = team
@@ -78,15 +94,24 @@ class Run:
         self._context = context
         self._is_tested = is_tested
         self._has_ended = False
-        self._stop: Stop | None = None
-        self._stopping = threading.Event()
+        self._adopted = adopted
+        self._calls = Calls()
+        self._request = StopRequest()
+        self._driver: Driver | None = None
         self._worker: BaseWorker | None = None
         self._bundle: Bundle | None = None  # the one that it was trained with is scored with
         event = context.event
         directory_name = submissions.directory_name(claim.submission_id)
         self._directory = attempt.attempt_directory(event.ramp.work_dir, directory_name, claim)
-        self._recorder = Recorder(context.database, event, claim, self._directory, self._stopping)
-        self._thread = threading.Thread(target=self._main, name=directory_name, daemon=True)
+        self._recorder = Recorder(
+            context.database, event, claim, self._directory, self._request.made
+        )
+        self._thread = threading.Thread(
+            target=self._main,
+            args=(self._evaluate_and_record,),
+            name=directory_name,
+            daemon=True,
+        )
 
     @property
     def is_alive(self) -> bool:
@@ -103,39 +128,96 @@ class Run:
 
     def stop(self, reason: Stop) -> None:
         """Ask the run to end early; the first reason counts."""
-        if self._stop is None:
-            self._stop = reason
-            self._stopping.set()
-            if self._worker is not None:
-                self._worker.wake()
+        self._request.make(reason)
+        if self._worker is not None:
+            self._worker.wake()
 
-    def _main(self) -> None:
+    @property
+    def hung_at(self) -> float:
+        """When the call of the worker that is under way counts as hung, in monotonic seconds."""
+        call = self._calls.current
+        if call is None:
+            return math.inf
+        hung_at = call.started_at + self._context.event.dispatcher.hung_after_seconds
+        if self._request.at is None:
+            return hung_at
+        return min(hung_at, max(call.started_at, self._request.at) + STOP_PATIENCE_SECONDS)
+
+    def give_up(self) -> HungCall | None:
+        """Leave the call of the worker that is under way to its thread, and record the attempt.
+
+        Whatever the call brings, now or later, is refused.
+
+        Returns
+        -------
+        HungCall or None
+            None when no call is under way any more: the run goes on.
+        """
+        call = self._calls.current
+        if call is None or not self._calls.give_up(call):
+            return None
+        left = self._thread
+        seconds = time.monotonic() - call.started_at
+        crash = f"the worker's {call.name}() has not returned after {seconds:.1f} s and is given up"
+        logger.error("%s", crash, extra=self._recorder.extra)
+        verdict = judge(Facts(0, crash=crash, stop=self._request.reason))
+        self._thread = threading.Thread(
+            target=self._main,
+            args=(lambda: self._record(verdict),),
+            name=f"{left.name}-given-up",
+            daemon=True,
+        )
+        self._thread.start()
+        return HungCall(left, call)
+
+    def _main(self, work: Callable[[], None]) -> None:
         try:
-            self._evaluate_and_record()
+            self._do(work)
+        except GivenUp:  # another thread has ended the run already
+            self._directory.remove()
+            return
+        self._remove_directories()
+        self._log_summary()
+        self._has_ended = True  # before waking: whoever wakes shall see it
+        self._context.wake()
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except GivenUp:
+            raise
         except ClaimLostError as error:
             logger.warning("%s", error, extra=self._recorder.extra)
             self.verdict = None
         except BaseException as error:  # the outermost level of the thread
             logger.exception("the run crashed", extra=self._recorder.extra)
             self._record_crash(f"{type(error).__name__}: {error}")
-        finally:
-            self._directory.remove()
-            self._log_summary()
-            self._has_ended = True  # before waking: whoever wakes shall see it
-            self._context.wake()
+
+    def _remove_directories(self) -> None:
+        """Remove what the attempt needed, unless another dispatcher goes on with it."""
+        if self._driver is not None and self._driver.is_adopted_elsewhere:
+            return
+        self._directory.remove()
+        if self._adopted is not None:
+            for directory in attempt.siblings(self._directory):
+                remove_tree(directory)
 
     def _evaluate_and_record(self) -> None:
         verdict = self._evaluate()
-        is_done = verdict.outcome is Outcome.SUCCEEDED and self._stop is Stop.SHUTDOWN
-        if self._stop is not None and not is_done:
-            verdict = judge(Facts(0, stop=self._stop))
-        if self._stop is Stop.CLAIM_LOST:
+        stop = self._request.reason
+        is_done = verdict.outcome is Outcome.SUCCEEDED and stop is Stop.SHUTDOWN
+        if stop is not None and not is_done:
+            verdict = judge(Facts(0, stop=stop))
+        self._record(verdict)
+
+    def _record(self, verdict: Verdict) -> None:
+        if self._request.reason is Stop.CLAIM_LOST:
             raise ClaimLostError(self.claim.submission_id, self.claim.attempt)
         self.verdict = verdict
         if verdict.outcome is Outcome.SUCCEEDED and self.results is not None:
             self._recorder.score(self.results)
         else:
-            self._recorder.end(verdict, is_delayed=self._stop is None)
+            self._recorder.end(verdict, is_delayed=self._request.reason is None)
 
     def _evaluate(self) -> Verdict:
         if not self._is_tested:
@@ -154,29 +236,37 @@ class Run:
         except DatabaseUnavailableError:
             raise
         except RampError as error:
-            return Facts(0, crash=str(error), stop=self._stop)
-        facts: dict[str, Any] = {
-            "n_folds": self._bundle.n_folds,
-            "timeout_seconds": self._context.event.dispatcher.timeout,
-        }
-        try:
-            facts |= self._drive(worker)
-        except (ClaimLostError, DatabaseUnavailableError):
-            raise
-        except Exception as error:  # noqa: BLE001  around a plugin
-            facts |= self._failure_of_worker(error)
-        finally:
-            self._tear_down(worker)
-        folds = attempt.read_folds(self._directory.fold_predictions_dir)
-        return Facts(**facts, stop=self._stop, folds=folds)
+            return Facts(0, crash=str(error), stop=self._request.reason)
+        self._driver = Driver(
+            worker,
+            self._context.event,
+            self._recorder,
+            self._calls,
+            self._request,
+            on_phase=self._enter,
+        )
+        facts = self._driver.drive(self._bundle.name, self._adopted)
+        return Facts(
+            n_folds=self._bundle.n_folds,
+            timeout_seconds=self._context.event.dispatcher.timeout,
+            stop=self._request.reason,
+            folds=attempt.read_folds(self._directory.fold_predictions_dir),
+            **facts,
+        )
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
 
     def _make_worker(self, bundle: Bundle) -> BaseWorker:
         context = self._context
-        shared = context.shared()
+        shared = self._calls("open_shared", context.shared)
         self._write_files()
         config = context.event.worker_config() | self._directory.worker_keys()
         config |= {"bundle_dir": str(bundle.public), "n_folds": bundle.n_folds}
-        worker = context.worker_class(config, self._directory.submission)
+        if self._adopted is not None:
+            config["elapsed_seconds"] = self._adopted.elapsed_seconds
+        name = self._directory.submission
+        worker = self._calls("__init__", lambda: context.worker_class(config, name))
         worker.shared = shared
         self._worker = worker
         return worker
@@ -197,50 +287,6 @@ class Run:
         with self._context.database.session(read_only=True) as session:
             return submissions.files(session, self.claim.submission_id)
 
-    def _drive(self, worker: BaseWorker) -> dict[str, Any]:
-        """Take the worker through its life, and give the facts about its end."""
-        worker.setup()
-        self._recorder.start()
-        self.phase = "training"
-        worker.launch_submission()
-        while self._stop is None and worker.status == WorkerStatus.RUNNING:
-            worker.wait(self._context.event.dispatcher.time_between_collection)
-        status = worker.status
-        if self._stop is not None or status == WorkerStatus.RETRY:
-            worker.cancel()
-            return {"worker_status": str(status)}
-        self.phase = "collecting"
-        return {"worker_status": str(status)} | self._collect(worker, status)
-
-    def _collect(self, worker: BaseWorker, status: WorkerStatus) -> dict[str, Any]:
-        is_late = status == WorkerStatus.TIMEOUT
-        if is_late and Capability.TIME_LIMIT not in worker.capabilities:
-            return {}  # it does not end its runs itself: collecting might wait for ever
-        try:
-            returncode, error_msg = worker.collect_results()
-        except Exception:
-            if not is_late:
-                raise
-            logger.info("nothing collected after the time limit", extra=self._recorder.extra)
-            return {}
-        if not isinstance(returncode, int) or not isinstance(error_msg, str | None):
-            reason = "collect_results() must return a number and a text"
-            raise PluginError(self._context.event.worker_type, reason)
-        return {"returncode": returncode, "error_msg": error_msg or ""}
-
-    def _failure_of_worker(self, error: Exception) -> dict[str, Any]:
-        if isinstance(error, RampError):
-            is_unavailable = isinstance(error, ResourceUnavailableError)
-            return {"crash": str(error), "is_unavailable": is_unavailable}
-        logger.error("the worker raised an error", exc_info=error, extra=self._recorder.extra)
-        return {"crash": f"the worker raised {type(error).__name__}: {error}"}
-
-    def _tear_down(self, worker: BaseWorker) -> None:
-        try:
-            worker.teardown()
-        except Exception:
-            logger.exception("teardown failed", extra=self._recorder.extra)
-
     def _score(self) -> Verdict:
         self.phase = "scoring"
         event = self._context.event
@@ -258,7 +304,7 @@ class Run:
                 predictions,
                 self._directory.scored_dir,
                 log_path,
-                self._stopping,
+                self._request.made,
             )
         except RampError as error:
             return Verdict(Outcome.CRASHED, None, tellable(str(error)))

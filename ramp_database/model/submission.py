@@ -127,6 +127,8 @@ class Attempt(Base):
     error: Mapped[str | None]
     #: By which another dispatcher can find the run again.
     handle: Mapped[str | None]
+    #: Name of the bundle that its folds are trained with; NULL before they start.
+    bundle_hash: Mapped[str | None]
 
 
 class ComputeHour(Base):

@@ -10,6 +10,7 @@ No function commits: states, results and history of one call land together or no
 
 from __future__ import annotations
 
+from ramp_database.queue.adopting import Adopted, holder
 from ramp_database.queue.claims import claim, fail, finish, score, start
 from ramp_database.queue.organising import cancel, reopen, set_state
 from ramp_database.queue.ownership import (
@@ -33,6 +34,7 @@ from ramp_database.queue.transitions import Claim, record_arrival
 
 __all__ = [
     "MAX_INTERRUPTIONS",
+    "Adopted",
     "Claim",
     "Outlook",
     "Owned",
@@ -44,6 +46,7 @@ __all__ = [
     "crash",
     "fail",
     "finish",
+    "holder",
     "is_cancel_requested",
     "outlook",
     "owned",

@@ -123,8 +123,10 @@ def _record_claims(session: Session, claims: list[Claim]) -> None:
     )
 
 
-def start(session: Session, claim: Claim, handle: str | None = None) -> None:
-    """Record that the folds start: sent_to_training to training.
+def start(
+    session: Session, claim: Claim, handle: str | None = None, bundle_hash: str | None = None
+) -> None:
+    """Record that the folds start, before they do: sent_to_training to training.
 
     Parameters
     ----------
@@ -132,6 +134,8 @@ def start(session: Session, claim: Claim, handle: str | None = None) -> None:
     claim : Claim
     handle : str, optional
         By which another dispatcher can find the run again.
+    bundle_hash : str, optional
+        Name of the bundle that the folds are trained with.
 
     Raises
     ------
@@ -141,10 +145,11 @@ def start(session: Session, claim: Claim, handle: str | None = None) -> None:
         The submission is in another state.
     """
     move_claimed(session, claim, State.SENT_TO_TRAINING, State.TRAINING, reason="started")
+    values = {"started_at": clock.now(), "handle": handle, "bundle_hash": bundle_hash}
     statement = update(Attempt).where(
         Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
     )
-    count_changed(session, statement.values(started_at=clock.now(), handle=handle))
+    count_changed(session, statement.values(**values))
 
 
 def finish(session: Session, claim: Claim) -> None:

@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session, aliased
 
 from ramp_database import clock
-from ramp_database.model import Attempt, Dispatcher, Submission
-from ramp_database.queue.returning import give_up
-from ramp_database.queue.transitions import Claim, Standing, Step, read_standings, record
-from ramp_database.statements import count_changed
+from ramp_database.model import Dispatcher, Submission
+from ramp_database.queue.adopting import Adopted, adopt, take_over
+from ramp_database.queue.returning import MAX_INTERRUPTIONS, give_up
+from ramp_database.queue.transitions import Claim, Standing, read_standings
 from ramp_database.states import OWNED, State
 
 
@@ -24,6 +24,7 @@ class Rescued:
     ] = ()  #: submissions that are evaluated again, or whose attempts are spent
     to_score: tuple[Claim, ...] = ()  #: the rescuer's own by now; their predictions are published
     ended: tuple[int, ...] = ()  #: dispatchers that were found stale
+    adopted: tuple[Adopted, ...] = ()  #: the rescuer's own by now; their runs go on
 
 
 def rescue(
@@ -32,11 +33,14 @@ def rescue(
     dispatcher_id: int,
     stale_after_seconds: float,
     max_attempts: int,
+    *,
+    is_adopting: bool = False,
 ) -> Rescued:
     """End the stale dispatchers of an event, and take back what ended ones still own.
 
     What was to be trained is counted as a crash of ours and waits again. What is tested
-    changes its owner: its predictions are there, and only the score step is left.
+    changes its owner: its predictions are there, and only the score step is left. So does a run
+    that outlives its dispatcher, which has a handle.
 
     Parameters
     ----------
@@ -50,6 +54,8 @@ def rescue(
         database everyone looks dead, and nobody robs anybody.
     max_attempts : int
         See `crash`.
+    is_adopting : bool
+        Whether the rescuer's workers can take over a run by its handle.
 
     Notes
     -----
@@ -58,16 +64,29 @@ def rescue(
     ended = _end_stale(session, event_id, dispatcher_id, stale_after_seconds)
     requeued: list[int] = []
     to_score: list[Claim] = []
+    adopted: list[Adopted] = []
     for standing in _abandoned(session, event_id, dispatcher_id):
         reason = f"dispatcher {standing.dispatcher_id} ended while it owned the submission"
-        n_crashes = standing.n_crashes + 1
-        is_scored_next = standing.state is State.TESTED and standing.cancel_requested_at is None
-        if is_scored_next and n_crashes < max_attempts:
+        may_live = is_adopting and _may_live(standing)
+        run = adopt(session, standing, dispatcher_id, reason) if may_live else None
+        if run is not None:
+            adopted.append(run)
+        elif _is_scored_next(standing, max_attempts):
             to_score.append(_take_over(session, standing, dispatcher_id, reason))
         else:
             give_up(session, standing, reason, max_attempts, dispatcher_id=dispatcher_id)
             requeued.append(standing.id)
-    return Rescued(tuple(requeued), tuple(to_score), ended)
+    return Rescued(tuple(requeued), tuple(to_score), ended, tuple(adopted))
+
+
+def _may_live(standing: Standing) -> bool:
+    """Tell whether a run may be adopted: also one to be canceled, which somebody has to end."""
+    return standing.state is State.TRAINING and standing.n_interruptions < MAX_INTERRUPTIONS
+
+
+def _is_scored_next(standing: Standing, max_attempts: int) -> bool:
+    is_wanted = standing.state is State.TESTED and standing.cancel_requested_at is None
+    return is_wanted and standing.n_crashes + 1 < max_attempts
 
 
 def _end_stale(
@@ -109,14 +128,6 @@ def _abandoned(session: Session, event_id: int, dispatcher_id: int) -> list[Stan
 
 def _take_over(session: Session, standing: Standing, dispatcher_id: int, reason: str) -> Claim:
     """Make the rescuer the owner; the attempt goes on."""
-    submission = update(Submission).where(Submission.id == standing.id)
-    values = {"dispatcher_id": dispatcher_id, "n_crashes": standing.n_crashes + 1}
-    count_changed(session, submission.values(values))
-    attempt = update(Attempt).where(
-        Attempt.submission_id == standing.id, Attempt.number == standing.attempt
-    )
-    count_changed(session, attempt.values(dispatcher_id=dispatcher_id))
-    tested = State.TESTED
-    step = Step(standing.id, tested, tested, standing.attempt, dispatcher_id, f"rescued: {reason}")
-    record(session, [step])
+    n_crashes = standing.n_crashes + 1
+    take_over(session, standing, dispatcher_id, f"rescued: {reason}", n_crashes=n_crashes)
     return Claim(standing.id, standing.attempt, dispatcher_id)

@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Protocol
 import pytest
 
 from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability, WorkerStatus
-from ramp_engine.errors import WorkerStateError
+from ramp_engine.errors import WorkerError, WorkerStateError
 from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.testing.scenarios import BAD_BYTES, FAILURE, HEAD, TAIL, Scenario
 
@@ -36,6 +36,8 @@ __all__ = ["MakeWorker", "WorkerConformance", "run_until_ended"]
 
 #: A log that was cut is no longer than this, in bytes.
 MAX_LOG_BYTES = 64 << 20
+#: No call of a worker takes longer than that because of its submission, in seconds.
+CALL_SECONDS = 60.0
 _ODD_NAME = "sub 'mission' \"ü\"; $(exit) %s"
 
 
@@ -234,29 +236,127 @@ class WorkerConformance:
         worker.wait(30.0)
         assert worker.status == "running"
 
-    def test_an_interruption_asks_for_another_attempt(self, make: MakeWorker) -> None:
-        """The status becomes ``retry``."""
+    def test_an_interruption_asks_for_another_attempt_which_goes_well(
+        self, make: MakeWorker
+    ) -> None:
+        """The status becomes ``retry``; nothing of the first attempt is in the way of the next."""
         self._needs(Capability.INTERRUPT)
-        assert run_until_ended(make(Scenario.INTERRUPTED)) == "retry"
+        first = make(Scenario.INTERRUPTED)
+        assert run_until_ended(first) == "retry"
+        first.cancel()
+        first.teardown()
+        assert make(Scenario.GOOD, submission="submission_000000002").launch() == (0, "")
+
+    @pytest.mark.parametrize("method", ["status", "cancel", "teardown", "detach"])
+    def test_no_call_hangs_on_a_submission_that_hangs(self, make: MakeWorker, method: str) -> None:
+        """A submission that ignores signals and forks costs time of its own, not its worker's."""
+        worker = _running(make)
+        done = threading.Event()
+
+        def call() -> None:
+            attribute = getattr(worker, method)
+            if callable(attribute):
+                attribute()
+            done.set()
+
+        threading.Thread(target=call, name=f"conformance-{method}", daemon=True).start()
+        assert done.wait(CALL_SECONDS), f"{method} has not returned after {CALL_SECONDS:.0f} s"
+
+    def test_a_worker_that_cannot_adopt_has_no_handle_and_refuses_one(
+        self, make: MakeWorker
+    ) -> None:
+        """What dies with its dispatcher must not be waited for by another."""
+        if Capability.ADOPT in self.capabilities:
+            pytest.skip("the worker can adopt")
+        worker = make(Scenario.GOOD)
+        worker.setup()
+        assert worker.handle() is None
+        with pytest.raises(WorkerError):
+            make(Scenario.GOOD, submission="submission_000000002").attach("42")
 
     def test_a_run_is_adopted_by_its_handle(self, make: MakeWorker) -> None:
         """Another worker object goes on where the first, dead by now, was."""
-        self._needs(Capability.ADOPT)
-        first = make(Scenario.GOOD)
-        first.setup()
-        handle = first.handle()
-        assert handle is not None
-        first.launch_submission()
-        second = type(first)(first.config, first.submission)
-        second.attach(handle)
+        second, _ = self._adopting(make, Scenario.GOOD)
         while second.status is WorkerStatus.RUNNING:
             second.wait(1.0)
         assert second.collect_results() == (0, "")
+        assert _log(second).is_file()
         second.teardown()
+
+    def test_an_adopted_run_can_be_canceled(self, make: MakeWorker) -> None:
+        """Afterwards there is nothing to adopt any more."""
+        second, handle = self._adopting(make, Scenario.HANGING)
+        assert second.status == "running"
+        second.cancel()
+        second.teardown()
+        with pytest.raises(WorkerError):
+            self._another(second).attach(handle)
+
+    def test_the_time_limit_of_an_adopted_run_counts_from_its_start(self, make: MakeWorker) -> None:
+        """``elapsed_seconds`` tells how long it has run."""
+        second, _ = self._adopting(make, Scenario.HANGING, elapsed_seconds=3600.0)
+        assert second.status == "timeout"
+
+    def test_a_worker_that_let_go_of_a_run_ends_nothing_of_it(self, make: MakeWorker) -> None:
+        """A dispatcher that was paused comes back; its run belongs to another by then."""
+        self._needs(Capability.ADOPT)
+        first = make(Scenario.GOOD)
+        handle = _launched_handle(first)
+        second = self._another(first)
+        second.attach(handle)
+        first.detach()
+        first.teardown()
+        third = self._another(first)
+        third.attach(handle)
+        while third.status is WorkerStatus.RUNNING:
+            third.wait(1.0)
+        assert third.collect_results() == (0, "")
+        third.teardown()
+
+    def test_a_run_that_is_gone_cannot_be_adopted(self, make: MakeWorker) -> None:
+        """The error says so; the submission is then evaluated again."""
+        self._needs(Capability.ADOPT)
+        first = make(Scenario.GOOD)
+        handle = _launched_handle(first)
+        first.cancel()
+        first.teardown()
+        with pytest.raises(WorkerError):
+            self._another(first).attach(handle)
+
+    def _adopting(
+        self, make: MakeWorker, scenario: Scenario, elapsed_seconds: float = 0.0
+    ) -> tuple[BaseWorker, str]:
+        """Have a worker take over the run of one whose dispatcher is dead; give the handle, too."""
+        self._needs(Capability.ADOPT)
+        first = make(scenario)
+        handle = _launched_handle(first)
+        second = self._another(first, elapsed_seconds)
+        second.attach(handle)
+        first.detach()
+        return second, handle
+
+    def _another(self, worker: BaseWorker, elapsed_seconds: float = 0.0) -> BaseWorker:
+        """Make the worker of another dispatcher, with directories of its own."""
+        config = worker.config | {"elapsed_seconds": elapsed_seconds}
+        for key in ("predictions_dir", "logs_dir"):
+            config[key] = str(Path(config[key]).with_name(f"adopted_{key}"))
+            Path(config[key]).mkdir(exist_ok=True)
+        another = type(worker)(config, worker.submission)
+        another.shared = worker.shared
+        return another
 
     def _needs(self, capability: Capability) -> None:
         if capability not in self.capabilities:
             pytest.skip(f"the worker cannot {capability}")
+
+
+def _launched_handle(worker: BaseWorker) -> str:
+    """Start a run, and give its handle, which is asked for before."""
+    worker.setup()
+    handle = worker.handle()
+    assert handle is not None
+    worker.launch_submission()
+    return handle
 
 
 def _log(worker: BaseWorker) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import json
 import struct
 import threading
 import zipfile
@@ -25,7 +24,16 @@ from ramp_engine.testing.scenarios import BAD_BYTES, FAILURE, HEAD, TAIL, Scenar
 
 __all__ = ["FakeWorker", "FakeWorkerConfig"]
 
-Step = Literal["setup", "launch_submission", "status", "collect_results", "teardown"]
+Step = Literal[
+    "setup",
+    "launch_submission",
+    "status",
+    "collect_results",
+    "teardown",
+    "handle",
+    "attach",
+    "cancel",
+]
 _ERRORS: dict[str, type[WorkerError]] = {
     "setup": WorkerSetupError,
     "unavailable": ResourceUnavailableError,
@@ -45,6 +53,9 @@ class FakeWorkerConfig(BaseModel):
 
     scenario: Scenario = Field(default=Scenario.GOOD, description="How the run goes.")
     seconds: float = Field(default=0.0, ge=0, description="How long the run takes.")
+    outlives_dispatcher: bool = Field(
+        default=False, description="Whether the run goes on when its dispatcher dies."
+    )
     hang_in: Step | None = Field(default=None, description="The method that never returns.")
     fail_in: Step | None = Field(default=None, description="The method that raises an error.")
     error: Literal["setup", "unavailable", "lost", "collect", "foreign"] = Field(
@@ -81,6 +92,7 @@ class FakeWorker(BaseWorker):
         own = {key: config[key] for key in FakeWorkerConfig.model_fields if key in config}
         self.behaviour = FakeWorkerConfig.model_validate(own)
         self.released = threading.Event()
+        self._run_file: Path | None = None
 
     def setup(self) -> None:
         """Get ready, or not."""
@@ -91,7 +103,8 @@ class FakeWorker(BaseWorker):
         """Note the time."""
         self._misbehave("launch_submission")
         super().launch_submission()
-        self._run_file.write_text(json.dumps({"started_at": self._started_at}))
+        if self._run_file is not None:
+            self._run_file.touch(exist_ok=False)
 
     def _seconds_left(self) -> float:
         started_at = self.clock() if self._started_at is None else self._started_at
@@ -142,31 +155,39 @@ class FakeWorker(BaseWorker):
             _write_npz(fold / f"y_pred_{step}.npz", n_rows, self.behaviour.columns)
 
     def teardown(self) -> None:
-        """Release what hangs."""
+        """Release what hangs, and end the run."""
         self._misbehave("teardown")
         self.released.set()
+        if self._run_file is not None:
+            self._run_file.unlink(missing_ok=True)
         super().teardown()
 
     def cancel(self) -> None:
         """End the run."""
+        self._misbehave("cancel")
         self.released.set()
         super().cancel()
 
-    def handle(self) -> str:
-        """Name the file that tells when the run started."""
-        return str(self._run_file)
+    def handle(self) -> str | None:
+        """Name the file that stands for the run; None unless it outlives its dispatcher."""
+        self._misbehave("handle")
+        if self.behaviour.outlives_dispatcher:
+            self._run_file = Path(self.config["logs_dir"]).parent / f"{self.submission}.run"
+        return str(self._run_file) if self._run_file else None
 
     def attach(self, handle: str) -> None:
-        """Take over a run."""
-        try:
-            self._started_at = json.loads(Path(handle).read_text())["started_at"]
-        except OSError as error:
-            raise WorkerLostError(f"there is no run {handle}") from error
-        self.status = "running"
+        """Take over a run; it is gone when its file is."""
+        self._misbehave("attach")
+        if not Path(handle).exists():
+            raise WorkerLostError(f"there is no run {handle}")
+        super().attach(handle)
+        self._run_file = Path(handle)
 
-    @property
-    def _run_file(self) -> Path:
-        return Path(self.config["logs_dir"]).parent / f"{self.submission}.fake-run.json"
+    def detach(self) -> None:
+        """Forget the run, which goes on."""
+        self._run_file = None
+        self.released.set()
+        super().detach()
 
     def _misbehave(self, step: Step) -> None:
         if self.behaviour.hang_in == step:

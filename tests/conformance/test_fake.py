@@ -25,6 +25,7 @@ class TestFakeWorker(WorkerConformance):
             for directory in config.values():
                 Path(directory).mkdir(exist_ok=True)
             config |= {"n_folds": 2, "timeout": timeout, "scenario": scenario}
+            config["outlives_dispatcher"] = True
             return FakeWorker(config, submission)
 
         return make

@@ -184,3 +184,76 @@ def test_looking_for_the_dead_costs_two_statements(toy: Toy, statements: list[st
     statements.clear()
     toy.do(dispatchers.beat, rescuer)
     assert len(statements) == 1
+
+
+def adopt_from_the_dead(toy: Toy, claim: Claim) -> Rescued:
+    """Have a dispatcher whose workers can adopt take over what the claim's owner left."""
+    toy.do(dispatchers.deregister, claim.dispatcher_id)
+    with toy.session() as session:
+        newcomer = dispatchers.register(session, toy.event_id, "host", 2)
+        return queue.rescue(
+            session, toy.event_id, newcomer, STALE_SECONDS, MAX_ATTEMPTS, is_adopting=True
+        )
+
+
+def started_with_handle(toy: Toy) -> Claim:
+    claim = toy.bring_to(State.SENT_TO_TRAINING)
+    toy.do(queue.start, claim, "job 42", "bundle")
+    return claim
+
+
+def test_a_run_with_a_handle_is_adopted_and_its_attempt_goes_on(toy: Toy) -> None:
+    claim = started_with_handle(toy)
+    with clock.shifted(30):
+        found = adopt_from_the_dead(toy, claim)
+    (adopted,) = found.adopted
+    assert (found.requeued, found.to_score) == ((), ())
+    assert (adopted.handle, adopted.bundle_hash) == ("job 42", "bundle")
+    assert 30 <= adopted.elapsed_seconds < 60
+    assert adopted.claim.attempt == claim.attempt
+    assert adopted.claim.dispatcher_id != claim.dispatcher_id
+    with pytest.raises(ClaimLostError):
+        toy.do(queue.finish, claim)
+    toy.do(queue.finish, adopted.claim)
+    toy.do(queue.score, adopted.claim, toy_results(0.5))
+    row = toy.row(claim.submission_id)
+    assert (row.state, row.n_crashes, row.n_interruptions) == (State.SCORED, 0, 1)
+    (attempt,) = toy.attempts(claim.submission_id)
+    assert (attempt.outcome, attempt.dispatcher_id) == ("succeeded", adopted.claim.dispatcher_id)
+
+
+def test_who_holds_an_attempt_is_known(toy: Toy) -> None:
+    claim = started_with_handle(toy)
+    assert toy.do(queue.holder, claim) == claim.dispatcher_id
+    (adopted,) = adopt_from_the_dead(toy, claim).adopted
+    assert toy.do(queue.holder, claim) == adopted.claim.dispatcher_id
+    toy.do(queue.crash, adopted.claim, "broken", 1)
+    assert toy.do(queue.holder, claim) is None
+
+
+def test_a_run_without_a_handle_is_not_adopted(toy: Toy) -> None:
+    claim = toy.bring_to(State.TRAINING)
+    assert adopt_from_the_dead(toy, claim).requeued == (claim.submission_id,)
+
+
+def test_a_run_is_not_adopted_by_who_cannot(toy: Toy) -> None:
+    claim = started_with_handle(toy)
+    toy.do(dispatchers.deregister, claim.dispatcher_id)
+    assert rescue(toy, toy.dispatcher()).requeued == (claim.submission_id,)
+
+
+def test_a_run_that_is_to_be_canceled_is_adopted_so_that_somebody_ends_it(toy: Toy) -> None:
+    claim = started_with_handle(toy)
+    toy.do(queue.cancel, claim.submission_id, "no more")
+    (adopted,) = adopt_from_the_dead(toy, claim).adopted
+    (owned,) = toy.do(queue.owned, adopted.claim.dispatcher_id)
+    assert owned.is_cancel_requested
+
+
+def test_a_run_whose_every_owner_dies_is_given_up_in_the_end(toy: Toy) -> None:
+    claim = started_with_handle(toy)
+    for _ in range(queue.MAX_INTERRUPTIONS):
+        (adopted,) = adopt_from_the_dead(toy, claim).adopted
+        claim = adopted.claim
+    assert adopt_from_the_dead(toy, claim).requeued == (claim.submission_id,)
+    assert toy.row(claim.submission_id).n_crashes == 1

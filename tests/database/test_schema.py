@@ -155,11 +155,11 @@ def test_a_revision_is_drafted_from_what_has_changed_in_the_models(tmp_path: Pat
         table.to_metadata(changed)
     changed.tables["teams"].append_column(Column("motto", PlainText(), nullable=True))
     path = draft("Add a motto", directory, changed)
-    assert path.name == "0003_add_a_motto.py"
+    assert path.name == f"{int(schema.HEAD) + 1:04d}_add_a_motto.py"
     written = path.read_text()
     compile(written, path.name, "exec")
     assert "add_column(sa.Column('motto', sa.Text(), nullable=True))" in written
-    assert "down_revision = '0002'" in written
+    assert f"down_revision = '{schema.HEAD}'" in written
 
 
 def test_the_program_needs_the_newest_revision() -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,67 +11,13 @@ from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.testing import add_toy_submission
 from ramp_engine import dispatcher as dispatcher_module
-from ramp_engine.dispatcher import Dispatcher
-from ramp_engine.run import Run
-from ramp_engine.testing import canned_scores, deploy_fake_event
-
-#: Long enough for anything here, in seconds; nobody waits so long.
-LONG = 30.0
-
-
-class Witness:
-    """An observer that can be waited for."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.ended: list[int] = []
-        self.started: list[int] = []
-
-    def run_started(self, run: Run) -> None:
-        with self._changed:
-            self.started.append(run.claim.submission_id)
-            self._changed.notify_all()
-
-    def run_ended(self, run: Run) -> None:
-        with self._changed:
-            self.ended.append(run.claim.submission_id)
-            self._changed.notify_all()
-
-    def sees(self, is_so: Callable[[Witness], bool]) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: is_so(self), LONG)
+from tests.integration.dispatching import dispatching, row, submit
 
 
 @pytest.fixture
 def no_full_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first turn does everything, and no later one: nothing happens but on a wake-up."""
     monkeypatch.setattr(dispatcher_module, "FULL_TURN_SECONDS", 3600.0)
-
-
-@contextmanager
-def dispatching(database: Database, directory: Path, **settings: Any) -> Iterator[Witness]:
-    limits = {"stale_after_seconds": 7200.0, "n_threads": 1}
-    event = deploy_fake_event(database, directory, **limits, **settings)
-    witness = Witness()
-    dispatcher = Dispatcher(database, event, observer=witness, score=canned_scores)
-    thread = threading.Thread(target=dispatcher.run)
-    thread.start()
-    try:
-        yield witness
-    finally:
-        dispatcher.stop()
-        thread.join(LONG)
-        assert not thread.is_alive()
-
-
-def submit(database: Database) -> int:
-    with database.session() as session:
-        return add_toy_submission(session).id
-
-
-def state(database: Database, submission_id: int) -> State:
-    with database.session() as session:
-        return submissions.get(session, submission_id).state
 
 
 @pytest.mark.usefixtures("no_full_turns")
@@ -86,7 +28,7 @@ def test_a_submission_to_an_idle_dispatcher_starts_at_once(
         for n in range(1, 4):
             submit(database)
             assert witness.sees(lambda w, n=n: len(w.ended) == n)  # type: ignore[misc]
-    assert state(database, witness.ended[0]) is State.SCORED
+    assert row(database, witness.ended[0]).state is State.SCORED
 
 
 @pytest.mark.usefixtures("no_full_turns")
@@ -106,7 +48,7 @@ def test_a_cancel_reaches_the_run_at_once(database: Database, tmp_path: Path) ->
         with database.session() as session:
             queue.cancel(session, submission_id, "no more")
         assert witness.sees(lambda w: len(w.ended) == 1)
-    assert state(database, submission_id) is State.CANCELED
+    assert row(database, submission_id).state is State.CANCELED
 
 
 @pytest.mark.usefixtures("no_full_turns")

@@ -120,8 +120,20 @@ def test_a_time_limit_is_told_with_its_phase() -> None:
     assert one.why == "7 s"
 
 
-def test_a_rescue_is_told_as_going_on() -> None:
-    assert "goes on" in told(step(State.TESTED, State.TESTED)).what
+def test_a_rescue_is_told_as_going_on_under_another() -> None:
+    rescued = told(step(State.TESTED, State.TESTED)).what
+    assert rescued == "attempt 1: its predictions are scored under another dispatcher"
+
+
+def test_an_adoption_is_told_as_going_on_under_another() -> None:
+    adopted = told(step(State.TRAINING, State.TRAINING)).what
+    assert adopted == "attempt 1: its run goes on under another dispatcher"
+
+
+def test_a_wish_to_cancel_is_a_step_of_its_own() -> None:
+    wish = told(step(State.TRAINING, State.TRAINING, None, "cancel requested: typo"))
+    assert wish.what == "attempt 1: somebody asks to cancel it"
+    assert wish.why == "cancel requested: typo"
     assert told(step(State.TESTED, State.TESTED, reason="rescued")).why == "rescued"
 
 
