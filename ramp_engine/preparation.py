@@ -143,7 +143,9 @@ def prepare_data(event: EventConfig) -> bool:
     return True
 
 
-def run_prepare(event: EventConfig, folds: Sequence[bytes] = ()) -> PrepareResult:
+def run_prepare(
+    event: EventConfig, folds: Sequence[bytes] = (), *, stopping: threading.Event | None = None
+) -> PrepareResult:
     """Make the bundle of an event, or find it when it is there.
 
     Parameters
@@ -151,11 +153,13 @@ def run_prepare(event: EventConfig, folds: Sequence[bytes] = ()) -> PrepareResul
     event : EventConfig
     folds : sequence of bytes
         The content of the ``fold_<i>.npz`` to be used; without any the kit draws its folds.
+    stopping : Event, optional
+        Ends it early when it is set, with an error.
 
     Raises
     ------
     EvaluationError
-        The kit or the data are at fault.
+        The kit or the data are at fault, or it was ended early.
     WorkerSetupError
         The event's environment is missing.
     """
@@ -175,6 +179,7 @@ def run_prepare(event: EventConfig, folds: Sequence[bytes] = ()) -> PrepareResul
             [str(argument) for argument in arguments],
             log_path=event.ramp.work_dir / "prepare.log",
             timeout_seconds=PREPARE_TIMEOUT_SECONDS,
+            stopping=stopping,
         )
     return PrepareResult(
         name=result["bundle"],
