@@ -41,7 +41,7 @@ from ramp_engine.errors import (
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.outcome import Stop
-from ramp_engine.preparation import Bundle, trusted_python
+from ramp_engine.preparation import Bundle, sweep_scratch, trusted_python
 from ramp_engine.run import HungCall, Run, RunContext
 from ramp_engine.scoring import ScoreStep, score_predictions
 
@@ -330,10 +330,12 @@ class Dispatcher:
                 logger.exception("the check of readiness failed")
 
     def _sweep(self) -> None:
-        """Remove what attempts of dispatchers that died left on this machine's disk.
+        """Remove what dispatchers that died left on this machine's disk.
 
         The directory in which an adopted run was started stays until its attempt is over.
         """
+        for path in sweep_scratch(self.event):
+            logger.info("removed %s, which nobody uses any more", path)
         ramp = self.event.ramp
         attempts_dir = ramp.work_dir / "attempts"
         parents = (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir)
