@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ramp_database import events
 from ramp_database.session import Database
 from ramp_engine.config import EventConfig
@@ -9,7 +11,9 @@ from ramp_engine.errors import EvaluationError
 from ramp_engine.preparation import Bundle, run_prepare
 
 
-def ensure_bundle(database: Database, event: EventConfig) -> Bundle:
+def ensure_bundle(
+    database: Database, event: EventConfig, *, stopping: threading.Event | None = None
+) -> Bundle:
     """Find the event's bundle; make it with the stored folds when it is not there.
 
     Parameters
@@ -17,6 +21,8 @@ def ensure_bundle(database: Database, event: EventConfig) -> Bundle:
     database : Database
     event : EventConfig
         Of a deployed event.
+    stopping : Event, optional
+        Ends the making early when it is set, with an error.
 
     Returns
     -------
@@ -36,7 +42,7 @@ def ensure_bundle(database: Database, event: EventConfig) -> Bundle:
             return bundle
         deployed = {"kit": row.kit_hash, "data": row.data_hash}
         folds = events.folds(session, row.id)
-    result = run_prepare(event, folds)
+    result = run_prepare(event, folds, stopping=stopping)
     changed = [part for part, value in deployed.items() if result.hashes[part] != value]
     if changed:
         raise EvaluationError(

@@ -41,7 +41,7 @@ from ramp_engine.errors import (
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.outcome import Stop
-from ramp_engine.preparation import Bundle, trusted_python
+from ramp_engine.preparation import Bundle, sweep_scratch, trusted_python
 from ramp_engine.run import HungCall, Run, RunContext
 from ramp_engine.scoring import ScoreStep, score_predictions
 
@@ -145,6 +145,8 @@ class Dispatcher:
         self._ending = threading.Event()
         self._is_lost = threading.Event()
         self._hung_calls: list[HungCall] = []
+        self._leaving = threading.Event()  # set when the runs have been told to end
+        self._is_readiness_told = threading.Event()
         self._bundle_lock = threading.Lock()
         self._n_failed_turns = 0
         self._away_since: float | None = None  # monotonic seconds, while the database is away
@@ -185,15 +187,20 @@ class Dispatcher:
             with self._resources, self._watcher, heartbeat:
                 with suppress(DatabaseUnavailableError):
                     self._sweep()
-                self._check_readiness()
+                readiness = threading.Thread(
+                    target=self._check_readiness, name="readiness", daemon=True
+                )
+                readiness.start()
                 while not self._ending.is_set():
                     heartbeat.turned()
-                    if self._try_turn() and self._is_exiting_when_done:
+                    is_done = self._try_turn() and self._is_readiness_told.is_set()
+                    if is_done and self._is_exiting_when_done:
                         break
                     if self._is_draining and not self.runs:
+                        self._wind_up(readiness)
                         raise WorkerError(*_DRAINED)
                     self._has_changed = self._watcher.wait(self._next_turn_at - time.monotonic())
-                self._end_runs(Stop.SHUTDOWN)
+                self._wind_up(readiness)
         finally:
             self._deregister()
 
@@ -202,6 +209,15 @@ class Dispatcher:
         """When there is something to do though nothing wakes, in monotonic seconds."""
         hung_at = (run.hung_at for run in self.runs.values())
         return min(self._full_turn_at, self._due_at, *hung_at)
+
+    def _wind_up(self, readiness: threading.Thread) -> None:
+        """End the runs, and the making of the bundle that they may wait for."""
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        for run in self.runs.values():
+            run.stop(Stop.SHUTDOWN)
+        self._leaving.set()  # after: the end of the making is no crash of a run
+        self._end_runs(Stop.SHUTDOWN)
+        readiness.join(max(0.0, deadline - time.monotonic()))
 
     def _register(self) -> int:
         with self._database.session() as session:
@@ -286,22 +302,40 @@ class Dispatcher:
     def _find_bundle(self) -> Bundle:
         """Find the bundle as the event is deployed now; one run at a time makes a missing one."""
         with self._bundle_lock:
-            return ensure_bundle(self._database, self.event)
+            return ensure_bundle(self._database, self.event, stopping=self._leaving)
 
     def _check_readiness(self) -> None:
-        """Tell at once what every submission would fail with; the organiser may mend it."""
+        """Tell at once what every submission would fail with; the organiser may mend it.
+
+        In a thread of its own: a missing bundle is made, which may take minutes.
+        """
         context = self._context
-        for make in (context.python, context.bundle, context.shared):
-            try:
-                make()
-            except RampError as error:
+        try:
+            for make in (context.python, context.bundle, context.shared):
+                if not self._leaving.is_set():
+                    self._try_to_make(make)
+        finally:
+            self._is_readiness_told.set()
+            self._watcher.wake()
+
+    def _try_to_make(self, make: Callable[[], object]) -> None:
+        try:
+            make()
+        except Exception as error:
+            if self._leaving.is_set():
+                logger.info("the check of readiness was ended: %s", error)
+            elif isinstance(error, RampError):
                 logger.error("submissions will fail until this is mended: %s", error)
+            else:
+                logger.exception("the check of readiness failed")
 
     def _sweep(self) -> None:
-        """Remove what attempts of dispatchers that died left on this machine's disk.
+        """Remove what dispatchers that died left on this machine's disk.
 
         The directory in which an adopted run was started stays until its attempt is over.
         """
+        for path in sweep_scratch(self.event):
+            logger.info("removed %s, which nobody uses any more", path)
         ramp = self.event.ramp
         attempts_dir = ramp.work_dir / "attempts"
         parents = (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir)

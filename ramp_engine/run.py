@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ramp_database import submissions
@@ -98,6 +98,7 @@ class Run:
         self._calls = Calls()
         self._request = StopRequest()
         self._driver: Driver | None = None
+        self._is_prediction_fault = False
         self._worker: BaseWorker | None = None
         self._bundle: Bundle | None = None  # the one that it was trained with is scored with
         event = context.event
@@ -205,8 +206,8 @@ class Run:
     def _evaluate_and_record(self) -> None:
         verdict = self._evaluate()
         stop = self._request.reason
-        is_done = verdict.outcome is Outcome.SUCCEEDED and stop is Stop.SHUTDOWN
-        if stop is not None and not is_done:
+        is_done = verdict.outcome is Outcome.SUCCEEDED or self._has_failed(verdict)
+        if stop is not None and not (is_done and stop is Stop.SHUTDOWN):
             verdict = judge(Facts(0, stop=stop))
         self._record(verdict)
 
@@ -221,12 +222,24 @@ class Run:
 
     def _evaluate(self) -> Verdict:
         if not self._is_tested:
-            verdict = judge(self._work())
+            facts = self._work()
+            verdict, own = judge(facts), judge(replace(facts, stop=None))
+            if self._has_failed(own):
+                return own
             if verdict.outcome is not Outcome.SUCCEEDED:
                 return verdict
             assert self._bundle is not None  # noqa: S101  the run succeeded with it
             self._recorder.finish(self._bundle.name)
         return self._score()
+
+    def _has_failed(self, verdict: Verdict) -> bool:
+        """Whether the participant's code failed, and nothing that the dispatcher did is the cause.
+
+        Such a failure is recorded also when the dispatcher is going down: a new attempt would end
+        in the same way.
+        """
+        has_ended = self._driver is not None and self._driver.has_ended_by_itself
+        return verdict.outcome is Outcome.FAILED and (has_ended or self._is_prediction_fault)
 
     def _work(self) -> Facts:
         """Let the worker run the folds; everything that it raises becomes a fact."""
@@ -309,6 +322,7 @@ class Run:
         except RampError as error:
             return Verdict(Outcome.CRASHED, None, tellable(str(error)))
         if isinstance(report, PredictionFault):
+            self._is_prediction_fault = True
             return Verdict(Outcome.FAILED, report.state, tellable(report.message))
         self.results = report
         return Verdict(Outcome.SUCCEEDED, None)
