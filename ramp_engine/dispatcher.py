@@ -388,7 +388,7 @@ class Dispatcher:
                 adopted=adopted.get(claim),
             )
             self._start(run)
-        if rescued.requeued:
+        if rescued != queue.Rescued():
             self._sweep()
         return self.n_open == 0 and not self.runs
 
