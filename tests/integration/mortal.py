@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 
@@ -24,7 +25,7 @@ from ramp_database.states import State
 from ramp_database.submissions import directory_name
 from ramp_engine.config import EventConfig, load_event
 from ramp_engine.dispatcher import Dispatcher
-from ramp_engine.testing import FakeWorker, canned_scores
+from ramp_engine.testing import FakeWorker, Scenario, canned_scores
 
 #: Longer than anything here takes; a test that waits so long has failed, in seconds.
 PATIENCE_SECONDS = 60.0
@@ -45,6 +46,19 @@ class SigningWorker(FakeWorker):
         for fold in Path(self.config["predictions_dir"], self.submission).glob("fold_*"):
             (fold / "train_time").write_text(signature)
         return answer
+
+
+class MixedWorker(SigningWorker):
+    """Every seventh submission fails; see `is_failing`."""
+
+    def __init__(self, config: Mapping[str, Any], submission: str) -> None:
+        super().__init__(config, submission)
+        if is_failing(int(submission.rpartition("_")[2])):
+            self.behaviour = self.behaviour.model_copy(update={"scenario": Scenario.FAILING})
+
+
+def is_failing(submission_id: int) -> bool:
+    return submission_id % 7 == 0
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
@@ -110,6 +124,11 @@ class DispatcherProcess:
 
     def wait(self) -> int:
         return self._process.wait(PATIENCE_SECONDS)
+
+    def pause(self) -> None:
+        """Stop it, and return when it stands still."""
+        self.send(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def end(self) -> None:
         """Kill it, also when it is paused."""
