@@ -33,6 +33,7 @@ from ramp_database.model import (
 )
 from ramp_database.states import OWNED, TRANSITIONS, State
 from ramp_database.submissions import directory_name
+from ramp_engine.attempt import made_with
 from ramp_engine.config import EventConfig
 
 __all__ = ["violations", "violations_on_disk"]
@@ -217,7 +218,8 @@ def violations_on_disk(session: Session, event_id: int, event: EventConfig) -> l
 
         * no attempt's directory is left, and nothing that was staged or moved aside for publishing;
         * every other name in the folders of submissions, predictions and logs is a submission's;
-        * who is scored has its files, its log, and predictions of every fold, complete.
+        * who is scored has its files, its log, and predictions of every fold, complete, as the
+          score step left them.
     """
     query = select(Submission.id, Submission.state).where(Submission.event_id == event_id)
     rows = session.execute(query.order_by(Submission.id))
@@ -230,6 +232,8 @@ def violations_on_disk(session: Session, event_id: int, event: EventConfig) -> l
         found += [f"left behind: {path}" for path in foreign]
     for name, state in states.items():
         if state is State.SCORED:
+            if made_with(event.ramp.predictions_dir / name) is not None:
+                found.append(f"not scored: {event.ramp.predictions_dir / name}")
             found += [f"missing: {path}" for path in _missing(event, name, n_folds)]
     return found
 

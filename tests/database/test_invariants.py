@@ -187,6 +187,14 @@ def test_what_was_left_behind_is_found(database: Database, event: EventConfig, p
     assert on_disk(database, event) == [f"left behind: {event.directory / path}"]
 
 
+def test_predictions_that_still_wait_to_be_scored_are_found(
+    database: Database, event: EventConfig
+) -> None:
+    predictions = event.ramp.predictions_dir / "submission_000000001"
+    (predictions / "bundle.txt").write_text("bundle")
+    assert on_disk(database, event) == [f"not scored: {predictions}"]
+
+
 @pytest.mark.parametrize(
     ("path", "missing"),
     [

@@ -141,10 +141,15 @@ def test_a_transaction_in_which_nothing_happens_is_ended_by_the_server(
     with other.session():
         pass  # its connection has the usual limit
     monkeypatch.setattr("ramp_database.session.IDLE_TRANSACTION_SECONDS", 0.1)
-    with pytest.raises(DatabaseUnavailableError), paused.session() as session:
-        session.execute(text("LOCK TABLE events"))
-        with other.session() as waiting:
-            waiting.execute(text("LOCK TABLE events"))
+
+    def be_paused() -> None:
+        with paused.session() as session:
+            session.execute(text("LOCK TABLE events"))
+            with other.session() as waiting:
+                waiting.execute(text("LOCK TABLE events"))
+
+    with pytest.raises(DatabaseUnavailableError):
+        be_paused()
     paused.dispose()
     other.dispose()
 
