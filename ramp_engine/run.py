@@ -199,7 +199,7 @@ class Run:
         if self._driver is not None and self._driver.is_adopted_elsewhere:
             return
         self._directory.remove()
-        if self._adopted is not None:
+        if self._adopted is not None or self._is_tested:
             for directory in attempt.siblings(self._directory):
                 remove_tree(directory)
 
