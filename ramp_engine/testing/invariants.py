@@ -38,6 +38,7 @@ from ramp_engine.config import EventConfig
 
 __all__ = ["violations", "violations_on_disk"]
 
+_CLAIMED = (State.NEW, State.SENT_TO_TRAINING)
 _SCORE_TABLES: tuple[type[Base], ...] = (FoldScore, FoldTime, BaggedScore)
 
 
@@ -59,8 +60,8 @@ def violations(session: Session, event_id: int, *, is_over: bool = True) -> list
         A sentence for each violation, by submission; empty when all holds:
 
         * the history of a submission begins with its arrival, has no gap, knows allowed transitions
-          only and ends with the state of now; so a final state is entered once, and once more for
-          each time that it was reopened;
+          only, all of the newest attempt, and ends with the state of now; so a final state is
+          entered once, and once more for each time that it was reopened;
         * its attempts are numbered from 1 without a gap, each was claimed once, and all but the
           newest of an owned submission have ended;
         * who is owned has an owner, who is not has none, and no wish to be canceled waits;
@@ -139,7 +140,11 @@ def _count_rows(session: Session, table: type[Base], event_id: int) -> dict[int,
 
 def _of_history(row: Submission, steps: Sequence[SubmissionEvent]) -> Iterator[str]:
     standing: State | None = None
+    newest = 0
     for step in steps:
+        newest += (step.from_state, step.to_state) == _CLAIMED
+        if step.attempt != newest:
+            yield f"attempt {step.attempt} is recorded while the newest is {newest}"
         if step.from_state != standing:
             yield f"its history goes to {standing or 'nothing'} and on from {step.from_state}"
         if not _is_known(step):
@@ -164,8 +169,7 @@ def _of_attempts(
     expected = list(range(1, row.attempt + 1))
     if numbers != expected:
         yield f"its attempts are {numbers}, not {expected}"
-    taken = (State.NEW, State.SENT_TO_TRAINING)
-    claimed = [step.attempt for step in steps if (step.from_state, step.to_state) == taken]
+    claimed = [step.attempt for step in steps if (step.from_state, step.to_state) == _CLAIMED]
     if claimed != expected:
         yield f"its history has claims of the attempts {claimed}, not {expected}"
     for attempt in attempts:

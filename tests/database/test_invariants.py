@@ -79,6 +79,11 @@ PLANTS = {
         _AGAIN.format("scored", "canceled"),
         "a step from scored to canceled",
     ),
+    "recorded by an older attempt": (
+        "scored",
+        "UPDATE submission_events SET attempt = 0 WHERE to_state = 'tested'",
+        "attempt 0 is recorded while the newest is 1",
+    ),
     "no arrival": ("new", "DELETE FROM submission_events", "its history ends with nothing"),
     "an attempt too many": ("scored", _SECOND_ATTEMPT, "its attempts are [1, 2], not [1]"),
     "an attempt that is missing": (

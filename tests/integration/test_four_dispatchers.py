@@ -63,6 +63,17 @@ def is_at_work(database: Database, process: DispatcherProcess) -> bool:
         return session.execute(mine.limit(1)).first() is not None
 
 
+def in_training(database: Database, dispatcher_id: int | None = None) -> set[int]:
+    """List what is in training at somebody's; None: at anybody's who has not ended."""
+    query = select(Submission.id).join(Dispatcher, Dispatcher.id == Submission.dispatcher_id)
+    query = query.where(Submission.state == State.TRAINING)
+    owner = (
+        Dispatcher.ended_at.is_(None) if dispatcher_id is None else Dispatcher.id == dispatcher_id
+    )
+    with database.session(read_only=True) as session:
+        return set(session.scalars(query.where(owner)))
+
+
 def holds_no_lock(database: Database, process: DispatcherProcess) -> bool:
     """Tell whether one who is paused does not keep others from finding it dead.
 
@@ -121,11 +132,16 @@ def test_two_are_killed_and_one_is_paused_and_all_is_recorded_once(
         wait_until(lambda: all(is_at_work(database, one) for one in processes), "all four work")
         for process in (*killed, paused):
             pause_at_work(database, process)
+        its_own = in_training(database, rows_of(database, paused)[-1].id)
         for process in killed:
             process.end()
         given_up = give_up_some(database)
         wait_until(lambda: has_ended(database, paused), "the paused one is taken for dead")
         taken_for_dead = rows_of(database, paused)[-1].id
+        # its runs wake up to a submission in the state in which they left it, at another owner
+        wait_until(
+            lambda: bool(its_own & in_training(database)), "another one runs what it had begun"
+        )
         paused.send(signal.SIGCONT)
         assert [process.wait() for process in processes[2:]] == [0, 0]
     check(database, event, set(given_up))
