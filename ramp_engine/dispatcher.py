@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from ramp_database import changes, dispatchers, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
+from ramp_database.states import State
 from ramp_engine import attempt, registry
 from ramp_engine.base import Capability
 from ramp_engine.bundles import ensure_bundle
@@ -138,6 +139,7 @@ class Dispatcher:
     ) -> None:
         self.event = event
         self.runs: dict[Claim, Run] = {}
+        self._begun: set[Claim] = set()  # claims that had a run
         self.n_open = 0
         self._database = database
         self._observer: Observer = observer or _Quiet()
@@ -364,14 +366,14 @@ class Dispatcher:
         self._full_turn_at = now + RETRY_SECONDS  # should this one fail
         self._due_at = math.inf if is_due else self._due_at
         with self._database.session() as session:
-            if is_full or (self._has_changed and self.runs):
-                self._reconcile(session)
+            is_compared = is_full or (self._has_changed and bool(self.runs))
+            unheard = self._reconcile(session) if is_compared else {}
             rescued = self._rescue(session) if is_full else queue.Rescued()
             adopted = {run.claim: run for run in rescued.adopted}
             rescued_claims = [*rescued.to_score, *adopted]
-            n_free = self._n_free - len(rescued_claims)
+            n_free = self._n_free - len(rescued_claims) - len(unheard)
             claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
-            taken = [*rescued_claims, *claims]
+            taken = [*unheard, *rescued_claims, *claims]
             titles = submissions.titles(session, [claim.submission_id for claim in taken])
             is_last = self._is_exiting_when_done and not self.runs and not taken
             if is_full or is_due or is_last or self._has_changed:
@@ -384,11 +386,11 @@ class Dispatcher:
                 claim,
                 team=team,
                 name=name,
-                is_tested=claim in rescued.to_score,
+                is_tested=claim in rescued.to_score or unheard.get(claim) is State.TESTED,
                 adopted=adopted.get(claim),
             )
             self._start(run)
-        if rescued.requeued:
+        if rescued != queue.Rescued():
             self._sweep()
         return self.n_open == 0 and not self.runs
 
@@ -441,11 +443,17 @@ class Dispatcher:
                 del self.runs[claim]
                 self._observer.run_ended(run)
 
-    def _reconcile(self, session: Session) -> None:
+    def _reconcile(self, session: Session) -> dict[Claim, State]:
         """Compare the database's view with the runs.
 
         Wishes are passed on, runs whose claim is lost are stopped, and a submission whose run ended
         without a record, as after an outage of the database, is given another attempt.
+
+        Returns
+        -------
+        dict
+            Claims that never had a run, with their states: the answer to the transaction that
+            made them ours was lost.
         """
         owned = {item.claim: item for item in queue.owned(session, self._dispatcher_id)}
         for claim, run in self.runs.items():
@@ -453,13 +461,22 @@ class Dispatcher:
                 run.stop(Stop.CLAIM_LOST)
             elif owned[claim].is_cancel_requested:
                 run.stop(Stop.CANCELED)
-        for claim in owned.keys() - self.runs.keys():
+        missing = owned.keys() - self.runs.keys()
+        unheard = {
+            claim: owned[claim].state
+            for claim in sorted(missing - self._begun, key=lambda claim: claim.submission_id)
+            if owned[claim].state in (State.SENT_TO_TRAINING, State.TESTED)
+        }
+        self._begun &= owned.keys()
+        for claim in missing - unheard.keys():
             reason = "the run ended without being recorded"
             with suppress(ClaimLostError):
                 queue.crash(session, claim, reason, self.event.dispatcher.max_attempts)
+        return unheard
 
     def _start(self, run: Run) -> None:
         self.runs[run.claim] = run
+        self._begun.add(run.claim)
         run.start()
         self._observer.run_started(run)
 

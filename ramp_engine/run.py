@@ -199,7 +199,7 @@ class Run:
         if self._driver is not None and self._driver.is_adopted_elsewhere:
             return
         self._directory.remove()
-        if self._adopted is not None:
+        if self._adopted is not None or self._is_tested:
             for directory in attempt.siblings(self._directory):
                 remove_tree(directory)
 
@@ -309,7 +309,7 @@ class Run:
             bundle = self._recorder.patiently(self._context.bundle)
             trained_with = attempt.made_with(predictions)
             if trained_with != bundle.name:
-                return _not_scorable(trained_with)
+                return _not_scorable(trained_with, is_rescued=self._is_tested)
             report = self._context.score(
                 event,
                 self._context.python(),
@@ -341,10 +341,12 @@ class Run:
         logger.info("attempt ended", extra=facts)
 
 
-def _not_scorable(bundle: str | None) -> Verdict:
+def _not_scorable(bundle: str | None, *, is_rescued: bool) -> Verdict:
     """Tell why published predictions are not scored: they are made again instead."""
     if bundle is None:
-        return Verdict(Outcome.CRASHED, None, "the published predictions are gone or changed")
+        # who died while it published the scores is counted already, by the rescue
+        outcome = Outcome.INTERRUPTED if is_rescued else Outcome.CRASHED
+        return Verdict(outcome, None, "the published predictions are gone or changed")
     reason = "the event was deployed again after they were made"
     return Verdict(Outcome.INTERRUPTED, None, f"the predictions are out of date: {reason}")
 

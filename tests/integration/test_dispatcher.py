@@ -165,10 +165,8 @@ def test_a_database_that_is_away_now_and_then_costs_no_attempt(
     flaky.dispose()
 
 
-def test_a_claim_without_a_run_is_given_another_attempt(
-    event: EventConfig, store: Database
-) -> None:
-    """As when the dispatcher failed between its claim and the start of the run."""
+def test_a_claim_that_never_had_a_run_gets_one(event: EventConfig, store: Database) -> None:
+    """As when the answer to the claim was lost."""
     number = submit(store, starting_kit())
     dispatcher = Dispatcher(store, event, is_exiting_when_done=True)
     claimed: list[Claim] = []
@@ -184,7 +182,7 @@ def test_a_claim_without_a_run_is_given_another_attempt(
         patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
         dispatcher.run()
     assert [claim.submission_id for claim in claimed] == [number]
-    assert standing(store, number) == ("scored", 2)
+    assert standing(store, number) == ("scored", 1)
 
 
 def test_a_run_whose_claim_is_lost_publishes_and_records_nothing(
