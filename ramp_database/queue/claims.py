@@ -165,11 +165,11 @@ def start(
         The submission is in another state.
     """
     move_claimed(session, claim, State.SENT_TO_TRAINING, State.TRAINING, reason="started")
-    values = {"started_at": clock.now(), "handle": handle, "bundle_hash": bundle_hash}
-    statement = update(Attempt).where(
-        Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
-    )
-    count_changed(session, statement.values(**values))
+    if handle is not None:
+        statement = update(Attempt).where(
+            Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
+        )
+        count_changed(session, statement.values(handle=handle, bundle_hash=bundle_hash))
 
 
 def finish(session: Session, claim: Claim) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
 from ramp_database import changes, clock
+from ramp_database.attempts import folds_started_at
 from ramp_database.errors import ClaimLostError, NotFoundError, TransitionError
 from ramp_database.model import Attempt, Event, Submission, SubmissionEvent
 from ramp_database.queue.compute import add_compute
@@ -227,7 +228,12 @@ def end_attempt(
     statement = update(Attempt).where(
         Attempt.submission_id == submission_id, Attempt.number == number
     )
-    values = {"finished_at": clock.now(), "outcome": outcome, "error": error}
+    values = {
+        "started_at": folds_started_at(),
+        "finished_at": clock.now(),
+        "outcome": outcome,
+        "error": error,
+    }
     count_changed(session, statement.values(values))
     if outcome not in _OURS:
         add_compute(session, submission_id, number)
