@@ -375,7 +375,9 @@ class Dispatcher:
             taken = [*rescued_claims, *claims]
             titles = submissions.titles(session, taken)
             is_last = self._is_exiting_when_done and not self.runs and not taken
-            if is_full or is_due or is_last or (self._has_changed and not claims):
+            # no delay is shorter than the time between full turns: one of them sees it in time
+            is_delayed = self._has_changed and not claims and not self._has_more
+            if is_full or is_due or is_last or is_delayed:
                 self._look_ahead(session)
         self._full_turn_at = now + self._full_turn_seconds if is_full else full_turn_at
         for claim in taken:
