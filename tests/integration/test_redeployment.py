@@ -14,7 +14,7 @@ from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.testing import TOY, toy_spec
 from ramp_engine.testing import FakeWorker
-from tests.integration.test_waking import dispatching, state, submit
+from tests.integration.dispatching import dispatching, row, submit
 
 
 def test_what_was_trained_with_an_older_bundle_is_trained_again(
@@ -36,7 +36,7 @@ def test_what_was_trained_with_an_older_bundle_is_trained_again(
         submission_id = submit(database)
         assert witness.sees(lambda w: len(w.ended) == 2)
     assert bundles == [toy_spec().bundle_hash, "another"]
-    assert state(database, submission_id) is State.SCORED
+    assert row(database, submission_id).state is State.SCORED
     with database.session() as session:
         outcomes = [one.outcome for one in read(session, submission_id).attempts]
     assert outcomes == ["interrupted", "succeeded"]

@@ -14,7 +14,7 @@ from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.testing import add_toy_submission
 from ramp_engine import dispatcher as dispatcher_module
-from tests.integration.test_waking import dispatching, state, submit
+from tests.integration.dispatching import dispatching, row, submit
 
 #: The most statements that one submission may take, those that insert its fold scores left out.
 MOST = 15
@@ -61,7 +61,7 @@ def test_a_submission_to_an_idle_dispatcher_takes_few_statements(
         for number in range(2, n + 2):
             submit(elsewhere)
             assert witness.sees(lambda w, number=number: len(w.ended) == number)  # type: ignore[misc]
-    assert state(elsewhere, witness.ended[-1]) is State.SCORED
+    assert row(elsewhere, witness.ended[-1]).state is State.SCORED
     assert len(sent) - before <= n * MOST, "\n".join(sent[before:])
 
 
@@ -76,5 +76,5 @@ def test_a_submission_of_a_long_queue_takes_few_statements(
             with elsewhere.session() as session:
                 ids = [add_toy_submission(session).id for _ in range(n)]
             assert witness.sees(lambda w: len(w.ended) == n + 1)
-    assert {state(elsewhere, id_) for id_ in ids} == {State.SCORED}
+    assert {row(elsewhere, id_).state for id_ in ids} == {State.SCORED}
     assert len(sent) <= n * MOST, "\n".join(sent)
