@@ -158,6 +158,7 @@ class Dispatcher:
             self._event_id = row.id
         self._watcher = changes.watch(database, self._event_id)
         self._has_changed = True
+        self._has_more = True  # something may wait that can be claimed
         self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
         worker_class = registry.worker_class(event.worker_type)
         self._context = RunContext(
@@ -301,10 +302,10 @@ class Dispatcher:
             reason = f"open_shared raised {type(error).__name__}: {error}"
             raise PluginError(self.event.worker_type, reason) from error
 
-    def _find_bundle(self) -> Bundle:
+    def _find_bundle(self, name: str | None = None) -> Bundle:
         """Find the bundle as the event is deployed now; one run at a time makes a missing one."""
         with self._bundle_lock:
-            return ensure_bundle(self._database, self.event, stopping=self._leaving)
+            return ensure_bundle(self._database, self.event, name, stopping=self._leaving)
 
     def _check_readiness(self) -> None:
         """Tell at once what every submission would fail with; the organiser may mend it.
@@ -313,7 +314,7 @@ class Dispatcher:
         """
         context = self._context
         try:
-            for make in (context.python, context.bundle, context.shared):
+            for make in (context.python, self._find_bundle, context.shared):
                 if not self._leaving.is_set():
                     self._try_to_make(make)
         finally:
@@ -371,12 +372,14 @@ class Dispatcher:
             rescued = self._rescue(session) if is_full else queue.Rescued()
             adopted = {run.claim: run for run in rescued.adopted}
             rescued_claims = [*rescued.to_score, *adopted]
-            n_free = self._n_free - len(rescued_claims) - len(unheard)
-            claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
+            self._has_more = self._has_more or self._has_changed or is_full or is_due
+            claims = self._claim(session, self._n_free - len(rescued_claims) - len(unheard))
             taken = [*unheard, *rescued_claims, *claims]
-            titles = submissions.titles(session, [claim.submission_id for claim in taken])
+            titles = submissions.titles(session, taken)
             is_last = self._is_exiting_when_done and not self.runs and not taken
-            if is_full or is_due or is_last or self._has_changed:
+            # no delay is shorter than the time between full turns: one of them sees it in time
+            is_delayed = self._has_changed and not claims and not self._has_more
+            if is_full or is_due or is_last or is_delayed:
                 self._look_ahead(session)
         self._full_turn_at = now + self._full_turn_seconds if is_full else full_turn_at
         for claim in taken:
@@ -397,6 +400,14 @@ class Dispatcher:
     @property
     def _full_turn_seconds(self) -> float:
         return min(FULL_TURN_SECONDS, self.event.dispatcher.stalled_after_seconds / 2)
+
+    def _claim(self, session: Session, n_free: int) -> list[Claim]:
+        """Fill the free slots; nothing is asked while the last answer was that no more waits."""
+        if n_free < 1 or not self._has_more:
+            return []
+        claims = queue.claim(session, self._event_id, self._dispatcher_id, n_free)
+        self._has_more = len(claims) == n_free
+        return claims
 
     def _rescue(self, session: Session) -> queue.Rescued:
         limits = self.event.dispatcher

@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +45,8 @@ class RunContext:
     worker_class: type[BaseWorker]
     shared: Callable[[], object]  #: what the workers share, opened at first use
     python: Callable[[], Path]  #: the interpreter of the trusted steps
-    bundle: Callable[[], Bundle]  #: the event's bundle of now, made when it is missing
+    #: the event's bundle of now, found by its name where that is known, made when it is missing
+    bundle: Callable[[str | None], Bundle]
     score: ScoreStep  #: what makes scores of predictions
     wake: Callable[[], None]  #: called when a run has ended
 
@@ -221,6 +222,7 @@ class Run:
             self._recorder.end(verdict, is_delayed=self._request.reason is None)
 
     def _evaluate(self) -> Verdict:
+        deployed = None
         if not self._is_tested:
             facts = self._work()
             verdict, own = judge(facts), judge(replace(facts, stop=None))
@@ -229,8 +231,8 @@ class Run:
             if verdict.outcome is not Outcome.SUCCEEDED:
                 return verdict
             assert self._bundle is not None  # noqa: S101  the run succeeded with it
-            self._recorder.finish(self._bundle.name)
-        return self._score()
+            deployed = self._recorder.finish(self._bundle.name)
+        return self._score(deployed)
 
     def _has_failed(self, verdict: Verdict) -> bool:
         """Whether the participant's code failed, and nothing that the dispatcher did is the cause.
@@ -244,8 +246,9 @@ class Run:
     def _work(self) -> Facts:
         """Let the worker run the folds; everything that it raises becomes a fact."""
         try:
-            self._bundle = self._recorder.patiently(self._context.bundle)
-            worker = self._make_worker(self._bundle)
+            assignment = self._recorder.patiently(self._read_assignment)
+            self._bundle = self._find_bundle(assignment.bundle)
+            worker = self._make_worker(self._bundle, assignment.files)
         except DatabaseUnavailableError:
             raise
         except RampError as error:
@@ -270,10 +273,19 @@ class Run:
     def _enter(self, phase: str) -> None:
         self.phase = phase
 
-    def _make_worker(self, bundle: Bundle) -> BaseWorker:
+    def _read_assignment(self) -> submissions.Assignment:
+        with self._context.database.session(read_only=True) as session:
+            return submissions.assignment(session, self.claim.submission_id)
+
+    def _find_bundle(self, name: str | None) -> Bundle:
+        return self._recorder.patiently(lambda: self._context.bundle(name))
+
+    def _make_worker(
+        self, bundle: Bundle, files: Sequence[submissions.SubmissionFile]
+    ) -> BaseWorker:
         context = self._context
         shared = self._calls("open_shared", context.shared)
-        self._write_files()
+        self._write_files(files)
         config = context.event.worker_config() | self._directory.worker_keys()
         config |= {"bundle_dir": str(bundle.public), "n_folds": bundle.n_folds}
         if self._adopted is not None:
@@ -284,9 +296,8 @@ class Run:
         self._worker = worker
         return worker
 
-    def _write_files(self) -> None:
+    def _write_files(self, files: Sequence[submissions.SubmissionFile]) -> None:
         """Write the participant's files for the attempt, and a copy for organisers to read."""
-        files = self._recorder.patiently(self._read_files)
         self._directory.make()
         name = self._directory.submission
         submissions.write_files(files, self._directory.submissions_dir / name)
@@ -296,17 +307,14 @@ class Run:
         submissions.write_files(files, staged)
         attempt.publish(staged, kept)
 
-    def _read_files(self) -> list[submissions.SubmissionFile]:
-        with self._context.database.session(read_only=True) as session:
-            return submissions.files(session, self.claim.submission_id)
-
-    def _score(self) -> Verdict:
+    def _score(self, deployed: str | None) -> Verdict:
+        """Score the predictions if they are of the bundle that is deployed, where that is known."""
         self.phase = "scoring"
         event = self._context.event
         log_path = submission_log(event, self.claim.submission_id, "score.log")
         predictions = self._recorder.predictions
         try:
-            bundle = self._recorder.patiently(self._context.bundle)
+            bundle = self._find_bundle(deployed)
             trained_with = attempt.made_with(predictions)
             if trained_with != bundle.name:
                 return _not_scorable(trained_with, is_rescued=self._is_tested)
