@@ -17,9 +17,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import Generic, Protocol, TypeVar
+from contextlib import suppress
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -27,27 +26,23 @@ from ramp_database import changes, dispatchers, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_database.states import State
-from ramp_engine import attempt, registry
+from ramp_engine import registry
 from ramp_engine.base import Capability
-from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import (
     ClaimLostError,
     DatabaseUnavailableError,
     NotFoundError,
-    PluginError,
-    RampError,
     WorkerError,
 )
-from ramp_engine.fold_process import remove_tree
 from ramp_engine.heartbeat import Heartbeat
+from ramp_engine.leftovers import sweep
 from ramp_engine.outcome import Stop
-from ramp_engine.preparation import Bundle, sweep_scratch, trusted_python
+from ramp_engine.provisions import Provisions
 from ramp_engine.run import HungCall, Run, RunContext
 from ramp_engine.scoring import ScoreStep, score_predictions
 
 logger = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 #: The longest time between two full turns, in seconds; work and the end of a run start one at once.
 FULL_TURN_SECONDS = 5.0
@@ -91,21 +86,6 @@ class _Quiet:
         """Do nothing."""
 
 
-class _Lazy(Generic[_T]):
-    """A value that is made at first use, by one thread; a failure is tried again."""
-
-    def __init__(self, make: Callable[[], _T]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._value: list[_T] = []
-
-    def __call__(self) -> _T:
-        with self._lock:
-            if not self._value:
-                self._value.append(self._make())
-            return self._value[0]
-
-
 class Dispatcher:
     """Evaluate the submissions of one event.
 
@@ -147,12 +127,8 @@ class Dispatcher:
         self._ending = threading.Event()
         self._is_lost = threading.Event()
         self._hung_calls: list[HungCall] = []
-        self._leaving = threading.Event()  # set when the runs have been told to end
-        self._is_readiness_told = threading.Event()
-        self._bundle_lock = threading.Lock()
         self._n_failed_turns = 0
         self._away_since: float | None = None  # monotonic seconds, while the database is away
-        self._resources = ExitStack()
         with database.session(read_only=True) as session:
             row = events.get_event(session, event.ramp.event_name)
             self._event_id = row.id
@@ -161,13 +137,14 @@ class Dispatcher:
         self._has_more = True  # something may wait that can be claimed
         self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
         worker_class = registry.worker_class(event.worker_type)
+        self._provisions = Provisions(database, event, worker_class, self._watcher.wake)
         self._context = RunContext(
             database=database,
             event=event,
             worker_class=worker_class,
-            shared=_Lazy(self._open_shared),
-            python=_Lazy(lambda: trusted_python(event)),
-            bundle=self._find_bundle,
+            shared=self._provisions.shared,
+            python=self._provisions.python,
+            bundle=self._provisions.bundle,
             score=score,
             wake=self._watcher.wake,
         )
@@ -187,25 +164,25 @@ class Dispatcher:
             on_lost=self._lost,
         )
         try:
-            with self._resources, self._watcher, heartbeat:
+            with self._watcher, heartbeat:
                 with suppress(DatabaseUnavailableError):
-                    self._sweep()
-                readiness = threading.Thread(
-                    target=self._check_readiness, name="readiness", daemon=True
-                )
-                readiness.start()
-                while not self._ending.is_set():
-                    heartbeat.turned()
-                    is_done = self._try_turn() and self._is_readiness_told.is_set()
-                    if is_done and self._is_exiting_when_done:
-                        break
-                    if self._is_draining and not self.runs:
-                        self._wind_up(readiness)
-                        raise WorkerError(*_DRAINED)
-                    self._has_changed = self._watcher.wait(self._next_turn_at - time.monotonic())
-                self._wind_up(readiness)
+                    sweep(self._database, self.event, self._event_id)
+                with self._provisions:
+                    self._loop(heartbeat)
         finally:
             self._deregister()
+
+    def _loop(self, heartbeat: Heartbeat) -> None:
+        while not self._ending.is_set():
+            heartbeat.turned()
+            is_done = self._try_turn() and self._provisions.is_checked
+            if is_done and self._is_exiting_when_done:
+                break
+            if self._is_draining and not self.runs:
+                self._wind_up()
+                raise WorkerError(*_DRAINED)
+            self._has_changed = self._watcher.wait(self._next_turn_at - time.monotonic())
+        self._wind_up()
 
     @property
     def _next_turn_at(self) -> float:
@@ -213,14 +190,14 @@ class Dispatcher:
         hung_at = (run.hung_at for run in self.runs.values())
         return min(self._full_turn_at, self._due_at, *hung_at)
 
-    def _wind_up(self, readiness: threading.Thread) -> None:
+    def _wind_up(self) -> None:
         """End the runs, and the making of the bundle that they may wait for."""
         deadline = time.monotonic() + SHUTDOWN_SECONDS
         for run in self.runs.values():
             run.stop(Stop.SHUTDOWN)
-        self._leaving.set()  # after: the end of the making is no crash of a run
+        self._provisions.stop()  # after: the end of the making is no crash of a run
         self._end_runs(Stop.SHUTDOWN)
-        readiness.join(max(0.0, deadline - time.monotonic()))
+        self._provisions.join(max(0.0, deadline - time.monotonic()))
 
     def _register(self) -> int:
         with self._database.session() as session:
@@ -291,67 +268,6 @@ class Dispatcher:
         self._n_failed_turns, self._away_since = 0, None
         return is_done
 
-    def _open_shared(self) -> object:
-        worker_class = self._context.worker_class
-        try:
-            shared = worker_class.open_shared(self.event.worker_config())
-            return self._resources.enter_context(shared)
-        except RampError:
-            raise
-        except Exception as error:  # around a plugin
-            reason = f"open_shared raised {type(error).__name__}: {error}"
-            raise PluginError(self.event.worker_type, reason) from error
-
-    def _find_bundle(self, name: str | None = None) -> Bundle:
-        """Find the bundle as the event is deployed now; one run at a time makes a missing one."""
-        with self._bundle_lock:
-            return ensure_bundle(self._database, self.event, name, stopping=self._leaving)
-
-    def _check_readiness(self) -> None:
-        """Tell at once what every submission would fail with; the organiser may mend it.
-
-        In a thread of its own: a missing bundle is made, which may take minutes.
-        """
-        context = self._context
-        try:
-            for make in (context.python, self._find_bundle, context.shared):
-                if not self._leaving.is_set():
-                    self._try_to_make(make)
-        finally:
-            self._is_readiness_told.set()
-            self._watcher.wake()
-
-    def _try_to_make(self, make: Callable[[], object]) -> None:
-        try:
-            make()
-        except Exception as error:
-            if self._leaving.is_set():
-                logger.info("the check of readiness was ended: %s", error)
-            elif isinstance(error, RampError):
-                logger.error("submissions will fail until this is mended: %s", error)
-            else:
-                logger.exception("the check of readiness failed")
-
-    def _sweep(self) -> None:
-        """Remove what dispatchers that died left on this machine's disk.
-
-        The directory in which an adopted run was started stays until its attempt is over.
-        """
-        for path in sweep_scratch(self.event):
-            logger.info("removed %s, which nobody uses any more", path)
-        ramp = self.event.ramp
-        attempts_dir = ramp.work_dir / "attempts"
-        parents = (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir)
-        found = attempt.left_on_disk(attempts_dir, *parents)  # before asking
-        with self._database.session(read_only=True) as session:
-            claims = set(queue.owned_of_event(session, self._event_id))
-        live = {(claim.submission_id, claim.attempt) for claim in claims}
-        for path, claim in found.items():
-            may_run = path.parent == attempts_dir and (claim.submission_id, claim.attempt) in live
-            if claim not in claims and not may_run:
-                remove_tree(path)
-                logger.info("removed %s, which nobody works on any more", path)
-
     def _turn(self) -> bool:
         """Go round once.
 
@@ -394,7 +310,7 @@ class Dispatcher:
             )
             self._start(run)
         if rescued != queue.Rescued():
-            self._sweep()
+            sweep(self._database, self.event, self._event_id)
         return self.n_open == 0 and not self.runs
 
     @property
