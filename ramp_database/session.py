@@ -53,7 +53,8 @@ def engine_for(url: str | URL) -> Engine:
     Parameters
     ----------
     url : str or URL
-        ``sqlite:///FILE`` or ``postgresql://...``, for which psycopg 3 is the driver.
+        ``sqlite:///FILE`` or ``postgresql://...``, for which psycopg 3 is the driver. The options
+        in its query count more than those that are set here.
 
     Returns
     -------
@@ -71,8 +72,10 @@ def engine_for(url: str | URL) -> Engine:
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
+    defaults = _POSTGRESQL_ARGUMENTS.items()
+    arguments = {key: value for key, value in defaults if key not in parsed.query}
     try:
-        engine = create_engine(parsed, connect_args=_POSTGRESQL_ARGUMENTS)
+        engine = create_engine(parsed, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise DatabaseError(
             f"the driver of {parsed.drivername} is not installed: "

@@ -308,20 +308,26 @@ class Daemon:
                 process.wait()
 
 
-def start_dispatcher(event: EventConfig, command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a dispatcher that ends in order when the calling process dies, however it does.
+def start_dispatcher(
+    event: EventConfig,
+    command: Sequence[str],
+    when_parent_dies: signal.Signals = signal.SIGTERM,
+) -> subprocess.Popen[bytes]:
+    """Start a dispatcher that ends when the calling process dies, however it does.
 
     Parameters
     ----------
     event : EventConfig
     command : sequence of str
+    when_parent_dies : Signals
+        What it gets then; by default it ends in order.
     """
     parent = os.getpid()
 
     def end_with_parent() -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, when_parent_dies, 0, 0, 0)
         if os.getppid() != parent:  # it died in between: no signal will come
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), when_parent_dies)
 
     event.ramp.logs_dir.mkdir(parents=True, exist_ok=True)
     with (event.ramp.logs_dir / "dispatcher.log").open("ab") as log:
