@@ -130,8 +130,6 @@ class Attempt(Base):
     handle: Mapped[str | None]
     #: Name of the bundle that its folds are trained with; NULL before they start.
     bundle_hash: Mapped[str | None]
-    #: How its folds are confined: namespaces, landlock, none; NULL when the worker does not say.
-    sandbox: Mapped[str | None]
 
 
 class ComputeHour(Base):
