@@ -1,0 +1,35 @@
+"""An event for hostile submissions, at each level of confinement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.harness import Arena
+from tests.kits.evaluation import Event, bundled_event
+
+LEVELS = ("none",)
+
+
+@pytest.fixture(scope="session")
+def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
+    event = bundled_event("iris", tmp_path_factory.mktemp("event"))
+    assert event.prepare().code == 0
+    return event
+
+
+@pytest.fixture(scope="session", params=LEVELS)
+def arena(event: Event, request: pytest.FixtureRequest) -> Arena:
+    return Arena(event, request.param)
+
+
+@pytest.fixture(scope="session")
+def large_arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
+    """One whose kit holds 500 MB in each process, shared by copy-on-write."""
+    event = bundled_event("iris", Path(tmp_path_factory.mktemp("large")))
+    problem = event.kit / "problem.py"
+    ballast = "\nimport numpy\n\nBALLAST = numpy.ones(500 << 17)\n"
+    problem.write_text(problem.read_text() + ballast)
+    assert event.prepare().code == 0
+    return Arena(event, "none")
