@@ -226,4 +226,3 @@ class ForkedFold:
 def _send(descriptor: int, data: bytes) -> None:
     with contextlib.suppress(OSError):  # the other side is gone: its end is told soon
         os.write(descriptor, data)
-

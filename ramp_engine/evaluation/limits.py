@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Optional
 
-LEVELS = ("namespaces", "landlock", "none")
+from .plan import LEVELS
 
 #: The longest path that the kernel takes [bytes].
 MAX_PATH = 4096
@@ -58,7 +58,7 @@ class Limits:
 class Sandbox:
     """How a fold is confined, as the engine asks for it."""
 
-    level: str = "none"  #: one of `LEVELS`
+    level: str = "none"  #: one of `plan.LEVELS`
     uid: Optional[int] = None  #: to become; None: as it is
     gid: Optional[int] = None
     read: tuple[str, ...] = ()  #: further paths that may be read

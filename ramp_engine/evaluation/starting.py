@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import socket
 import sys
 import tempfile
@@ -14,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import child
+from . import child, confine
 from .limits import Sandbox
-from .private import BEGUN
+from .private import BEGUN, MAX_FACTS
+
+#: Size of /tmp and of /dev/shm where nothing is said [MB].
+DEFAULT_TMP_MB = 1024
 
 
 @dataclass(frozen=True)
@@ -130,16 +132,42 @@ def _begin(
         pipes.close(0)
         _redirect(pipes.log[1])
         _move_home(places)
-        _limit(box)
-        for ends in (pipes.control, pipes.status):
-            with contextlib.suppress(OSError):
-                os.close(ends[1])
+        confine.enter(_plan(places, box), pipes.control[1], pipes.status[1])
         os.write(task.facts, BEGUN)
     except BaseException as error:  # noqa: BLE001 (nothing of theirs has run: it is ours to tell)
         reason = {"message": str(error), "hint": getattr(error, "hint", "")}
-        os.write(task.facts, json.dumps(reason).encode())
+        os.write(task.facts, json.dumps(reason)[:MAX_FACTS].encode())
         os._exit(child.EXIT_OURS)
     child.run(task, *inputs)
+
+
+def _plan(places: Places, box: Sandbox) -> confine.Confinement:
+    prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
+    package = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    read = {*prefixes, *sys.path, package, *map(str, places.read), *box.read}
+    return confine.Confinement(
+        level=box.level,
+        uid=box.uid,
+        gid=box.gid,
+        read=sorted(path for path in read if os.path.exists(path)),  # noqa: PTH110
+        write=[str(path) for path in places.write],
+        released=[str(path) for path in places.released if path.exists()],
+        allow_network=box.allow_network,
+        tmp_mb=int(box.limits.tmp_mb or DEFAULT_TMP_MB),
+        rlimits=_rlimits(box),
+    )
+
+
+def _rlimits(box: Sandbox) -> dict[str, int]:
+    """Return what the kernel shall hold.
+
+    Its count of processes, which takes in threads, is a last barrier far above the limit: who
+    reaches the limit shall be told so. Without namespaces it would count those of other folds.
+    """
+    rlimits = box.limits.rlimits()
+    if box.level == "namespaces" and box.limits.processes is not None:
+        rlimits["NPROC"] = 4 * int(box.limits.processes) + 64
+    return rlimits
 
 
 def _redirect(log: int) -> None:
@@ -168,12 +196,3 @@ def _move_home(places: Places) -> None:
         if folder is not None:
             os.environ[name] = str(folder)
     tempfile.tempdir = None  # it may have been looked up before
-
-
-def _limit(box: Sandbox) -> None:
-    """Set the limits that the kernel holds."""
-    for name, value in box.limits.rlimits().items():
-        number = getattr(resource, f"RLIMIT_{name}")
-        hard = resource.getrlimit(number)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (value, value))

@@ -1,4 +1,4 @@
-"""Closes all descriptors that it has not opened, as a daemon does."""
+"""Closes all descriptors that are not its own, as a daemon does."""
 
 import os
 

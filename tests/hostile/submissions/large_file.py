@@ -1,12 +1,14 @@
 """Writes one file of 1 GB."""
 
+import io
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 
 class Model(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
-        with open('large', 'wb') as file:
+        with io.FileIO('large', 'w') as file:
             for _ in range(1024):
                 file.write(bytes(1 << 20))
         return self

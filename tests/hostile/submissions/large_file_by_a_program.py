@@ -1,5 +1,6 @@
 """Has another program write one file of 1 GB, and goes on as if nothing had been."""
 
+import io
 import subprocess
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 class Model(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         command = ['head', '-c', '1G', '/dev/zero']
-        with open('large', 'wb') as file:
+        with io.FileIO('large', 'w') as file:
             subprocess.run(command, stdout=file, check=True)
         return self
 
