@@ -54,6 +54,9 @@ class Limits(BaseModel):
     output_mb: _Amount | None = Field(
         default=8192, description="Size of all files that a fold writes."
     )
+    n_files: _Count | None = Field(
+        default=100_000, description="Files and folders that a fold makes."
+    )
     log_mb: _Amount = Field(
         default=10, description="Of a longer log the head and the tail are kept; it never fails."
     )
