@@ -98,7 +98,9 @@ def build(plan: Confinement) -> tuple[Hidden, int]:
     with _umask(0o022):
         with step("make mounts private"):
             linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE, "")
-        binds = _needed([*_system_binds(plan), *_binds(plan.read, _READ_ONLY), *_binds(plan.write, _SAFE)])
+        binds = _needed(
+            [*_system_binds(plan), *_binds(plan.read, _READ_ONLY), *_binds(plan.write, _SAFE)]
+        )
         released = _needed(_binds(plan.released, _READ_ONLY))
         copies = [(_copy(bind), bind) for bind in binds]
         hidden = [(_copy(bind), bind) for bind in released]
@@ -136,7 +138,9 @@ def _binds(paths: Iterable[str], attributes: int) -> list[_Bind]:
             raise ConfinementError("the root of the file system cannot be shown", "Name a folder")
         with step("find what is to be shown"):
             is_device = stat.S_ISCHR(os.stat(real).st_mode)
-        found += [_Bind(real, target, _DEVICE if is_device else attributes) for target in {real, name}]
+        found += [
+            _Bind(real, target, _DEVICE if is_device else attributes) for target in {real, name}
+        ]
     return found
 
 

@@ -11,6 +11,7 @@ from . import linux
 from .diagnosis import step
 from .plan import Confinement, ConfinementError
 
+
 def check_identity(plan: Confinement) -> None:
     """See to it that nobody is root inside, and that only root becomes somebody else.
 
@@ -52,7 +53,11 @@ def map_identity(proc: int, uid: int, gid: int) -> None:
     uid, gid : int
         The identity of the calling process.
     """
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {uid} 1"),
+        ("gid_map", f"{gid} {gid} 1"),
+    ):
         descriptor = os.open(f"self/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
         try:
             os.write(descriptor, text.encode())

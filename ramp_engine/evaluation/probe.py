@@ -173,5 +173,3 @@ def _is_privileged() -> bool:
 def _sees_others() -> bool:
     own = {1, os.getpid()}
     return any(int(name) not in own for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
-
-

@@ -108,7 +108,9 @@ class Variant:
 def readable_interpreter() -> str | None:
     """Return an interpreter of this version that any user may run, with its packages."""
     version = "{}.{}".format(*sys.version_info)
-    check = f"import os, sys; sys.exit(not (sys.version[:4] == '{version}' and os.listdir({SITE!r})))"
+    check = (
+        f"import os, sys; sys.exit(not (sys.version[:4] == '{version}' and os.listdir({SITE!r})))"
+    )
     for path in (sys.executable, shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin")):
         if path and _runs(path, check):
             return path

@@ -17,7 +17,14 @@ from typing import Any
 import pytest
 
 from ramp_engine.evaluation import linux
-from tests.integration.confined import NOBODY, PACKAGE, Room, Variant, open_room, readable_interpreter
+from tests.integration.confined import (
+    NOBODY,
+    PACKAGE,
+    Room,
+    Variant,
+    open_room,
+    readable_interpreter,
+)
 from tests.integration.presence import PATIENCE_SECONDS, Presence
 
 NAMESPACES = [Variant("namespaces", is_root=True), Variant("namespaces", is_root=False)]
@@ -132,7 +139,10 @@ say([open(ROOM + "/read/" + name).read() for name in ("deep/y", "file")])
     for name in ("deep/y", "file"):
         (own_room.path / "read" / name).write_text(name)
     released = [str(own_room.path / "read" / name) for name in ("deep", "file")]
-    answer = own_room.run(code.replace('os.path.exists(ROOM + "/read/file")', 'open(ROOM + "/read/file").read()'), released=released)
+    answer = own_room.run(
+        code.replace('os.path.exists(ROOM + "/read/file")', 'open(ROOM + "/read/file").read()'),
+        released=released,
+    )
     assert answer.said == [False, "", "please release", ["deep/y", "file"]]
 
 
@@ -210,7 +220,9 @@ say(outcome(os.kill, TARGET, 0)[0])
     )  # fmt: skip
     try:
         presence.wait_for_lines(1)
-        *_, reached = room.run(code.replace("range(2, 400)", "[]").replace("TARGET", str(target.pid))).said
+        *_, reached = room.run(
+            code.replace("range(2, 400)", "[]").replace("TARGET", str(target.pid))
+        ).said
         assert reached in ("ProcessLookupError", "PermissionError")
         assert target.poll() is None
     finally:

@@ -200,10 +200,9 @@ def test_a_confined_submission_cannot_kill_the_fold_step(
 ) -> None:
     worker = make_worker("os.kill(os.getppid(), 9)")
     returncode, error_msg = worker.launch()
-    if worker.sandbox == "namespaces":
-        assert (returncode, error_msg) == (0, ""), "its parent is pid 1, which takes no signal"
-    else:
-        assert returncode != 0
+    assert "SIGKILL" not in error_msg
+    if worker.sandbox == "namespaces":  # its parent is pid 1: not its own, or deaf
+        assert returncode == 0 or "PermissionError" in error_msg
 
 
 def test_the_death_of_the_supervisor_is_no_fault_of_the_participant(
