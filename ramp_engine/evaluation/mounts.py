@@ -106,7 +106,7 @@ def build(plan: Confinement) -> tuple[Hidden, int]:
         _fill(plan)
         for tree, bind in copies:
             _attach(tree, bind)
-        places = [_hide(tree, bind, binds) for tree, bind in hidden]
+        places = [_hide(tree, bind.target) for tree, bind in hidden]
         proc = _mount_proc()
         with step("change the root"):
             os.chdir(_NEW_ROOT)
@@ -200,16 +200,16 @@ def _open_place(target: str) -> int:
     return os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def _hide(tree: int, bind: _Bind, shown: list[_Bind]) -> int:
+def _hide(tree: int, target: str) -> int:
     """Return a descriptor of the empty place at which something appears later."""
-    with step(f"hide {bind.target}"):
-        if not _above(bind.target, {other.target: other for other in shown}):
-            return _make_place(bind.target, _is_folder(tree))
+    with step(f"hide {target}"):
+        os.close(_make_place(target, _is_folder(tree)))
         if _is_folder(tree):
-            _mount_tmpfs(bind.target, "mode=0755,size=4k")
+            _mount_tmpfs(target, "mode=0755,size=4k")
+            linux.set_mount_attributes(_NEW_ROOT + target, _READ_ONLY)
         else:
-            _mask(bind.target)
-        return _open_place(bind.target)
+            _mask(target)
+        return _open_place(target)
 
 
 def _mount_tmpfs(target: str, options: str) -> None:
