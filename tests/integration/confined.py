@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -178,7 +178,14 @@ class Room:
     def close(self) -> None:
         shutil.rmtree(self.path)
 
-    def start(self, code: str, keep: tuple[int, ...] = (), **changes: Any) -> subprocess.Popen[str]:
+    def start(
+        self,
+        code: str,
+        keep: tuple[int, ...] = (),
+        supervisor: Sequence[str] = (),
+        pass_on: tuple[int, ...] = (),
+        **changes: Any,
+    ) -> subprocess.Popen[str]:
         """Start a host; it prints the pid of the child, what the code says, and both statuses."""
         python = self.variant.interpreter()
         read = [str(self.path / "read"), str(self.path / "evaluation"), SITE]
@@ -202,12 +209,12 @@ class Room:
             "room": str(self.path), "secret": str(self.secret), "environment": environment,
         }  # fmt: skip
         return subprocess.Popen(
-            [python, "-s", "-c", HOST, json.dumps(job)],
+            [*supervisor, python, "-s", "-c", HOST, json.dumps(job)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            pass_fds=keep,
+            pass_fds=(*keep, *pass_on),
             cwd="/",
             env={
                 "SECRET_OF_THE_ENGINE": "no",
@@ -218,12 +225,21 @@ class Room:
         )
 
     def run(self, code: str, **changes: Any) -> Answer:
-        """Run code to its end. It may call ``say``, ``release`` and ``outcome``."""
-        process = self.start(code, **changes)
+        """Run code to its end. It may call ``say``, ``release`` and ``outcome``.
+
+        A supervisor ends what is left: not every level does.
+        """
+        theirs, ours = os.pipe()
+        file, seconds = str(self.path / "evaluation/supervise.py"), str(PATIENCE_SECONDS)
+        python = self.variant.interpreter()
+        options = ["--life-fd", str(theirs), "--timeout", seconds, "--"]
+        supervisor = [python, "-I", "-S", file, *options]
+        process = self.start(code, supervisor=supervisor, pass_on=(theirs,), **changes)
+        os.close(theirs)
         try:
             out, errors = process.communicate(timeout=2 * PATIENCE_SECONDS)
         finally:
-            process.kill()
+            os.close(ours)
             process.communicate()
         print(errors)  # for the report of a test that fails
         lines = [json.loads(line) for line in out.splitlines()]

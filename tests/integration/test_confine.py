@@ -270,7 +270,7 @@ say(os.statvfs("/usr").f_flag & os.ST_NOSUID)
         assert identity[1:] == [[NOBODY] * 3, []]
         assert int(status["CapBnd"], 16) == 0 or not room.variant.is_root
     assert su[1] != 0
-    assert (became, joined) == ("PermissionError", "PermissionError")
+    assert {became, joined} <= {"PermissionError", "OSError"}  # not allowed, or not in the map
     assert no_setuid or room.variant.level == "landlock"
 
 
