@@ -55,7 +55,7 @@ def find_level(uid: Optional[int] = None, gid: Optional[int] = None) -> dict[str
     dict
         ``level``, and ``refused``: for each stronger level ``level``, ``reason``, ``hint``.
     """
-    refused = []
+    refused: list[dict[str, str]] = []
     for level in _TRIED:
         refusal = _try(Confinement(level=level, uid=uid, gid=gid, read=_interpreter(), tmp_mb=1))
         if refusal is None:
@@ -173,5 +173,3 @@ def _is_privileged() -> bool:
 def _sees_others() -> bool:
     own = {1, os.getpid()}
     return any(int(name) not in own for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
-
-

@@ -51,7 +51,8 @@ if pid == 0:
     ours.close()
     code = 70
     try:
-        enter(Confinement(**job["plan"]), theirs.detach(), write_status, [tell, answer, *job["keep"]])
+        keep = [tell, answer, *job["keep"]]
+        enter(Confinement(**job["plan"]), theirs.detach(), write_status, keep)
         os.environ.update(job["environment"])
         exec(compile(job["code"], "<confined>", "exec"))
         code = 0
@@ -108,7 +109,9 @@ class Variant:
 def readable_interpreter() -> str | None:
     """Return an interpreter of this version that any user may run, with its packages."""
     version = "{}.{}".format(*sys.version_info)
-    check = f"import os, sys; sys.exit(not (sys.version[:4] == '{version}' and os.listdir({SITE!r})))"
+    check = (
+        f"import os, sys; sys.exit(not (sys.version[:4] == '{version}' and os.listdir({SITE!r})))"
+    )
     for path in (sys.executable, shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin")):
         if path and _runs(path, check):
             return path
