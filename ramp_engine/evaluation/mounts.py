@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Optional
 
@@ -124,6 +125,7 @@ def _system_binds(plan: Confinement) -> list[_Bind]:
     return [*shown, *(_Bind(path, path, _DEVICE) for path in DEVICES)]
 
 
+@lru_cache(maxsize=None)
 def _link(path: str) -> str:
     """Return where a link of the system leads to, if that is shown; else nothing."""
     is_shown = Path(path).is_symlink() and os.path.realpath(path).startswith("/usr/")
