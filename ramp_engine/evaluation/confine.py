@@ -1,12 +1,12 @@
 """Confine a process that is about to run a participant's code.
 
-============== ======================================================================================
+============== ====================================================================================
 level          what holds
-============== ======================================================================================
+============== ====================================================================================
 ``namespaces`` own root, pids, network, IPC; no capability; system calls filtered; dies as a whole
 ``landlock``   files by Landlock, system calls filtered; sees names and pids, kills no tree
 ``none``       limits of resources only
-============== ======================================================================================
+============== ====================================================================================
 
 Run as a file by any interpreter it finds out what a machine offers, and prints JSON::
 
@@ -41,7 +41,7 @@ __all__ = ["LEVELS", "Confinement", "ConfinementError", "enter"]
 def enter(
     plan: Confinement, control: int, status: int, keep: Optional[Collection[int]] = None
 ) -> None:
-    """Confine the calling process, which was just forked for it; irrevocable.
+    r"""Confine the calling process, which was just forked for it; irrevocable.
 
     At the level ``namespaces`` the call returns in a grandchild (P); the calling process (A) ends
     as P has ended, by the same exit code or signal, after everything in the namespace has.

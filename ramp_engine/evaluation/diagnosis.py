@@ -16,14 +16,14 @@ _APPARMOR = (
     "/etc/apparmor.d: 'abi <abi/4.0>, profile ramp /path/to/python flags=(unconfined) { userns, }'"
 )
 _CONTAINER = (
-    "A container's default rules refuse namespaces. Start it with '--security-opt seccomp=unconfined "
-    "--security-opt apparmor=unconfined --security-opt systempaths=unconfined', and with "
-    "'--cap-add SYS_ADMIN --cap-add NET_ADMIN' if the engine is root inside"
+    "A container's default rules refuse namespaces. Start it with '--security-opt "
+    "seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined', "
+    "and with '--cap-add SYS_ADMIN --cap-add NET_ADMIN' if the engine is root inside"
 )
 _FILTERED = (
     "The calling process is under a seccomp filter that refuses this (docker's default profile, or "
-    "SystemCallFilter= or RestrictNamespaces= of a systemd unit): allow unshare, mount, pivot_root, "
-    "open_tree, move_mount and mount_setattr there"
+    "SystemCallFilter= or RestrictNamespaces= of a systemd unit): allow unshare, mount, "
+    "pivot_root, open_tree, move_mount and mount_setattr there"
 )
 
 

@@ -6,6 +6,7 @@ Each raises `OSError` when the kernel refuses. See the man page of the same name
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -37,7 +38,7 @@ PR_CAP_AMBIENT = 47
 CAP_SYS_ADMIN = 21
 
 # Numbers that are the same on every architecture, since Linux 5.1.
-_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _MOUNT_SETATTR = 428, 429, 436, 442
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
@@ -97,11 +98,6 @@ def unshare(flags: int) -> None:
     _checked(_LIBC.unshare(flags))
 
 
-def set_hostname(name: str) -> None:
-    """Name the machine within its UTS namespace."""
-    socket.sethostname(name)
-
-
 def mount(source: Optional[str], target: str, kind: Optional[str], flags: int, data: str) -> None:
     """Mount a file system."""
     names = [name if name is None else os.fsencode(name) for name in (source, target, kind)]
@@ -142,10 +138,24 @@ def change_root() -> None:
 
 def drop_bounding_set(kept: int = 0) -> None:
     """Give up for good every capability but those of a mask; needs CAP_SETPCAP."""
-    last = int(_read("/proc/sys/kernel/cap_last_cap") or 40)
-    for capability in range(last + 1):
-        if not kept >> capability & 1:
+    for capability in range(64):
+        if kept >> capability & 1:
+            continue
+        try:
             prctl(PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno == errno.EINVAL and capability > CAP_SYS_ADMIN:
+                return  # the kernel knows no more of them
+            raise
+
+
+def has_capabilities() -> bool:
+    """Return whether this process has any capability in effect."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    words = ctypes.create_string_buffer(24)
+    _checked(_LIBC.capget(header, words))
+    low, _, _, high, _, _ = struct.unpack("6I", words.raw)
+    return bool(low or high)
 
 
 def set_capabilities(kept: int = 0) -> None:
@@ -156,17 +166,14 @@ def set_capabilities(kept: int = 0) -> None:
     _checked(_LIBC.capset(header, struct.pack("6I", low, low, 0, high, high, 0)))
 
 
+def close_range(first: int, last: int) -> None:
+    """Close the descriptors from one to another, both included."""
+    syscall(_CLOSE_RANGE, first, last, 0)
+
+
 def raise_loopback() -> None:
     """Bring up ``lo`` in a new network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sh22x", b"lo", 0)
         flags = struct.unpack("16sh22x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | _IFF_UP))
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:  # noqa: PTH123 (shortest)
-            return file.read().strip()
-    except OSError:
-        return ""

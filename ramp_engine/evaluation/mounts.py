@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Optional
 
@@ -114,7 +115,8 @@ def build(plan: Confinement) -> tuple[Hidden, int]:
             os.chdir(_NEW_ROOT)
             linux.change_root()
             linux.set_mount_attributes("/", _READ_ONLY)
-    return Hidden(tuple((tree, place) for (tree, _), place in zip(hidden, places))), proc
+    trees = [tree for tree, _ in hidden]
+    return Hidden(tuple(zip(trees, places))), proc  # noqa: B905 (Python 3.9 has no strict=)
 
 
 def _system_binds(plan: Confinement) -> list[_Bind]:
@@ -123,21 +125,23 @@ def _system_binds(plan: Confinement) -> list[_Bind]:
     return [*shown, *(_Bind(path, path, _DEVICE) for path in DEVICES)]
 
 
+@lru_cache(maxsize=None)
 def _link(path: str) -> str:
     """Return where a link of the system leads to, if that is shown; else nothing."""
-    is_shown = os.path.islink(path) and os.path.realpath(path).startswith("/usr/")
-    return os.readlink(path) if is_shown else ""
+    is_shown = Path(path).is_symlink() and os.path.realpath(path).startswith("/usr/")
+    return str(Path(path).readlink()) if is_shown else ""
 
 
 def _binds(paths: Iterable[str], attributes: int) -> list[_Bind]:
     """Show paths under their names, and where links in them lead to."""
     found = []
     for path in paths:
-        name, real = os.path.abspath(path), os.path.realpath(path)
+        real = os.path.realpath(path)
+        name = os.path.abspath(path)  # noqa: PTH100 (links are kept)
         if real == "/":
             raise ConfinementError("the root of the file system cannot be shown", "Name a folder")
         with step("find what is to be shown"):
-            is_device = stat.S_ISCHR(os.stat(real).st_mode)
+            is_device = stat.S_ISCHR(Path(real).stat().st_mode)
         found += [
             _Bind(real, target, _DEVICE if is_device else attributes) for target in {real, name}
         ]

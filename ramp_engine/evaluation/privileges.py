@@ -11,6 +11,8 @@ from . import linux
 from .diagnosis import step
 from .plan import Confinement, ConfinementError
 
+_LAST_DESCRIPTOR = 1 << 31
+
 
 def check_identity(plan: Confinement) -> None:
     """See to it that nobody is root inside, and that only root becomes somebody else.
@@ -69,15 +71,9 @@ def drop_capabilities() -> None:
     """Have no capability, and get none by any program that is started."""
     with step("drop capabilities"):
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-        if _holds_any():
+        if linux.has_capabilities():
             linux.drop_bounding_set()
         linux.set_capabilities()
-
-
-def _holds_any() -> bool:
-    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        lines = [line.split() for line in file if line.startswith("CapEff:")]
-    return any(int(line[1], 16) for line in lines)
 
 
 def limit_resources(plan: Confinement) -> None:
@@ -91,15 +87,22 @@ def limit_resources(plan: Confinement) -> None:
 
 
 def close_all_but(kept: Collection[int]) -> None:
-    """Close every descriptor besides those given."""
-    with step("list descriptors"):
-        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
-    for descriptor in descriptors:
-        if descriptor not in kept:
-            try:
-                os.close(descriptor)
-            except OSError:  # that of the list itself
-                continue
+    """Close every descriptor besides those given.
+
+    ``/proc`` is not asked: for A it may be that of a pid namespace in which A is not.
+    """
+    first = 0
+    for descriptor in (*sorted(kept), _LAST_DESCRIPTOR):
+        if descriptor > first:
+            _close(first, descriptor - 1)
+        first = descriptor + 1
+
+
+def _close(first: int, last: int) -> None:
+    try:
+        linux.close_range(first, last)
+    except OSError:  # before Linux 5.9
+        os.closerange(first, min(last + 1, os.sysconf("SC_OPEN_MAX")))
 
 
 def reset_signals() -> None:
@@ -124,7 +127,7 @@ def check_access(plan: Confinement) -> None:
             if not os.access(path, mode):
                 raise ConfinementError(
                     f"user {os.geteuid()} cannot {doing} {path}",
-                    f"Give that user the permission to {doing} it and to enter the folders above it",
+                    f"Permit that user to {doing} it and to enter the folders above it",
                 )
 
 

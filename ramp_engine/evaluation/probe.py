@@ -55,7 +55,7 @@ def find_level(uid: Optional[int] = None, gid: Optional[int] = None) -> dict[str
     dict
         ``level``, and ``refused``: for each stronger level ``level``, ``reason``, ``hint``.
     """
-    refused = []
+    refused: list[dict[str, str]] = []
     for level in _TRIED:
         refusal = _try(Confinement(level=level, uid=uid, gid=gid, read=_interpreter(), tmp_mb=1))
         if refusal is None:

@@ -16,11 +16,12 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Optional
 
 from . import linux
 
 #: Numbers of refused calls on x86_64 and aarch64; None where there is no such call.
-_REFUSED = {
+_REFUSED: dict[str, tuple[int, Optional[int]]] = {
     "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51), "pivot_root": (155, 41),
     "mount": (165, 40), "umount2": (166, 39), "open_tree": (428, 428), "move_mount": (429, 429),
     "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
@@ -42,10 +43,10 @@ _REFUSED = {
     "iopl": (172, None), "ioperm": (173, None), "modify_ldt": (154, None), "uselib": (134, None),
 }  # fmt: skip
 #: Refused as well where there is no IPC namespace: queues and memory that others name, too.
-_SHARED = {
+_SHARED: dict[str, tuple[int, Optional[int]]] = {
     "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
 }  # fmt: skip
-_FILTERED = {
+_FILTERED: dict[str, tuple[int, int]] = {
     "socket": (41, 198), "socketpair": (53, 199), "clone": (56, 220), "clone3": (435, 435),
     "prlimit64": (302, 261), "ioctl": (16, 29), "kill": (62, 129),
 }  # fmt: skip
@@ -93,9 +94,9 @@ def program(rules: Rules, machine: str) -> bytes:
     ]
     if machine == "x86_64":
         code += [_instruction(_JUMP_AT_LEAST, _X32, 0, 1), _return(_error(errno.ENOSYS))]
-    for name, numbers in _FILTERED.items():
+    for name, filtered in _FILTERED.items():
         check = _CHECKS[name](rules)
-        code += [_instruction(_JUMP_EQUAL, numbers[column] or 0, 0, len(check)), *check]
+        code += [_instruction(_JUMP_EQUAL, filtered[column], 0, len(check)), *check]
     refused = {**_REFUSED, **({} if rules.has_own_ipc else _SHARED)}
     for numbers in refused.values():
         number = numbers[column]

@@ -51,7 +51,8 @@ if pid == 0:
     ours.close()
     code = 70
     try:
-        enter(Confinement(**job["plan"]), theirs.detach(), write_status, [tell, answer, *job["keep"]])
+        keep = [tell, answer, *job["keep"]]
+        enter(Confinement(**job["plan"]), theirs.detach(), write_status, keep)
         os.environ.update(job["environment"])
         exec(compile(job["code"], "<confined>", "exec"))
         code = 0

@@ -92,9 +92,11 @@ def test_write_paths_are_written_and_kept(room: Room) -> None:
 
 def test_nothing_else_may_be_written(own_room: Room) -> None:
     code = """
-places = ["/", "/etc", "/dev", "/proc", "/sys/devices/system/cpu", "/usr", ROOM + "/read", ROOM + "/hidden"]
+places = ["/", "/etc", "/dev", "/proc", "/sys/devices/system/cpu", "/usr"]
+places += [ROOM + "/read", ROOM + "/hidden"]
 say([outcome(open, place + "/new", "w")[0] for place in places])
-say([outcome(open, path, "w")[0] for path in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger/x")])
+paths = "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname"
+say([outcome(open, path, "w")[0] for path in paths])
 """
     for outcomes in own_room.run(code).said:
         assert "done" not in outcomes
@@ -178,7 +180,8 @@ say(socket.getaddrinfo("localhost", 80, socket.AF_INET)[0][4][0])
 def test_there_are_no_sockets_of_the_network_by_landlock(variant: Variant) -> None:
     code = """
 import socket
-say([outcome(socket.socket, family)[0] for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)])
+families = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
+say([outcome(socket.socket, family)[0] for family in families])
 left, right = socket.socketpair(); left.sendall(b"x"); say(right.recv(1).decode())
 """
     for room in open_room(variant):
@@ -189,7 +192,7 @@ left, right = socket.socketpair(); left.sendall(b"x"); say(right.recv(1).decode(
 
 
 def test_the_network_is_left_when_it_is_allowed(own_room: Room) -> None:
-    outside = set(os.listdir("/sys/class/net"))
+    outside = {path.name for path in Path("/sys/class/net").iterdir() if path.is_dir()}
     code = 'say([line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line])'
     assert set(own_room.run(code, allow_network=True).only) == outside
 
@@ -206,10 +209,8 @@ def test_only_own_processes_are_seen(own_room: Room) -> None:
 def test_processes_outside_cannot_be_ended(room: Room, presence: Presence) -> None:
     code = """
 import signal
-for pid in [*range(2, 400), TARGET]:
-    if pid != os.getpid():
-        try: os.kill(pid, signal.SIGKILL)
-        except OSError: pass
+if TARGET != os.getpid():
+    outcome(os.kill, TARGET, signal.SIGKILL)
 say(outcome(os.kill, -1, signal.SIGCONT)[0])
 say(outcome(os.kill, TARGET, 0)[0])
 """
@@ -220,9 +221,7 @@ say(outcome(os.kill, TARGET, 0)[0])
     )  # fmt: skip
     try:
         presence.wait_for_lines(1)
-        *_, reached = room.run(
-            code.replace("range(2, 400)", "[]").replace("TARGET", str(target.pid))
-        ).said
+        *_, reached = room.run(code.replace("TARGET", str(target.pid))).said
         assert reached in ("ProcessLookupError", "PermissionError")
         assert target.poll() is None
     finally:
@@ -265,9 +264,11 @@ def test_calls_that_reach_outside_are_refused(room: Room) -> None:
 def test_nothing_is_gained_by_identity_or_programs(room: Room) -> None:
     code = """
 import subprocess
-status = dict(line.rstrip("\\n").split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
+lines = open("/proc/self/status").readlines()
+status = dict(line.rstrip("\\n").split(":\\t", 1) for line in lines if ":\\t" in line)
 say(status); say([os.getresuid(), os.getresgid(), os.getgroups()])
-say([os.path.exists("/usr/bin/su"), subprocess.run(["/usr/bin/su", "-c", "id"], capture_output=True).returncode])
+su = subprocess.run(["/usr/bin/su", "-c", "id"], capture_output=True)
+say([os.path.exists("/usr/bin/su"), su.returncode])
 say(outcome(os.setuid, 0)[0]); say(outcome(os.setgroups, [0])[0])
 import shutil
 say(os.statvfs("/usr").f_flag & os.ST_NOSUID)
@@ -343,12 +344,17 @@ say(started)
 # -- what honest code needs ---------------------------------------------------------------------
 
 HONEST = {
-    "threads": "from joblib import *; say(Parallel(2, backend='threading')(delayed(abs)(-i) for i in range(4)))",
+    "threads": "from joblib import *; "
+    "say(Parallel(2, backend='threading')(delayed(abs)(-i) for i in range(4)))",
     "loky": "from joblib import *; say(Parallel(2)(delayed(abs)(-i) for i in range(4)))",
-    "fork": "import multiprocessing as m; say(m.get_context('fork').Pool(2).map(abs, [0, -1, -2, -3]))",
-    "spawn": "import multiprocessing as m; say(m.get_context('spawn').Pool(2).map(abs, [0, -1, -2, -3]))",
-    "tempfile": "import tempfile; f = tempfile.TemporaryFile(); f.write(bytes(range(4))); f.seek(0); say(list(f.read()))",
-    "subprocess": "import subprocess; say([int(n) for n in subprocess.check_output(['seq', '0', '3']).split()])",
+    "fork": "import multiprocessing as m; "
+    "say(m.get_context('fork').Pool(2).map(abs, [0, -1, -2, -3]))",
+    "spawn": "import multiprocessing as m; "
+    "say(m.get_context('spawn').Pool(2).map(abs, [0, -1, -2, -3]))",
+    "tempfile": "import tempfile; f = tempfile.TemporaryFile(); f.write(bytes(range(4))); "
+    "f.seek(0); say(list(f.read()))",
+    "subprocess": "import subprocess; "
+    "say([int(n) for n in subprocess.check_output(['seq', '0', '3']).split()])",
     "memmap": "import joblib, numpy; joblib.dump(numpy.arange(4), ROOM + '/write/a'); "
     "say(joblib.load(ROOM + '/write/a', mmap_mode='r').tolist())",
 }
@@ -366,7 +372,8 @@ def test_scikit_learn_works_in_parallel_and_with_openmp(room: Room) -> None:
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 X, y = np.arange(200.0).reshape(-1, 1), np.arange(200) > 99
-models = RandomForestClassifier(10, n_jobs=2, random_state=0), HistGradientBoostingClassifier(max_iter=5)
+models = [RandomForestClassifier(10, n_jobs=2, random_state=0)]
+models += [HistGradientBoostingClassifier(max_iter=5)]
 say([model.fit(X, y).score(X, y) for model in models])
 """
     answer = room.run(code)
@@ -380,7 +387,8 @@ def test_matplotlib_draws(room: Room) -> None:
     code = """
 import matplotlib; matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-plt.plot([1, 2]); plt.savefig(ROOM + "/write/figure.png"); say(os.path.getsize(ROOM + "/write/figure.png"))
+plt.plot([1, 2]); plt.savefig(ROOM + "/write/figure.png")
+say(os.path.getsize(ROOM + "/write/figure.png"))
 """
     assert room.run(code).only > 1000
 
@@ -397,7 +405,8 @@ def test_the_exit_code_arrives(room: Room, code: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGXFSZ])
 def test_the_signal_arrives(room: Room, number: int) -> None:
-    code = f"import signal; signal.signal({number}, 0) if {number} != 9 else 0; os.kill(os.getpid(), {number})"
+    code = f"import signal\nif {number} != 9: signal.signal({number}, 0)\n"
+    code += f"os.kill(os.getpid(), {number})"
     answer = room.run(code, rlimits={"CORE": 0})
     assert answer.status == number
     assert answer.told == (number if room.variant.level == "namespaces" else 0)
@@ -474,8 +483,7 @@ def probe(python: str, prelude: str, *options: str) -> Any:
         Path(folder).chmod(0o755)
         for file in PACKAGE.glob("*.py"):
             Path(folder, file.name).write_bytes(file.read_bytes())
-        code = f"import os, sys\nsys.path.insert(0, {str(PACKAGE.parent)!r})\n{prelude}\n"
-        code = code.replace("{PACKAGE}", folder)
+        code = f"import os, sys\n{prelude}\n"
         code += "os.execv(sys.executable, [sys.executable, '-I', '-S', *sys.argv[1:]])"
         command = [python, "-I", "-c", code, f"{folder}/confine.py", "probe", *options]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
@@ -536,12 +544,15 @@ def test_the_probe_names_the_setting_that_allows_no_user_namespaces() -> None:
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 if os.geteuid() == 0:
-    os.setgroups([]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+    os.setgroups([])
+    os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+    os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
     libc.prctl(4, 1, 0, 0, 0)
 uid, gid = os.getuid(), os.getgid()
 if libc.unshare(0x10000000):
     print("null"); sys.stdout.flush(); os._exit(0)
-for name, text in (("setgroups", "deny"), ("uid_map", f"{{uid}} {{uid}} 1"), ("gid_map", f"{{gid}} {{gid}} 1")):
+maps = ("uid_map", f"{{uid}} {{uid}} 1"), ("gid_map", f"{{gid}} {{gid}} 1")
+for name, text in (("setgroups", "deny"), *maps):
     with open("/proc/self/" + name, "w") as file: file.write(text)
 with open("/proc/sys/user/max_user_namespaces", "w") as file: file.write("0")
 """
