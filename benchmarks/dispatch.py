@@ -8,6 +8,9 @@ Workers are fakes and the score step is a canned answer, so that the figures are
 PostgreSQL is started for the purpose; with --durable it waits for the disk. The baseline
 "polling 0.5 s" is the same dispatcher in the same run without news: it does a full turn
 every half second, and when a run ends, as the first version did.
+
+The aim is at most 15 SQL statements a submission beyond those that insert its fold scores and
+times, which are counted apart; tests/integration/test_statements.py holds the engine to it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Double, Float, cast, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Double, Float, bindparam, cast, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -57,10 +57,15 @@ def now(after_seconds: float | ColumnElement[float] = 0.0) -> ColumnElement[date
     -------
     ColumnElement
         Aware UTC, the same for a whole statement; whole milliseconds on SQLite, microseconds on
-        PostgreSQL. Build it anew for each statement: the offset of `shifted` is taken now.
+        PostgreSQL. It may be used again: the offset of `shifted` is taken when it is executed.
     """
-    seconds = literal(_offset_seconds, Float(53)) + after_seconds
+    offset = bindparam("offset", callable_=_offset, type_=Float(53), unique=True)
+    seconds = offset + after_seconds
     return _Now(cast(seconds, Float(53)))
+
+
+def _offset() -> float:
+    return _offset_seconds
 
 
 class _Epoch(FunctionElement[float]):
@@ -105,7 +110,7 @@ def shifted(seconds: float) -> Iterator[None]:
     Parameters
     ----------
     seconds : float
-        Added to every time that statements built inside the block see, in every thread of this
+        Added to every time that statements executed inside the block see, in every thread of this
         process. Blocks add up.
     """
     _move(seconds)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ramp_database import clock, presence, submissions, waiting
+from ramp_database.attempts import folds_started_at
 from ramp_database.model import Attempt, Submission, SubmissionEvent
 from ramp_database.presence import Presence
 from ramp_database.states import State
@@ -108,8 +109,9 @@ def _steps(session: Session, submission_id: int) -> tuple[StepFacts, ...]:
 
 
 def _attempts(session: Session, submission_id: int) -> tuple[AttemptFacts, ...]:
-    names = AttemptFacts.__dataclass_fields__
-    query = select(*(getattr(Attempt, name) for name in names))
+    columns = {name: getattr(Attempt, name) for name in AttemptFacts.__dataclass_fields__}
+    columns["started_at"] = folds_started_at()
+    query = select(*columns.values())
     query = query.where(Attempt.submission_id == submission_id)
     return tuple(AttemptFacts(*row) for row in session.execute(query.order_by(Attempt.number)))
 

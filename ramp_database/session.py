@@ -29,6 +29,10 @@ __all__ = ["Database", "engine_for"]
 #: How long a connection to SQLite waits for the lock of another, in seconds.
 BUSY_TIMEOUT_SECONDS = 30.0
 
+#: On PostgreSQL the server ends a transaction in which nothing was asked for so long, in seconds:
+#: a process that is paused in the midst of one holds locks that keep others from its submissions.
+IDLE_TRANSACTION_SECONDS = 60.0
+
 _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -49,7 +53,8 @@ def engine_for(url: str | URL) -> Engine:
     Parameters
     ----------
     url : str or URL
-        ``sqlite:///FILE`` or ``postgresql://...``, for which psycopg 3 is the driver.
+        ``sqlite:///FILE`` or ``postgresql://...``, for which psycopg 3 is the driver. The options
+        in its query count more than those that are set here.
 
     Returns
     -------
@@ -67,13 +72,17 @@ def engine_for(url: str | URL) -> Engine:
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
+    defaults = _POSTGRESQL_ARGUMENTS.items()
+    arguments = {key: value for key, value in defaults if key not in parsed.query}
     try:
-        return create_engine(parsed, connect_args=_POSTGRESQL_ARGUMENTS)
+        engine = create_engine(parsed, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise DatabaseError(
             f"the driver of {parsed.drivername} is not installed: "
             "pip install 'ramp-engine[postgresql]'"
         ) from error
+    event.listen(engine, "connect", _set_up_postgresql)
+    return engine
 
 
 def _parse(url: str | URL) -> URL:
@@ -104,6 +113,13 @@ def _sqlite_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _set_up_postgresql(connection: Any, _record: ConnectionPoolEntry) -> None:
+    milliseconds = round(IDLE_TRANSACTION_SECONDS * 1000)
+    connection.autocommit = True
+    connection.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+    connection.autocommit = False
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

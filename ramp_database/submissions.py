@@ -16,7 +16,8 @@ from ramp_database.errors import NotFoundError, SubmissionRejectedError
 from ramp_database.events import get_event
 from ramp_database.insertion import insert_named
 from ramp_database.limits import check_limits
-from ramp_database.model import Submission, Team
+from ramp_database.model import Event, Submission, Team
+from ramp_database.queue import Claim
 from ramp_database.states import State
 
 
@@ -26,6 +27,14 @@ class SubmissionFile:
 
     path: str  #: relative to the submission, with slashes
     content: bytes
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What it takes to run a submission."""
+
+    bundle: str  #: name of the bundle of its event as it is deployed now
+    files: Sequence[SubmissionFile]  #: sorted by path
 
 
 def directory_name(submission_id: int) -> str:
@@ -189,27 +198,44 @@ def ids_by_state(session: Session, event_id: int, states: Collection[State]) -> 
     return list(session.scalars(query.where(Submission.state.in_(states)).order_by(Submission.id)))
 
 
-def titles(session: Session, submission_ids: Collection[int]) -> Mapping[int, tuple[str, str]]:
-    """Give team and name of submissions, for people.
+def titles(session: Session, claims: Collection[Claim]) -> Mapping[int, tuple[str, str]]:
+    """Give team and name of claimed submissions, for people; asks where a claim does not tell them.
 
     Returns
     -------
     mapping
         From the number of the submission to the names of its team and of itself.
     """
-    if not submission_ids:
-        return {}
+    known = {one.submission_id: (one.team, one.name) for one in claims if one.team and one.name}
+    missing = {one.submission_id for one in claims} - known.keys()
+    if not missing:
+        return known
     query = select(Submission.id, Team.name, Submission.name).join(Submission.team)
-    rows = session.execute(query.where(Submission.id.in_(submission_ids)))
-    return {submission_id: (team, name) for submission_id, team, name in rows}
+    rows = session.execute(query.where(Submission.id.in_(missing)))
+    return known | {submission_id: (team, name) for submission_id, team, name in rows}
 
 
-def files(session: Session, submission_id: int) -> list[SubmissionFile]:
-    """Read the files of a submission, sorted by path."""
-    query = select(tables.SubmissionFile.path, tables.SubmissionFile.content)
-    query = query.where(tables.SubmissionFile.submission_id == submission_id)
-    rows = session.execute(query.order_by(tables.SubmissionFile.path))
-    return [SubmissionFile(path, content) for path, content in rows]
+def assignment(session: Session, submission_id: int) -> Assignment:
+    """Read what it takes to run a submission, in one statement.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such submission any more.
+    """
+    table = tables.SubmissionFile
+    query = (
+        select(Event.bundle_hash, table.path, table.content)
+        .select_from(Submission)
+        .join(Event, Event.id == Submission.event_id)
+        .join(table, table.submission_id == Submission.id)
+        .where(Submission.id == submission_id)
+        .order_by(table.path)
+    )
+    rows = session.execute(query).all()
+    if not rows:
+        raise NotFoundError("submission", submission_id)
+    return Assignment(rows[0][0], [SubmissionFile(path, content) for _, path, content in rows])
 
 
 def write_files(files: Iterable[SubmissionFile], directory: Path) -> None:

@@ -173,10 +173,17 @@ class PostgreSQLServer:
         except subprocess.TimeoutExpired:
             return False
 
-    def stop(self) -> None:
-        """End the server at once, as a crash would: what was committed is there afterwards."""
+    def stop(self, *, is_crash: bool = True) -> None:
+        """End the server; `start` starts it again.
+
+        Parameters
+        ----------
+        is_crash : bool, default=True
+            Whether it ends at once, as in a crash, after which a durable server has what was
+            committed. Otherwise it ends all connections and shuts down in order.
+        """
         if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
+            self._process.send_signal(signal.SIGQUIT if is_crash else signal.SIGINT)
             self._process.wait(START_SECONDS)
             self._process = None
 

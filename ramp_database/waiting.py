@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy.orm import Session, aliased
 
 from ramp_database import clock
-from ramp_database.model import Attempt, Dispatcher, Submission
+from ramp_database.model import Attempt, Dispatcher, EventTeam, Submission
 from ramp_database.queue.turns import by_turn, turns
 from ramp_database.states import OWNED, PARTICIPANT_ERRORS, State
 
-#: So many of the newest runs tell how long one takes.
+#: The newest runs of so many teams tell how long one takes.
 N_RUNS = 50
 
 
@@ -118,19 +118,37 @@ def _running_since(session: Session, event_id: int) -> list[datetime]:
 
 
 def _median_seconds(session: Session, event_id: int) -> float | None:
-    """Give how long a run takes from its claim on: None when none has ended yet."""
-    ended = [State.SCORED, *PARTICIPANT_ERRORS]
+    """Give how long a run takes from its claim on: None when none has ended yet.
+
+    A team's newest run stands for all of it: one look into an index for each team, however many
+    have ended.
+    """
     query = (
         select(Attempt.claimed_at, Attempt.finished_at)
-        .join(Submission, Submission.id == Attempt.submission_id)
-        .where(Submission.event_id == event_id, Submission.state.in_(ended))
+        .select_from(EventTeam)
+        .join(Submission, Submission.id == _newest_ended(event_id))
+        .join(Attempt, Attempt.submission_id == Submission.id)
+        .where(EventTeam.event_id == event_id)
         .where(Attempt.number == Submission.attempt, Attempt.finished_at.is_not(None))
-        .order_by(Submission.id.desc())
+        .order_by(Attempt.claimed_at.desc())
         .limit(N_RUNS)
     )
     rows: Iterable[Any] = session.execute(query)
     runs = [(end - start).total_seconds() for start, end in rows]
     return statistics.median(runs) if runs else None
+
+
+def _newest_ended(event_id: int) -> ScalarSelect[int]:
+    one = aliased(Submission)
+    return (
+        select(one.id)
+        .where(one.event_id == event_id, one.team_id == EventTeam.team_id)
+        .where(one.claimed_at.is_not(None), one.state.in_([State.SCORED, *PARTICIPANT_ERRORS]))
+        .order_by(one.claimed_at.desc())
+        .limit(1)
+        .correlate(EventTeam)
+        .scalar_subquery()
+    )
 
 
 def _reasons(

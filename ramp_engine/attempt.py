@@ -23,7 +23,7 @@ from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import FoldFacts
 
 _FOLD = re.compile(r"fold_(\d{1,4})")
-_ATTEMPT = re.compile(r"\.?submission_(\d{9,})-(\d+)-(\d+)(\.scored)?")
+_ATTEMPT = re.compile(r"\.?submission_(\d{9,})-(\d+)-(\d+)(\.scored)?(\.old)?")
 #: Holds the name of the bundle, beside predictions that wait to be scored.
 _BUNDLE = "bundle.txt"
 #: A larger state or error is not read, in bytes.
@@ -102,7 +102,7 @@ def attempt_directory(work_dir: Path, submission: str, claim: Claim) -> AttemptD
 
 
 def left_on_disk(*directories: Path) -> dict[Path, Claim]:
-    """Find what belongs to attempts: their directories, and what they staged for publishing.
+    """Find what belongs to attempts: their directories, what they staged and what they moved aside.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def publish(staged: Path, target: Path) -> None:
     """
     if not staged.exists() and target.exists():
         return
-    old = target.with_name(f".{target.name}.old")
+    old = staged.with_name(f"{staged.name}.old")  # known by its attempt, as all that may be left
     try:
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():

@@ -17,36 +17,32 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import Generic, Protocol, TypeVar
+from contextlib import suppress
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
 from ramp_database import changes, dispatchers, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
-from ramp_engine import attempt, registry
+from ramp_database.states import State
+from ramp_engine import registry
 from ramp_engine.base import Capability
-from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import (
     ClaimLostError,
     DatabaseUnavailableError,
     NotFoundError,
-    PluginError,
-    RampError,
     WorkerError,
 )
-from ramp_engine.fold_process import remove_tree
 from ramp_engine.heartbeat import Heartbeat
+from ramp_engine.leftovers import sweep
 from ramp_engine.outcome import Stop
-from ramp_engine.preparation import Bundle, trusted_python
+from ramp_engine.provisions import Provisions
 from ramp_engine.run import HungCall, Run, RunContext
 from ramp_engine.scoring import ScoreStep, score_predictions
 
 logger = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 #: The longest time between two full turns, in seconds; work and the end of a run start one at once.
 FULL_TURN_SECONDS = 5.0
@@ -90,21 +86,6 @@ class _Quiet:
         """Do nothing."""
 
 
-class _Lazy(Generic[_T]):
-    """A value that is made at first use, by one thread; a failure is tried again."""
-
-    def __init__(self, make: Callable[[], _T]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._value: list[_T] = []
-
-    def __call__(self) -> _T:
-        with self._lock:
-            if not self._value:
-                self._value.append(self._make())
-            return self._value[0]
-
-
 class Dispatcher:
     """Evaluate the submissions of one event.
 
@@ -138,6 +119,7 @@ class Dispatcher:
     ) -> None:
         self.event = event
         self.runs: dict[Claim, Run] = {}
+        self._begun: set[Claim] = set()  # claims that had a run
         self.n_open = 0
         self._database = database
         self._observer: Observer = observer or _Quiet()
@@ -145,24 +127,24 @@ class Dispatcher:
         self._ending = threading.Event()
         self._is_lost = threading.Event()
         self._hung_calls: list[HungCall] = []
-        self._bundle_lock = threading.Lock()
         self._n_failed_turns = 0
         self._away_since: float | None = None  # monotonic seconds, while the database is away
-        self._resources = ExitStack()
         with database.session(read_only=True) as session:
             row = events.get_event(session, event.ramp.event_name)
             self._event_id = row.id
         self._watcher = changes.watch(database, self._event_id)
         self._has_changed = True
+        self._has_more = True  # something may wait that can be claimed
         self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
         worker_class = registry.worker_class(event.worker_type)
+        self._provisions = Provisions(database, event, worker_class, self._watcher.wake)
         self._context = RunContext(
             database=database,
             event=event,
             worker_class=worker_class,
-            shared=_Lazy(self._open_shared),
-            python=_Lazy(lambda: trusted_python(event)),
-            bundle=self._find_bundle,
+            shared=self._provisions.shared,
+            python=self._provisions.python,
+            bundle=self._provisions.bundle,
             score=score,
             wake=self._watcher.wake,
         )
@@ -182,26 +164,40 @@ class Dispatcher:
             on_lost=self._lost,
         )
         try:
-            with self._resources, self._watcher, heartbeat:
+            with self._watcher, heartbeat:
                 with suppress(DatabaseUnavailableError):
-                    self._sweep()
-                self._check_readiness()
-                while not self._ending.is_set():
-                    heartbeat.turned()
-                    if self._try_turn() and self._is_exiting_when_done:
-                        break
-                    if self._is_draining and not self.runs:
-                        raise WorkerError(*_DRAINED)
-                    self._has_changed = self._watcher.wait(self._next_turn_at - time.monotonic())
-                self._end_runs(Stop.SHUTDOWN)
+                    sweep(self._database, self.event, self._event_id)
+                with self._provisions:
+                    self._loop(heartbeat)
         finally:
             self._deregister()
+
+    def _loop(self, heartbeat: Heartbeat) -> None:
+        while not self._ending.is_set():
+            heartbeat.turned()
+            is_done = self._try_turn() and self._provisions.is_checked
+            if is_done and self._is_exiting_when_done:
+                break
+            if self._is_draining and not self.runs:
+                self._wind_up()
+                raise WorkerError(*_DRAINED)
+            self._has_changed = self._watcher.wait(self._next_turn_at - time.monotonic())
+        self._wind_up()
 
     @property
     def _next_turn_at(self) -> float:
         """When there is something to do though nothing wakes, in monotonic seconds."""
         hung_at = (run.hung_at for run in self.runs.values())
         return min(self._full_turn_at, self._due_at, *hung_at)
+
+    def _wind_up(self) -> None:
+        """End the runs, and the making of the bundle that they may wait for."""
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        for run in self.runs.values():
+            run.stop(Stop.SHUTDOWN)
+        self._provisions.stop()  # after: the end of the making is no crash of a run
+        self._end_runs(Stop.SHUTDOWN)
+        self._provisions.join(max(0.0, deadline - time.monotonic()))
 
     def _register(self) -> int:
         with self._database.session() as session:
@@ -272,49 +268,6 @@ class Dispatcher:
         self._n_failed_turns, self._away_since = 0, None
         return is_done
 
-    def _open_shared(self) -> object:
-        worker_class = self._context.worker_class
-        try:
-            shared = worker_class.open_shared(self.event.worker_config())
-            return self._resources.enter_context(shared)
-        except RampError:
-            raise
-        except Exception as error:  # around a plugin
-            reason = f"open_shared raised {type(error).__name__}: {error}"
-            raise PluginError(self.event.worker_type, reason) from error
-
-    def _find_bundle(self) -> Bundle:
-        """Find the bundle as the event is deployed now; one run at a time makes a missing one."""
-        with self._bundle_lock:
-            return ensure_bundle(self._database, self.event)
-
-    def _check_readiness(self) -> None:
-        """Tell at once what every submission would fail with; the organiser may mend it."""
-        context = self._context
-        for make in (context.python, context.bundle, context.shared):
-            try:
-                make()
-            except RampError as error:
-                logger.error("submissions will fail until this is mended: %s", error)
-
-    def _sweep(self) -> None:
-        """Remove what attempts of dispatchers that died left on this machine's disk.
-
-        The directory in which an adopted run was started stays until its attempt is over.
-        """
-        ramp = self.event.ramp
-        attempts_dir = ramp.work_dir / "attempts"
-        parents = (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir)
-        found = attempt.left_on_disk(attempts_dir, *parents)  # before asking
-        with self._database.session(read_only=True) as session:
-            claims = set(queue.owned_of_event(session, self._event_id))
-        live = {(claim.submission_id, claim.attempt) for claim in claims}
-        for path, claim in found.items():
-            may_run = path.parent == attempts_dir and (claim.submission_id, claim.attempt) in live
-            if claim not in claims and not may_run:
-                remove_tree(path)
-                logger.info("removed %s, which nobody works on any more", path)
-
     def _turn(self) -> bool:
         """Go round once.
 
@@ -330,17 +283,19 @@ class Dispatcher:
         self._full_turn_at = now + RETRY_SECONDS  # should this one fail
         self._due_at = math.inf if is_due else self._due_at
         with self._database.session() as session:
-            if is_full or (self._has_changed and self.runs):
-                self._reconcile(session)
+            is_compared = is_full or (self._has_changed and bool(self.runs))
+            unheard = self._reconcile(session) if is_compared else {}
             rescued = self._rescue(session) if is_full else queue.Rescued()
             adopted = {run.claim: run for run in rescued.adopted}
             rescued_claims = [*rescued.to_score, *adopted]
-            n_free = self._n_free - len(rescued_claims)
-            claims = queue.claim(session, self._event_id, self._dispatcher_id, max(n_free, 0))
-            taken = [*rescued_claims, *claims]
-            titles = submissions.titles(session, [claim.submission_id for claim in taken])
+            self._has_more = self._has_more or self._has_changed or is_full or is_due
+            claims = self._claim(session, self._n_free - len(rescued_claims) - len(unheard))
+            taken = [*unheard, *rescued_claims, *claims]
+            titles = submissions.titles(session, taken)
             is_last = self._is_exiting_when_done and not self.runs and not taken
-            if is_full or is_due or is_last or self._has_changed:
+            # no delay is shorter than the time between full turns: one of them sees it in time
+            is_delayed = self._has_changed and not claims and not self._has_more
+            if is_full or is_due or is_last or is_delayed:
                 self._look_ahead(session)
         self._full_turn_at = now + self._full_turn_seconds if is_full else full_turn_at
         for claim in taken:
@@ -350,17 +305,25 @@ class Dispatcher:
                 claim,
                 team=team,
                 name=name,
-                is_tested=claim in rescued.to_score,
+                is_tested=claim in rescued.to_score or unheard.get(claim) is State.TESTED,
                 adopted=adopted.get(claim),
             )
             self._start(run)
-        if rescued.requeued:
-            self._sweep()
+        if rescued != queue.Rescued():
+            sweep(self._database, self.event, self._event_id)
         return self.n_open == 0 and not self.runs
 
     @property
     def _full_turn_seconds(self) -> float:
         return min(FULL_TURN_SECONDS, self.event.dispatcher.stalled_after_seconds / 2)
+
+    def _claim(self, session: Session, n_free: int) -> list[Claim]:
+        """Fill the free slots; nothing is asked while the last answer was that no more waits."""
+        if n_free < 1 or not self._has_more:
+            return []
+        claims = queue.claim(session, self._event_id, self._dispatcher_id, n_free)
+        self._has_more = len(claims) == n_free
+        return claims
 
     def _rescue(self, session: Session) -> queue.Rescued:
         limits = self.event.dispatcher
@@ -407,11 +370,17 @@ class Dispatcher:
                 del self.runs[claim]
                 self._observer.run_ended(run)
 
-    def _reconcile(self, session: Session) -> None:
+    def _reconcile(self, session: Session) -> dict[Claim, State]:
         """Compare the database's view with the runs.
 
         Wishes are passed on, runs whose claim is lost are stopped, and a submission whose run ended
         without a record, as after an outage of the database, is given another attempt.
+
+        Returns
+        -------
+        dict
+            Claims that never had a run, with their states: the answer to the transaction that
+            made them ours was lost.
         """
         owned = {item.claim: item for item in queue.owned(session, self._dispatcher_id)}
         for claim, run in self.runs.items():
@@ -419,13 +388,22 @@ class Dispatcher:
                 run.stop(Stop.CLAIM_LOST)
             elif owned[claim].is_cancel_requested:
                 run.stop(Stop.CANCELED)
-        for claim in owned.keys() - self.runs.keys():
+        missing = owned.keys() - self.runs.keys()
+        unheard = {
+            claim: owned[claim].state
+            for claim in sorted(missing - self._begun, key=lambda claim: claim.submission_id)
+            if owned[claim].state in (State.SENT_TO_TRAINING, State.TESTED)
+        }
+        self._begun &= owned.keys()
+        for claim in missing - unheard.keys():
             reason = "the run ended without being recorded"
             with suppress(ClaimLostError):
                 queue.crash(session, claim, reason, self.event.dispatcher.max_attempts)
+        return unheard
 
     def _start(self, run: Run) -> None:
         self.runs[run.claim] = run
+        self._begun.add(run.claim)
         run.start()
         self._observer.run_started(run)
 

@@ -27,6 +27,9 @@ from ramp_engine.recording import Recorder
 
 logger = logging.getLogger(__name__)
 
+#: From this exit code on a signal ended the run.
+_FIRST_SIGNAL = 128
+
 
 class StopRequest:
     """The wish that a run ends before its time; the first reason counts.
@@ -86,6 +89,8 @@ class Driver:
         self._handle: str | None = None
         #: Whether another dispatcher has taken the run over: it is not ours to end any more.
         self.is_adopted_elsewhere = False
+        #: Whether the run was over, and by no signal, before anybody asked for its end.
+        self.has_ended_by_itself = False
 
     def drive(self, bundle: str, adopted: Adopted | None = None) -> dict[str, Any]:
         """Take the worker from setup, or from the run that it takes over, to teardown.
@@ -157,7 +162,11 @@ class Driver:
             self._calls("cancel", self._worker.cancel)
             return {"worker_status": str(status)}
         self._on_phase("collecting")
-        return {"worker_status": str(status)} | self._collect(status)
+        collected = self._collect(status)
+        # a signal may be that of a shutdown, sent to every process of a service
+        is_signal = not 0 <= collected.get("returncode", -1) < _FIRST_SIGNAL
+        self.has_ended_by_itself = status == WorkerStatus.FINISHED and not is_signal
+        return {"worker_status": str(status)} | collected
 
     def _status(self) -> WorkerStatus:
         return self._calls("status", lambda: self._worker.status)

@@ -147,7 +147,7 @@ def _fold_failure(result: dict[str, Any]) -> str | None:
         if isinstance(fold, dict) and fold.get("error"):
             phase = _PHASES.get(str(fold.get("state")), "running")
             error = _shortened(str(fold["error"]))
-            return f"fold {fold.get('fold')} failed while {phase}: {_headline(error)}\n\n{error}"
+            return f"fold {fold.get('fold')} failed while {phase}: {headline(error)}\n\n{error}"
     return None
 
 
@@ -172,8 +172,18 @@ def _exit_message(returncode: int) -> str:
     return f"the run ended with code {returncode} and left no result; see the log"
 
 
-def _headline(error: str) -> str:
-    """Give the line of a traceback that says what happened: the last that is not indented."""
+def headline(error: str) -> str:
+    """Give the line of a traceback that says what happened: the last that is not indented.
+
+    Parameters
+    ----------
+    error : str
+
+    Returns
+    -------
+    str
+        Of at most 300 characters; empty for nothing.
+    """
     lines = [line for line in error.splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith((" ", "Traceback"))]
     return (said or lines or [""])[-1][:300]

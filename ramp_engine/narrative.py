@@ -6,6 +6,7 @@ they wrote it: whoever prints them makes them fit for a terminal.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -13,8 +14,9 @@ from ramp_database.history import AttemptFacts, History, StepFacts
 from ramp_database.presence import Presence
 from ramp_database.states import FINAL, OWNED, PARTICIPANT_ERRORS, State
 from ramp_engine import prospects
+from ramp_engine.fold_outputs import headline
 
-__all__ = ["Narrative", "Told", "moment", "tell"]
+__all__ = ["Narrative", "Told", "moment", "summary", "tell"]
 
 #: What the participant's code did when it failed, by the state that followed.
 _PHASES = {
@@ -62,10 +64,10 @@ def tell(history: History, zone: tzinfo | None = None) -> Narrative:
     zone : tzinfo, optional
         For times in the sentences; default: that of this machine.
     """
-    headline = f"submission {history.submission_id}, {history.name} of team {history.team}"
+    title = f"submission {history.submission_id}, {history.name} of team {history.team}"
     attempts = {one.number: one for one in history.attempts}
     return Narrative(
-        f"{headline} in {history.event}: {history.state}",
+        f"{title} in {history.event}: {history.state}",
         tuple(_told(step, history, attempts.get(step.attempt)) for step in history.steps),
         prospects.of(history, lambda at: moment(at, zone), _process),
     )
@@ -170,3 +172,26 @@ def _life(found: Presence) -> str:
     if found.is_stale:
         return f"no sign of life for {found.silent_seconds:.0f} s"
     return "alive"
+
+
+def summary(error: str) -> str:
+    """Give the line of a submission's error that says most.
+
+    Parameters
+    ----------
+    error : str
+        Of any number of lines.
+
+    Returns
+    -------
+    str
+        Of the story of several attempts what the last one says, of a traceback its end, of
+        anything else the first line; empty for nothing.
+    """
+    lines = [line for line in error.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    if lines[0].startswith("Traceback"):
+        return headline(error)
+    attempts = [line for line in lines[1:] if re.match(r"attempt \d+ ", line)]
+    return attempts[-1] if attempts else lines[0].strip()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import ramp_engine
 from ramp_engine.config import EventConfig
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import EvaluationError, WorkerSetupError
+from ramp_engine.evaluation.scratch import MAKING, scratch_directory, sweep
 from ramp_engine.supervised import last_lines, run_logged
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "prepare_data",
     "run_prepare",
     "run_step",
+    "scratch_dir",
+    "sweep_scratch",
     "trusted_python",
 ]
 
@@ -34,6 +37,7 @@ __all__ = [
 PREPARE_TIMEOUT_SECONDS = 4 * 3600.0
 
 _EVALUATION = Path(ramp_engine.__file__).parent / "evaluation"
+_SCRATCH = "step-"
 _DONE, _PARTICIPANT, _KIT, _TIMEOUT = 0, 1, 3, 124
 
 
@@ -143,7 +147,9 @@ def prepare_data(event: EventConfig) -> bool:
     return True
 
 
-def run_prepare(event: EventConfig, folds: Sequence[bytes] = ()) -> PrepareResult:
+def run_prepare(
+    event: EventConfig, folds: Sequence[bytes] = (), *, stopping: threading.Event | None = None
+) -> PrepareResult:
     """Make the bundle of an event, or find it when it is there.
 
     Parameters
@@ -151,11 +157,13 @@ def run_prepare(event: EventConfig, folds: Sequence[bytes] = ()) -> PrepareResul
     event : EventConfig
     folds : sequence of bytes
         The content of the ``fold_<i>.npz`` to be used; without any the kit draws its folds.
+    stopping : Event, optional
+        Ends it early when it is set, with an error.
 
     Raises
     ------
     EvaluationError
-        The kit or the data are at fault.
+        The kit or the data are at fault, or it was ended early.
     WorkerSetupError
         The event's environment is missing.
     """
@@ -164,9 +172,9 @@ def run_prepare(event: EventConfig, folds: Sequence[bytes] = ()) -> PrepareResul
     arguments += ["--bundles-dir", bundles_dir]
     if event.ramp.data_label is not None:
         arguments += ["--data-label", event.ramp.data_label]
-    with tempfile.TemporaryDirectory(prefix="ramp-folds-") as folds_dir:
+    with _scratch("prepare", scratch_dir(event)) as folds_dir:
         for index, content in enumerate(folds):
-            Path(folds_dir, f"fold_{index}.npz").write_bytes(content)
+            (folds_dir / f"fold_{index}.npz").write_bytes(content)
         if folds:
             arguments += ["--folds", folds_dir]
         result = run_step(
@@ -174,7 +182,9 @@ def run_prepare(event: EventConfig, folds: Sequence[bytes] = ()) -> PrepareResul
             "prepare",
             [str(argument) for argument in arguments],
             log_path=event.ramp.work_dir / "prepare.log",
+            scratch_parent=scratch_dir(event),
             timeout_seconds=PREPARE_TIMEOUT_SECONDS,
+            stopping=stopping,
         )
     return PrepareResult(
         name=result["bundle"],
@@ -195,6 +205,7 @@ def run_step(
     arguments: Sequence[str],
     *,
     log_path: Path,
+    scratch_parent: Path,
     timeout_seconds: float,
     stopping: threading.Event | None = None,
 ) -> dict[str, Any]:
@@ -210,6 +221,8 @@ def run_step(
         Those of the step, without ``--result``.
     log_path : Path
         Gets what the step prints; replaced. Only its owner may read it.
+    scratch_parent : Path
+        Where it leaves its result; see `scratch_dir`.
     timeout_seconds : float
     stopping : Event, optional
         Ends the step early when it is set; that is an error of it.
@@ -225,8 +238,8 @@ def run_step(
     EvaluationError
         The kit, the data or the environment are at fault, the step took too long, or it died.
     """
-    with tempfile.TemporaryDirectory(prefix="ramp-step-") as scratch:
-        path = Path(scratch) / "result.json"
+    with _scratch(step, scratch_parent) as scratch:
+        path = scratch / "result.json"
         command = [str(python), "-I", str(_EVALUATION), step, *arguments, "--result", str(path)]
         code = _run(step, command, log_path, timeout_seconds, stopping=stopping)
         result = _read(path)
@@ -241,6 +254,33 @@ def run_step(
         raise EvaluationError(step, error["message"], error.get("hint") or f"See {log_path}")
     reason = error.get("message") or _ending(code, log_path)
     raise EvaluationError(step, reason, f"See {log_path}")
+
+
+def scratch_dir(event: EventConfig) -> Path:
+    """Name the directory for what the trusted steps need for a while."""
+    return event.ramp.work_dir / "scratch"
+
+
+def sweep_scratch(event: EventConfig) -> list[Path]:
+    """Remove what steps left behind that were killed, or whose dispatcher was.
+
+    Returns
+    -------
+    list of Path
+        What was removed; never what a live process uses.
+    """
+    unfinished = sweep(event.ramp.work_dir / "bundles", MAKING)
+    return unfinished + sweep(scratch_dir(event), _SCRATCH)
+
+
+@contextmanager
+def _scratch(step: str, parent: Path) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(scratch_directory(parent, _SCRATCH))
+        except OSError as error:
+            raise EvaluationError(step, str(error)) from error
+        yield directory
 
 
 def _run(

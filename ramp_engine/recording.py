@@ -101,13 +101,18 @@ class Recorder:
         """
         self._transact(lambda session: queue.start(session, self._claim, handle, bundle))
 
-    def finish(self, bundle: str) -> None:
+    def finish(self, bundle: str) -> str | None:
         """Publish predictions and logs, and record that they are there.
 
         Parameters
         ----------
         bundle : str
             Name of the bundle that they were made with.
+
+        Returns
+        -------
+        str or None
+            Name of the bundle of the event as it is deployed now; None when the answer was lost.
 
         Raises
         ------
@@ -119,11 +124,12 @@ class Recorder:
         staged = attempt.stage_predictions(
             directory.fold_predictions_dir, parent, directory.root.name, bundle
         )
-        self._transact(
+        deployed = self._transact(
             lambda session: queue.finish(session, self._claim),
             [(staged, self.predictions), *self._logs()],
         )
         self._has_published_logs = True
+        return deployed
 
     def score(self, results: Results) -> None:
         """Publish what the score step wrote, and record the scores.
@@ -211,24 +217,32 @@ class Recorder:
                     raise
 
     def _transact(
-        self, work: Callable[[Session], object], publications: Sequence[_Publication] = ()
-    ) -> None:
-        """Do `work` and publish, in one transaction; what was staged is gone afterwards."""
+        self, work: Callable[[Session], T], publications: Sequence[_Publication] = ()
+    ) -> T | None:
+        """Do `work` and publish, in one transaction; what was staged is gone afterwards.
+
+        Returns
+        -------
+        T or None
+            What `work` returned; None when an earlier try had succeeded and its answer was lost.
+        """
         n_tries = 0
 
-        def transact() -> None:
+        def transact() -> T:
             nonlocal n_tries
             n_tries += 1
             with self._database.session() as session:
-                work(session)
+                result = work(session)
                 for staged, target in publications:
                     attempt.publish(staged, target)
+            return result
 
         try:
-            self.patiently(transact)
+            return self.patiently(transact)
         except TransitionError:
             if n_tries == 1:
-                raise  # later: the commit had succeeded, only its answer was lost
+                raise
+            return None  # the commit had succeeded, only its answer was lost
         finally:
             for staged, _ in publications:
                 remove_tree(staged)

@@ -10,8 +10,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ramp_database import submissions
@@ -45,7 +45,8 @@ class RunContext:
     worker_class: type[BaseWorker]
     shared: Callable[[], object]  #: what the workers share, opened at first use
     python: Callable[[], Path]  #: the interpreter of the trusted steps
-    bundle: Callable[[], Bundle]  #: the event's bundle of now, made when it is missing
+    #: the event's bundle of now, found by its name where that is known, made when it is missing
+    bundle: Callable[[str | None], Bundle]
     score: ScoreStep  #: what makes scores of predictions
     wake: Callable[[], None]  #: called when a run has ended
 
@@ -98,6 +99,7 @@ class Run:
         self._calls = Calls()
         self._request = StopRequest()
         self._driver: Driver | None = None
+        self._is_prediction_fault = False
         self._worker: BaseWorker | None = None
         self._bundle: Bundle | None = None  # the one that it was trained with is scored with
         event = context.event
@@ -198,15 +200,15 @@ class Run:
         if self._driver is not None and self._driver.is_adopted_elsewhere:
             return
         self._directory.remove()
-        if self._adopted is not None:
+        if self._adopted is not None or self._is_tested:
             for directory in attempt.siblings(self._directory):
                 remove_tree(directory)
 
     def _evaluate_and_record(self) -> None:
         verdict = self._evaluate()
         stop = self._request.reason
-        is_done = verdict.outcome is Outcome.SUCCEEDED and stop is Stop.SHUTDOWN
-        if stop is not None and not is_done:
+        is_done = verdict.outcome is Outcome.SUCCEEDED or self._has_failed(verdict)
+        if stop is not None and not (is_done and stop is Stop.SHUTDOWN):
             verdict = judge(Facts(0, stop=stop))
         self._record(verdict)
 
@@ -220,19 +222,33 @@ class Run:
             self._recorder.end(verdict, is_delayed=self._request.reason is None)
 
     def _evaluate(self) -> Verdict:
+        deployed = None
         if not self._is_tested:
-            verdict = judge(self._work())
+            facts = self._work()
+            verdict, own = judge(facts), judge(replace(facts, stop=None))
+            if self._has_failed(own):
+                return own
             if verdict.outcome is not Outcome.SUCCEEDED:
                 return verdict
             assert self._bundle is not None  # noqa: S101  the run succeeded with it
-            self._recorder.finish(self._bundle.name)
-        return self._score()
+            deployed = self._recorder.finish(self._bundle.name)
+        return self._score(deployed)
+
+    def _has_failed(self, verdict: Verdict) -> bool:
+        """Whether the participant's code failed, and nothing that the dispatcher did is the cause.
+
+        Such a failure is recorded also when the dispatcher is going down: a new attempt would end
+        in the same way.
+        """
+        has_ended = self._driver is not None and self._driver.has_ended_by_itself
+        return verdict.outcome is Outcome.FAILED and (has_ended or self._is_prediction_fault)
 
     def _work(self) -> Facts:
         """Let the worker run the folds; everything that it raises becomes a fact."""
         try:
-            self._bundle = self._recorder.patiently(self._context.bundle)
-            worker = self._make_worker(self._bundle)
+            assignment = self._recorder.patiently(self._read_assignment)
+            self._bundle = self._find_bundle(assignment.bundle)
+            worker = self._make_worker(self._bundle, assignment.files)
         except DatabaseUnavailableError:
             raise
         except RampError as error:
@@ -257,10 +273,19 @@ class Run:
     def _enter(self, phase: str) -> None:
         self.phase = phase
 
-    def _make_worker(self, bundle: Bundle) -> BaseWorker:
+    def _read_assignment(self) -> submissions.Assignment:
+        with self._context.database.session(read_only=True) as session:
+            return submissions.assignment(session, self.claim.submission_id)
+
+    def _find_bundle(self, name: str | None) -> Bundle:
+        return self._recorder.patiently(lambda: self._context.bundle(name))
+
+    def _make_worker(
+        self, bundle: Bundle, files: Sequence[submissions.SubmissionFile]
+    ) -> BaseWorker:
         context = self._context
         shared = self._calls("open_shared", context.shared)
-        self._write_files()
+        self._write_files(files)
         config = context.event.worker_config() | self._directory.worker_keys()
         config |= {"bundle_dir": str(bundle.public), "n_folds": bundle.n_folds}
         if self._adopted is not None:
@@ -271,9 +296,8 @@ class Run:
         self._worker = worker
         return worker
 
-    def _write_files(self) -> None:
+    def _write_files(self, files: Sequence[submissions.SubmissionFile]) -> None:
         """Write the participant's files for the attempt, and a copy for organisers to read."""
-        files = self._recorder.patiently(self._read_files)
         self._directory.make()
         name = self._directory.submission
         submissions.write_files(files, self._directory.submissions_dir / name)
@@ -283,20 +307,17 @@ class Run:
         submissions.write_files(files, staged)
         attempt.publish(staged, kept)
 
-    def _read_files(self) -> list[submissions.SubmissionFile]:
-        with self._context.database.session(read_only=True) as session:
-            return submissions.files(session, self.claim.submission_id)
-
-    def _score(self) -> Verdict:
+    def _score(self, deployed: str | None) -> Verdict:
+        """Score the predictions if they are of the bundle that is deployed, where that is known."""
         self.phase = "scoring"
         event = self._context.event
         log_path = submission_log(event, self.claim.submission_id, "score.log")
         predictions = self._recorder.predictions
         try:
-            bundle = self._recorder.patiently(self._context.bundle)
+            bundle = self._find_bundle(deployed)
             trained_with = attempt.made_with(predictions)
             if trained_with != bundle.name:
-                return _not_scorable(trained_with)
+                return _not_scorable(trained_with, is_rescued=self._is_tested)
             report = self._context.score(
                 event,
                 self._context.python(),
@@ -309,6 +330,7 @@ class Run:
         except RampError as error:
             return Verdict(Outcome.CRASHED, None, tellable(str(error)))
         if isinstance(report, PredictionFault):
+            self._is_prediction_fault = True
             return Verdict(Outcome.FAILED, report.state, tellable(report.message))
         self.results = report
         return Verdict(Outcome.SUCCEEDED, None)
@@ -327,10 +349,12 @@ class Run:
         logger.info("attempt ended", extra=facts)
 
 
-def _not_scorable(bundle: str | None) -> Verdict:
+def _not_scorable(bundle: str | None, *, is_rescued: bool) -> Verdict:
     """Tell why published predictions are not scored: they are made again instead."""
     if bundle is None:
-        return Verdict(Outcome.CRASHED, None, "the published predictions are gone or changed")
+        # who died while it published the scores is counted already, by the rescue
+        outcome = Outcome.INTERRUPTED if is_rescued else Outcome.CRASHED
+        return Verdict(outcome, None, "the published predictions are gone or changed")
     reason = "the event was deployed again after they were made"
     return Verdict(Outcome.INTERRUPTED, None, f"the predictions are out of date: {reason}")
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from ramp_database.results import Results
 from ramp_database.states import State
 from ramp_engine.config import EventConfig
-from ramp_engine.preparation import Bundle, run_step
+from ramp_engine.preparation import Bundle, run_step, scratch_dir
 
 #: The longest time that scoring one submission may take, in seconds.
 SCORE_TIMEOUT_SECONDS = 3600.0
@@ -89,6 +89,7 @@ def score_predictions(
         "score",
         [str(part) for pair in arguments.items() for part in pair],
         log_path=log_path,
+        scratch_parent=scratch_dir(event),
         timeout_seconds=SCORE_TIMEOUT_SECONDS,
         stopping=stopping,
     )

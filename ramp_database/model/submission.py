@@ -121,6 +121,7 @@ class Attempt(Base):
     #: Whose it is or was last. No foreign key: history does not hinder deleting.
     dispatcher_id: Mapped[int]
     claimed_at: Mapped[datetime]
+    #: When its folds started; written when it ends, until then only its history says it.
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ramp_database import clock
+from ramp_database.attempts import folds_started_at
 from ramp_database.model import Attempt, Submission
 from ramp_database.queue.transitions import Claim, Standing, Step, record
 from ramp_database.statements import count_changed
@@ -50,7 +51,7 @@ def adopt(session: Session, standing: Standing, dispatcher_id: int, reason: str)
         Attempt.submission_id == standing.id,
         Attempt.number == standing.attempt,
     )
-    elapsed = clock.epoch(clock.now()) - clock.epoch(Attempt.started_at)
+    elapsed = clock.epoch(clock.now()) - clock.epoch(folds_started_at())
     query = select(Attempt.handle, Attempt.bundle_hash, elapsed).where(*this_attempt)
     handle, bundle_hash, seconds = session.execute(query).one()
     if handle is None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CTE, ColumnElement, select, update
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import CTE, ColumnElement, Integer, bindparam, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ramp_database import clock
 from ramp_database import results as results_
 from ramp_database.errors import ClaimLostError
-from ramp_database.model import Attempt, Dispatcher, Submission
+from ramp_database.model import Attempt, Dispatcher, Submission, Team
 from ramp_database.queue.transitions import (
     RELEASED,
     Claim,
@@ -25,7 +29,7 @@ from ramp_database.results import Results
 from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import PARTICIPANT_ERRORS, State
 
-#: So many more of each team are looked at than there are slots: others may hold locks on some.
+#: So many more are looked at than there are slots: others may hold locks on some.
 _N_SPARE = 16
 
 
@@ -48,14 +52,32 @@ def claim(session: Session, event_id: int, dispatcher_id: int, limit: int) -> li
 
     Notes
     -----
-    One statement when nothing waits, three otherwise; its cost does not grow with what has ended.
+    One statement when nothing waits, three otherwise. Its cost grows with the number of teams that
+    wait, and neither with what has ended nor with what else waits.
     Two that claim at once never get the same submission: the UPDATE looks at the state again; SKIP
     LOCKED, which SQLite neither has nor needs, spares them from waiting for each other.
     """
     if limit < 1:
         return []
-    next_ones = _next(event_id, dispatcher_id, limit)
-    statement = (
+    values = {"the_event": event_id, "the_dispatcher": dispatcher_id, "n_free": limit}
+    options = {"synchronize_session": False}
+    rows = session.execute(_claiming(), values, execution_options=options)
+    claims = [
+        Claim(id_, attempt, dispatcher_id, team, name)
+        for _, id_, attempt, team, name in sorted(rows)
+    ]
+    if claims:
+        _record_claims(session, claims)
+    return claims
+
+
+@cache
+def _claiming() -> ReturningUpdate[datetime, int, int, str, str]:
+    """Make the statement that claims, once: that takes as long as the database needs for it."""
+    dispatcher_id = bindparam("the_dispatcher", type_=Integer)
+    next_ones = _next(dispatcher_id)
+    team = select(Team.name).where(Team.id == Submission.team_id).scalar_subquery()
+    return (
         update(Submission)
         .where(Submission.id.in_(select(next_ones.c.id)), Submission.state == State.NEW)
         .values(
@@ -65,30 +87,28 @@ def claim(session: Session, event_id: int, dispatcher_id: int, limit: int) -> li
             claimed_at=clock.now(),
             not_before=None,
         )
-        .returning(Submission.submitted_at, Submission.id, Submission.attempt)
+        .returning(
+            Submission.submitted_at, Submission.id, Submission.attempt, team, Submission.name
+        )
     )
-    rows = session.execute(statement, execution_options={"synchronize_session": False})
-    claims = [Claim(id_, attempt, dispatcher_id) for _, id_, attempt in sorted(rows)]
-    if claims:
-        _record_claims(session, claims)
-    return claims
 
 
-def _next(event_id: int, dispatcher_id: int, limit: int) -> CTE:
+def _next(dispatcher_id: ColumnElement[int]) -> CTE:
     """Give those whose turn it is, locked where the database knows that."""
-    ordered = turns(event_id, n_per_team=limit + _N_SPARE)
+    n_free = bindparam("n_free", type_=Integer)
+    ordered = turns(bindparam("the_event", type_=Integer), n_first=n_free + _N_SPARE)
     return (
         select(Submission.id)
         .join(ordered, ordered.c.id == Submission.id)
         .where(Submission.state == State.NEW, _is_live(dispatcher_id))
         .order_by(*by_turn(ordered))
-        .limit(limit)
+        .limit(n_free)
         .with_for_update(skip_locked=True, of=Submission)
         .cte("next_ones")
     )
 
 
-def _is_live(dispatcher_id: int) -> ColumnElement[bool]:
+def _is_live(dispatcher_id: ColumnElement[int]) -> ColumnElement[bool]:
     return (
         select(Dispatcher.id)
         .where(Dispatcher.id == dispatcher_id, Dispatcher.ended_at.is_(None))
@@ -145,15 +165,20 @@ def start(
         The submission is in another state.
     """
     move_claimed(session, claim, State.SENT_TO_TRAINING, State.TRAINING, reason="started")
-    values = {"started_at": clock.now(), "handle": handle, "bundle_hash": bundle_hash}
-    statement = update(Attempt).where(
-        Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
-    )
-    count_changed(session, statement.values(**values))
+    if handle is not None:
+        statement = update(Attempt).where(
+            Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
+        )
+        count_changed(session, statement.values(handle=handle, bundle_hash=bundle_hash))
 
 
-def finish(session: Session, claim: Claim) -> None:
+def finish(session: Session, claim: Claim) -> str:
     """Record that the predictions are there: training to tested.
+
+    Returns
+    -------
+    str
+        Name of the bundle of the event as it is deployed now.
 
     Raises
     ------
@@ -162,7 +187,8 @@ def finish(session: Session, claim: Claim) -> None:
     TransitionError
         The submission is in another state.
     """
-    move_claimed(session, claim, State.TRAINING, State.TESTED, reason="predictions collected")
+    reason = "predictions collected"
+    return move_claimed(session, claim, State.TRAINING, State.TESTED, reason=reason)
 
 
 def score(session: Session, claim: Claim, results: Results) -> None:

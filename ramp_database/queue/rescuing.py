@@ -100,10 +100,17 @@ def _end_stale(
         .where(rescuer.beat_at >= earliest, rescuer.steady_since <= earliest)
         .exists()
     )
+    is_stale = (Dispatcher.ended_at.is_(None), Dispatcher.beat_at < earliest)
+    # who is paused within a transaction holds its row: it is not waited for
+    stale = (
+        select(Dispatcher.id)
+        .where(Dispatcher.event_id == event_id, Dispatcher.id != dispatcher_id)
+        .where(*is_stale, is_steady)
+        .with_for_update(skip_locked=True)
+    )
     statement = (
         update(Dispatcher)
-        .where(Dispatcher.event_id == event_id, Dispatcher.id != dispatcher_id)
-        .where(Dispatcher.ended_at.is_(None), Dispatcher.beat_at < earliest, is_steady)
+        .where(Dispatcher.id.in_(stale), *is_stale)
         .values(ended_at=clock.now(), ended_reason=f"stale: ended by dispatcher {dispatcher_id}")
         .returning(Dispatcher.id)
     )

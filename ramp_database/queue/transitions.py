@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
 from ramp_database import changes, clock
+from ramp_database.attempts import folds_started_at
 from ramp_database.errors import ClaimLostError, NotFoundError, TransitionError
-from ramp_database.model import Attempt, Submission, SubmissionEvent
+from ramp_database.model import Attempt, Event, Submission, SubmissionEvent
 from ramp_database.queue.compute import add_compute
 from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import OWNED, TRANSITIONS, State
@@ -28,6 +29,9 @@ class Claim:
     submission_id: int
     attempt: int  #: from 1
     dispatcher_id: int  #: the owner
+    #: Whose it is and its name, for people; None where they were not read. No part of the token.
+    team: str | None = field(default=None, compare=False)
+    name: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def held(session: Session, claim: Claim) -> Standing:
 
 def move_claimed(
     session: Session, claim: Claim, source: State, target: State, **values: Any
-) -> None:
+) -> str:
     """Take a claimed submission from one state to another, if the claim and the state hold.
 
     Parameters
@@ -125,6 +129,11 @@ def move_claimed(
     source, target : State
     **values
         Other columns that change; ``reason`` goes into the history.
+
+    Returns
+    -------
+    str
+        Name of the bundle of the event as it is deployed now.
 
     Raises
     ------
@@ -136,10 +145,16 @@ def move_claimed(
     reason = values.pop("reason", None)
     check_transition(claim.submission_id, source, target)
     statement = update(Submission).where(*_token(claim), Submission.state == source)
-    if count_changed(session, statement.values(state=target, **values)) != 1:
+    bundle = select(Event.bundle_hash).where(Event.id == Submission.event_id).scalar_subquery()
+    moved: str | None = session.scalar(
+        statement.values(state=target, **values).returning(bundle),
+        execution_options={"synchronize_session": False},
+    )
+    if moved is None:
         _refuse(session, claim, target)
     id_, attempt, owner = claim.submission_id, claim.attempt, claim.dispatcher_id
     record(session, [Step(id_, source, target, attempt, owner, reason)])
+    return moved
 
 
 def move_read(session: Session, standing: Standing, target: State, **values: Any) -> None:
@@ -213,7 +228,12 @@ def end_attempt(
     statement = update(Attempt).where(
         Attempt.submission_id == submission_id, Attempt.number == number
     )
-    values = {"finished_at": clock.now(), "outcome": outcome, "error": error}
+    values = {
+        "started_at": folds_started_at(),
+        "finished_at": clock.now(),
+        "outcome": outcome,
+        "error": error,
+    }
     count_changed(session, statement.values(values))
     if outcome not in _OURS:
         add_compute(session, submission_id, number)

@@ -94,15 +94,33 @@ def worker(config: Path | None, event_config: Path, submission: str, verbose: in
     show_default=True,
     help="Folder with a folder for each event.",
 )
+@click.option(
+    "--linger-seconds",
+    type=click.FloatRange(min=0.0),
+    default=300.0,
+    show_default=True,
+    help="Keep a dispatcher so long after its event closed and its last submission was evaluated.",
+)
 @options.verbose_option
 @options.log_file_option
-def daemon(config: Path | None, events_dir: Path, verbose: int, log_file: Path | None) -> None:
-    """Keep a dispatcher running for each deployed event, until told to stop (Ctrl-C)."""
+def daemon(
+    config: Path | None,
+    events_dir: Path,
+    linger_seconds: float,
+    verbose: int,
+    log_file: Path | None,
+) -> None:
+    """Keep a dispatcher running for each deployed event that needs one (Ctrl-C stops all).
+
+    An event needs one while it is open, and before and after as long as a submission waits or is
+    evaluated. Each dispatcher's log is dispatcher.log in the event's logs_dir.
+    """
     from ramp_engine import logs
     from ramp_engine.daemon import Daemon
 
     logs.configure(max(verbose, 1), log_file)
-    running = Daemon(options.open_database(config), events_dir, config)
+    database = options.open_database(config)
+    running = Daemon(database, events_dir, config, linger_seconds=linger_seconds)
     _on_signals(running.stop)
     running.run()
 

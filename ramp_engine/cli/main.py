@@ -24,6 +24,7 @@ _COMMANDS = {
     "cancel": ("control", "cancel"),
     "retry": ("control", "retry"),
     "doctor": ("doctor", "doctor"),
+    "rehearse": ("rehearse", "rehearse"),
     "completion": ("completion", "completion"),
 }
 

@@ -113,21 +113,34 @@ def logs(config: Path | None, submission_id: int, private: bool, event_config: P
 def _print_status(found: dict[str, Any]) -> None:
     from rich.markup import escape
 
+    from ramp_engine.narrative import summary
+
     states = ", ".join(f"{n} {state}" for state, n in found["states"].items()) or "no submissions"
     options.console().print(f"[bold]{escape(found['event'])}[/]: {states}")
-    rows = [
-        (str(row["id"]), row["team"], row["name"], row["state"], str(row["attempt"]))
-        for row in found["submissions"]
-    ]
+    columns = ["id", "team", "submission", "state", "attempt"]
+    rows = [[str(row[name]) for name in _SHOWN] for row in found["submissions"]]
+    has_errors = any(row["error"] for row in found["submissions"])
+    if has_errors:
+        columns.append("error")
+        for cells, row in zip(rows, found["submissions"], strict=True):
+            cells.append(_cut(summary(row["error"] or "")))
     if rows:
-        print_table(("id", "team", "submission", "state", "attempt"), rows, right={0, 4})
+        print_table(columns, rows, right={0, 4})
     _print_waiting([row for row in found["submissions"] if row["waiting_reason"]])
-    for row in found["submissions"]:
-        if row["error"]:
-            title = f"submission {row['id']} ({row['team']}/{row['name']}): {row['state']}"
-            error = row["error"].strip().replace("\n", "\n    ")
-            click.echo(options.visible(f"\n{title}\n    {error}"))
+    if has_errors:
+        told = "The whole of an error: `ramp explain ID`; what a submission printed: `ramp logs ID`"
+        click.echo(told, err=True)
 
+
+def _cut(text: str) -> str:
+    """Make what somebody else wrote fit for a cell of a table."""
+    line = options.visible(text, keep="")
+    return line if len(line) <= _LONGEST_CELL else f"{line[: _LONGEST_CELL - 1]}…"
+
+
+#: What the status shows of a submission in columns.
+_SHOWN = ("id", "team", "name", "state", "attempt")
+_LONGEST_CELL = 100
 
 _REASONS = {
     "no_dispatcher": "no dispatcher is running: start one with `ramp launch dispatcher`",

@@ -6,8 +6,6 @@ Runs the organiser's ``problem.py`` on the real data, and nobody else's code.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,6 +22,7 @@ from .kit import (
     read_data,
     required_files,
 )
+from .scratch import MAKING, scratch_directory
 
 
 def prepare(
@@ -137,18 +136,16 @@ class _Writer:
 
     def write(self, bundles_dir: Path) -> None:
         os.umask(0o022)  # the public part is read by another user where folds are confined
-        bundles_dir.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=bundles_dir))
         try:
-            temporary.chmod(0o755)
-            self._write_public(temporary / "public")
-            self._write_labels(temporary / "labels")
-            _check_copy(temporary / "public" / "kit")
-            _rename(temporary, bundles_dir / str(self.manifest["bundle"]))
+            with scratch_directory(bundles_dir, MAKING) as scratch:
+                temporary = scratch / "bundle"
+                temporary.mkdir()
+                self._write_public(temporary / "public")
+                self._write_labels(temporary / "labels")
+                _check_copy(temporary / "public" / "kit")
+                _rename(temporary, bundles_dir / str(self.manifest["bundle"]))
         except OSError as error:
             raise KitError(f"the bundle cannot be written to {bundles_dir}: {error}") from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _write_public(self, folder: Path) -> None:
         self._write_common(folder)

@@ -1,4 +1,4 @@
-"""What tests of a worker need: a fake one, a clock that tests move, a toy event.
+"""What tests of a worker need: a fake one, a clock that tests move, a toy event, invariants.
 
 The suite that every worker passes is `ramp_engine.testing.conformance.WorkerConformance`; it needs
 pytest, which nothing else here does.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from ramp_engine.testing.clock import ManualClock
 from ramp_engine.testing.fake import FakeWorker, FakeWorkerConfig
 from ramp_engine.testing.fake_event import canned_scores, deploy_fake_event
+from ramp_engine.testing.invariants import violations, violations_on_disk
 from ramp_engine.testing.scenarios import Scenario
 from ramp_engine.testing.toy_event import ToyEvent
 
@@ -20,4 +21,6 @@ __all__ = [
     "ToyEvent",
     "canned_scores",
     "deploy_fake_event",
+    "violations",
+    "violations_on_disk",
 ]

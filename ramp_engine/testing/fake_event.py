@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +23,7 @@ def deploy_fake_event(
     database: Database,
     directory: Path,
     *,
+    name: str = TOY,
     worker: dict[str, Any] | None = None,
     **dispatcher: Any,
 ) -> EventConfig:
@@ -36,25 +38,27 @@ def deploy_fake_event(
         Gets the event.
     directory : Path
         Gets its folder.
+    name : str
+        Of the event and its problem.
     worker : dict, optional
-        Keys of `FakeWorkerConfig`.
+        Keys of `FakeWorkerConfig`, or of another worker when ``worker_type`` is among them.
     **dispatcher
         Keys of the section ``dispatcher``.
     """
     with database.session() as session:
-        add_toy_event(session)
+        add_toy_event(session, name)
     spec = toy_spec()
     for half in ("public", "labels"):
-        manifest = directory / TOY / "work" / "bundles" / spec.bundle_hash / half / "manifest.json"
+        manifest = directory / name / "work" / "bundles" / spec.bundle_hash / half / "manifest.json"
         manifest.parent.mkdir(parents=True)
         manifest.write_text("{}")
-    folds = directory / TOY / "work" / "bundles" / spec.bundle_hash / "public" / "folds"
+    folds = directory / name / "work" / "bundles" / spec.bundle_hash / "public" / "folds"
     folds.mkdir()
     for number, fold in enumerate(spec.folds):
         (folds / f"fold_{number}.npz").write_bytes(fold.indices)
-    path = directory / TOY / "config.yml"
+    path = directory / name / "config.yml"
     sections = {
-        "ramp": {"problem_name": TOY, "event_name": TOY},
+        "ramp": {"problem_name": name, "event_name": name},
         "evaluation": {"python": sys.executable},
         "worker": {"worker_type": "ramp_engine.testing:FakeWorker"} | (worker or {}),
         "dispatcher": {"time_between_collection": 60.0} | dispatcher,
@@ -67,11 +71,13 @@ def canned_scores(
     event: EventConfig,  # noqa: ARG001  the signature of a score step
     python: Path,  # noqa: ARG001
     bundle: Bundle,  # noqa: ARG001
-    predictions: Path,  # noqa: ARG001
+    predictions: Path,
     output: Path,
     log_path: Path,  # noqa: ARG001
     stopping: threading.Event | None = None,  # noqa: ARG001
 ) -> Results:
-    """Answer as `ramp_engine.scoring.score_predictions` would, without looking at predictions."""
-    output.mkdir()
+    """Answer as `ramp_engine.scoring.score_predictions` would, without looking into predictions."""
+    for fold in predictions.glob("fold_*"):
+        shutil.copytree(fold, output / fold.name)
+    output.mkdir(exist_ok=True)
     return toy_results(0.5)

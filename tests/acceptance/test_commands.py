@@ -44,9 +44,15 @@ def test_status_tells_states_and_reasons_to_people_and_to_scripts(scored: Deploy
     assert status["states"] == {"scored": 2, "training_error": 1}
     keys = {"id", "team", "name", "state", "attempt", "error"}
     assert all(keys <= set(row) for row in status["submissions"])
-    text = scored.ramp("status").stdout
-    assert "petal_widht" in text
-    assert "training_error" in text
+    shown = scored.ramp("status")
+    (line,) = [line for line in shown.stdout.splitlines() if "petal_widht" in line]
+    assert "training_error" in line
+    assert "KeyError" in line
+    assert "Traceback" not in shown.stdout, "hundreds of them could not be read"
+    assert shown.stderr.count("ramp explain ID") == 1
+    (failed,) = [row for row in status["submissions"] if row["state"] == "training_error"]
+    assert "Traceback" in failed["error"], "scripts get it whole"
+    assert "Traceback" in scored.ramp("explain", str(failed["id"])).stdout
 
 
 def test_leaderboards_page_and_show_the_best_of_each_team(scored: Deployment) -> None:

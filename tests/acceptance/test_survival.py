@@ -279,6 +279,43 @@ def test_a_daemon_replaces_a_dispatcher_that_is_killed(deployment: Deployment) -
     assert deployment.submissions()[submission]["attempt"] == 2
 
 
+def has_ended(deployment: Deployment) -> bool:
+    """Whether the daemon says that a dispatcher of it has ended, and none runs."""
+    log = (deployment.directory / "process_0.log").read_text()
+    return "has ended" in log and dispatcher_of(deployment.processes[0].pid) is None
+
+
+def test_the_dispatcher_of_a_closed_event_ends_and_a_retry_wakes_it(deployment: Deployment) -> None:
+    submission = deployment.submit("starting_kit")
+    config = deployment.directory / deployment.event_config
+    closing = "  closing_timestamp: 2020-01-01T00:00:00Z\n"
+    config.write_text(config.read_text().replace("worker:\n", f"{closing}worker:\n", 1))
+    deployment.deploy()
+    deployment.start("launch", "daemon", "--events-dir", "events", "--linger-seconds", "0")
+    assert wait_until(lambda: deployment.submissions()[submission]["state"] == "scored")
+    assert wait_until(lambda: has_ended(deployment))
+    deployment.ramp("retry", str(submission))
+    assert wait_until(lambda: deployment.submissions()[submission]["attempt"] == 2)
+    assert wait_until(lambda: deployment.submissions()[submission]["state"] == "scored")
+    assert wait_until(lambda: dispatcher_of(deployment.processes[0].pid) is None)
+    deployment.processes[0].send_signal(signal.SIGTERM)
+    assert deployment.processes[0].wait(60) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_daemon_reaches_its_dispatchers_and_it_waits_for_them(
+    deployment: Deployment, number: signal.Signals
+) -> None:
+    submission = deployment.submit("slow", slow(deployment))
+    daemon = deployment.start("launch", "daemon", "--events-dir", "events")
+    assert wait_until(running(deployment, submission))
+    daemon.send_signal(number)
+    assert daemon.wait(60) == 0
+    assert processes_of(deployment.directory) == []
+    row = deployment.submissions()[submission]
+    assert (row["state"], row["attempt"], row["outcome"]) == ("new", 1, "interrupted")
+
+
 def test_the_dispatchers_of_a_daemon_that_is_killed_end_in_order(deployment: Deployment) -> None:
     submission = deployment.submit("slow", slow(deployment))
     daemon = deployment.start("launch", "daemon", "--events-dir", "events")

@@ -16,6 +16,7 @@ from ramp_database.errors import (
 )
 from ramp_database.events import FoldSpec, ScoreTypeSpec
 from ramp_database.model import Base, Problem, TeamMember
+from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.status import event_status
@@ -161,7 +162,7 @@ def test_a_submission_keeps_its_files(toy: Toy, tmp_path: Path) -> None:
         row = submissions.add(session, TOY, "red", "first try", FILES, login="ada")
         assert (row.state, row.attempt, row.team.name) == (State.NEW, 0, "red")
         assert row.user_id is not None
-        found = submissions.files(session, row.id)
+        found = submissions.assignment(session, row.id).files
     assert found == sorted(FILES, key=lambda file: file.path)
     submissions.write_files(found, tmp_path / "made" / "here")
     assert (tmp_path / "made/here/estimator.py").read_bytes() == b"\x00\xff"
@@ -254,9 +255,11 @@ def test_submissions_are_listed_by_state_and_named_for_people(toy: Toy) -> None:
         (new,) = submissions.by_state(session, toy.event_id, State.NEW)
         assert (new.id, new.event.name) == (second, TOY)
         assert submissions.ids_by_state(session, toy.event_id, {State.CANCELED}) == [first]
-        titles = submissions.titles(session, [first, second])
-        assert titles == {first: ("red", "one"), second: ("blue", "two")}
-        assert submissions.titles(session, []) == {}
+        claims = [Claim(first, 1, 7), Claim(second, 1, 7, "of its", "claim")]
+        assert submissions.titles(session, claims) == {
+            first: ("red", "one"),
+            second: ("of its", "claim"),
+        }
 
 
 def test_the_name_of_a_directory_is_a_number() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from ramp_database import clock, dispatchers, queue
+from ramp_database import clock, dispatchers, events, history, queue
 from ramp_database.errors import ClaimLostError, DatabaseError, NotFoundError, TransitionError
 from ramp_database.model import BaggedScore, FoldScore, FoldTime
 from ramp_database.queue import Claim
 from ramp_database.states import FINAL, OWNED, PARTICIPANT_ERRORS, TRANSITIONS, State
-from ramp_database.testing import toy_results
+from ramp_database.testing import TOY, toy_results, toy_spec
 from tests.database.conftest import Toy
 
 Operation = Callable[[Toy, Claim], Any]
@@ -143,6 +145,38 @@ def test_a_good_attempt_is_told_with_its_times_and_its_handle(toy: Toy) -> None:
     assert row.train_seconds == 2.0
     states = [step.to_state for step in toy.history(claim.submission_id)]
     assert states == ["new", "sent_to_training", "training", "tested", "scored"]
+
+
+def test_a_claim_tells_whose_it_is_and_is_the_same_without_that(toy: Toy) -> None:
+    submission_id = toy.submit("red", "one")
+    (claim,) = toy.claim()
+    assert (claim.team, claim.name) == ("red", "one")
+    assert claim == Claim(submission_id, 1, claim.dispatcher_id)
+
+
+def test_finishing_tells_the_bundle_that_is_deployed_by_then(toy: Toy) -> None:
+    claim = toy.bring_to(State.TRAINING)
+    with toy.session() as session:
+        events.update_event(session, TOY, replace(toy_spec(), bundle_hash="another"))
+    assert toy.do(queue.finish, claim) == "another"
+
+
+def test_the_start_of_the_folds_is_known_while_they_run_and_afterwards(toy: Toy) -> None:
+    claim = toy.bring_to(State.SENT_TO_TRAINING)
+
+    def started_at() -> datetime | None:
+        with toy.session() as session:
+            (attempt,) = history.read(session, claim.submission_id).attempts
+            return attempt.started_at
+
+    assert started_at() is None
+    toy.do(queue.start, claim)
+    while_running = started_at()
+    assert while_running is not None
+    toy.do(queue.fail, claim, State.TRAINING_ERROR, "wrong", "failed")
+    assert started_at() == while_running
+    (attempt,) = toy.attempts(claim.submission_id)
+    assert attempt.started_at == while_running
 
 
 def test_crashes_are_counted_delayed_and_told_in_the_end(toy: Toy) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from ramp_database import clock, dispatchers, queue
 from ramp_database.errors import ClaimLostError
 from ramp_database.model import Dispatcher
 from ramp_database.queue import Claim, Rescued
+from ramp_database.session import Database
 from ramp_database.states import OWNED, State
 from ramp_database.testing import toy_results
 from tests.database.conftest import STALE_SECONDS, Toy
@@ -167,6 +169,23 @@ def test_a_newcomer_waits_before_it_finds_others_stale(toy: Toy) -> None:
         assert rescue(toy, newcomer) == Rescued()
         with clock.shifted(beat_through(toy, newcomer)):
             assert rescue(toy, newcomer).requeued == (claim.submission_id,)
+
+
+def test_nobody_waits_for_one_who_is_paused_within_a_transaction(postgresql_url: str) -> None:
+    """As by SIGSTOP, between the statements of a heartbeat."""
+    database = Database(postgresql_url)
+    toy = Toy(database)
+    paused, rescuer = toy.dispatcher(), toy.dispatcher()
+    with toy.session() as open_one:
+        dispatchers.beat(open_one, paused)
+        later = beat_through(toy, rescuer)
+        with clock.shifted(later), toy.session() as session:
+            session.execute(text("SET LOCAL lock_timeout = '5s'"))
+            found = queue.rescue(session, toy.event_id, rescuer, STALE_SECONDS, MAX_ATTEMPTS)
+            assert found == Rescued()
+    with clock.shifted(later):
+        assert rescue(toy, rescuer).ended == (paused,)
+    database.dispose()
 
 
 def test_who_ended_rescues_nothing(toy: Toy) -> None:

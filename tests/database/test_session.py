@@ -133,6 +133,27 @@ def test_a_connection_that_is_lost_is_unavailable_and_the_next_is_new(
     database.dispose()
 
 
+def test_a_transaction_in_which_nothing_happens_is_ended_by_the_server(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks go with it: who is paused in the midst of one keeps nobody waiting for ever."""
+    other, paused = Database(postgresql_url), Database(postgresql_url)
+    with other.session():
+        pass  # its connection has the usual limit
+    monkeypatch.setattr("ramp_database.session.IDLE_TRANSACTION_SECONDS", 0.1)
+
+    def be_paused() -> None:
+        with paused.session() as session:
+            session.execute(text("LOCK TABLE events"))
+            with other.session() as waiting:
+                waiting.execute(text("LOCK TABLE events"))
+
+    with pytest.raises(DatabaseUnavailableError):
+        be_paused()
+    paused.dispose()
+    other.dispose()
+
+
 def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     path = tmp_path / "ramp.db"
     path.write_bytes(b"nothing of the sort" * 100)

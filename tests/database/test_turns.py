@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from sqlalchemy import select
 from ramp_database import clock, people, queue
 from ramp_database.model import ComputeHour, Event
 from ramp_database.queue import Claim
+from ramp_database.queue.turns import by_turn, turns
 from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.testing import TOY, add_toy_submission, toy_results
@@ -142,6 +144,23 @@ def test_one_that_is_delayed_does_not_hold_up_its_team(toy: Toy) -> None:
     toy.do(queue.crash, claim, "broken", 3)
     (claim,) = toy.claim(owner, 5)
     assert claim.submission_id == second
+
+
+def test_those_claimed_of_many_teams_are_the_first_of_the_whole_order(toy: Toy) -> None:
+    """A claim reads no more than can be among the first: here fewer than all there are."""
+    owner, chance = toy.dispatcher(), random.Random(7)
+    with toy.session() as session:
+        for number in range(80):
+            team = chance.randrange(24) if number % 2 else number % 5
+            add_toy_submission(session, team_name=f"team {team}")
+    for limit in (6, 1, 3, 12, 2, 50, 5):
+        ordered = turns(toy.event_id)
+        with toy.session() as session:
+            order = list(session.scalars(select(ordered.c.id).order_by(*by_turn(ordered))))
+        claims = toy.claim(owner, limit)
+        assert {claim.submission_id for claim in claims} == set(order[:limit])
+        for claim in claims[::2]:
+            end(toy, claim)
 
 
 STEPS = st.lists(

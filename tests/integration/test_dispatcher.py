@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def get_estimator():
 """
 
 
+#: Appended to a kit's problem.py: making its bundle takes until a file is there.
+GATE = """
+import pathlib, sys, time
+if "prepare" in sys.argv:
+    pathlib.Path({started!r}).touch()
+    while not pathlib.Path({let_go!r}).exists():
+        time.sleep(0.01)
+"""
+
+
 class FlakyDatabase(Database):
     """A database that is away now and then: every so many transactions."""
 
@@ -60,6 +71,20 @@ class FlakyDatabase(Database):
             yield session
 
 
+@dataclass(frozen=True)
+class Gate:
+    """What makes the making of a bundle wait."""
+
+    started: Path  #: there when it was begun
+    let_go: Path  #: make it to let it go on
+
+    def close(self, event: EventConfig) -> None:
+        """Remove the bundle, and let the next one wait."""
+        shutil.rmtree(event.ramp.work_dir / "bundles")
+        self.started.unlink()
+        self.let_go.unlink()
+
+
 @pytest.fixture
 def event(tmp_path: Path) -> EventConfig:
     for part in ("kit", "data"):
@@ -68,6 +93,16 @@ def event(tmp_path: Path) -> EventConfig:
     shutil.rmtree(tmp_path / "iris" / "data" / "data", ignore_errors=True)
     (tmp_path / "iris" / "config.yml").write_text(CONFIG.format(python=sys.executable))
     return load_event(tmp_path / "iris" / "config.yml")
+
+
+@pytest.fixture
+def gate(event: EventConfig, tmp_path: Path) -> Gate:
+    """Of an event whose bundle can be made slowly; it is open when the event is deployed."""
+    made = Gate(tmp_path / "prepare_started", tmp_path / "prepare_let_go")
+    with (event.ramp.kit_dir / "problem.py").open("a") as problem:
+        problem.write(GATE.format(started=str(made.started), let_go=str(made.let_go)))
+    made.let_go.touch()
+    return made
 
 
 @pytest.fixture
@@ -130,10 +165,8 @@ def test_a_database_that_is_away_now_and_then_costs_no_attempt(
     flaky.dispose()
 
 
-def test_a_claim_without_a_run_is_given_another_attempt(
-    event: EventConfig, store: Database
-) -> None:
-    """As when the dispatcher failed between its claim and the start of the run."""
+def test_a_claim_that_never_had_a_run_gets_one(event: EventConfig, store: Database) -> None:
+    """As when the answer to the claim was lost."""
     number = submit(store, starting_kit())
     dispatcher = Dispatcher(store, event, is_exiting_when_done=True)
     claimed: list[Claim] = []
@@ -149,7 +182,7 @@ def test_a_claim_without_a_run_is_given_another_attempt(
         patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
         dispatcher.run()
     assert [claim.submission_id for claim in claimed] == [number]
-    assert standing(store, number) == ("scored", 2)
+    assert standing(store, number) == ("scored", 1)
 
 
 def test_a_run_whose_claim_is_lost_publishes_and_records_nothing(
@@ -190,6 +223,43 @@ def test_an_event_that_is_deleted_ends_its_dispatcher(event: EventConfig, store:
         events.delete_event(session, "iris")
     assert ended.wait(60)
     assert any("iris" in failure for failure in failures)
+
+
+def test_a_dispatcher_lives_and_claims_while_its_bundle_is_made(
+    event: EventConfig, gate: Gate, store: Database
+) -> None:
+    gate.close(event)
+    limits = {"heartbeat_seconds": 0.1, "stalled_after_seconds": 0.5, "stale_after_seconds": 1.0}
+    hasty = event.dispatcher.model_copy(update=limits)
+    dispatcher = Dispatcher(store, replace(event, dispatcher=hasty))
+    number = submit(store, starting_kit())
+    with running(dispatcher):
+        assert wait_until(lambda: gate.started.exists())
+        assert wait_until(lambda: standing(store, number) == ("sent_to_training", 1))
+        assert wait_until(lambda: _seconds_of_life(store) > 2.0), "its heart stopped"
+        gate.let_go.touch()
+        assert wait_until(lambda: standing(store, number)[0] == "scored")
+    assert standing(store, number) == ("scored", 1)
+
+
+def test_a_dispatcher_that_is_told_to_stop_does_not_wait_for_its_bundle(
+    event: EventConfig, gate: Gate, store: Database
+) -> None:
+    gate.close(event)
+    number = submit(store, starting_kit())
+    with running(Dispatcher(store, event)):
+        assert wait_until(lambda: gate.started.exists())
+        assert wait_until(lambda: standing(store, number) == ("sent_to_training", 1))
+    with store.session(read_only=True) as session:
+        row = submissions.get(session, number)
+    assert (row.state, row.outcome, row.n_crashes) == ("new", "interrupted", 0)
+
+
+def _seconds_of_life(store: Database) -> float:
+    """Give the time from a dispatcher's registration to its last heartbeat, in seconds."""
+    with store.session(read_only=True) as session:
+        (found,) = dispatchers.live(session, events.get_event(session, "iris").id)
+        return (found.beat_at - found.started_at).total_seconds()
 
 
 def _live(store: Database) -> list[object]:

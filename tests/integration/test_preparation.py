@@ -55,6 +55,7 @@ def step(directory: Path, script: str, timeout_seconds: float = 30) -> dict[str,
         "score",
         ["--x", "1"],
         log_path=directory / "logs" / "score.log",
+        scratch_parent=directory / "scratch",
         timeout_seconds=timeout_seconds,
     )
 
@@ -176,6 +177,7 @@ def test_an_interpreter_that_is_gone_is_told(tmp_path: Path) -> None:
             "score",
             [],
             log_path=tmp_path / "score.log",
+            scratch_parent=tmp_path / "scratch",
             timeout_seconds=5,
         )
 
@@ -184,3 +186,16 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("in the way")
     with pytest.raises(EvaluationError, match="score failed"):
         step(tmp_path, "exit 0")
+
+
+def test_a_step_leaves_no_scratch_behind_however_it_ends(tmp_path: Path) -> None:
+    step(tmp_path, """echo '{}' > "$result" """)
+    with pytest.raises(EvaluationError):
+        step(tmp_path, "kill -9 $$")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_scratch_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "scratch").write_text("in the way")
+    with pytest.raises(EvaluationError, match="score failed"):
+        step(tmp_path, "true")

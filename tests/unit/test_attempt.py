@@ -123,10 +123,14 @@ def test_predictions_say_with_which_bundle_they_were_made_until_they_are_rewritt
     assert attempt.made_with(tmp_path / "nothing") is None
 
 
+#: Of what is staged, and of what was moved aside for it.
+ENDS = ("", ".scored", ".old", ".scored.old")
+
+
 def test_what_attempts_left_is_known_by_their_claims(tmp_path: Path) -> None:
     claim = Claim(submission_id=12, attempt=3, dispatcher_id=4)
     directory = attempt.attempt_directory(tmp_path, "submission_000000012", claim)
-    staged = [tmp_path / "logs" / f".{directory.root.name}{end}" for end in ("", ".scored")]
+    staged = [tmp_path / "logs" / f".{directory.root.name}{end}" for end in ENDS]
     others = [tmp_path / "logs" / "submission_000000012", tmp_path / "attempts" / "kit-alone"]
     for path in (directory.root, *staged, *others):
         path.mkdir(parents=True)

@@ -11,7 +11,7 @@ import pytest
 from ramp_database.history import AttemptFacts, History, StepFacts
 from ramp_database.presence import Presence
 from ramp_database.states import FINAL, OWNED, PARTICIPANT_ERRORS, TRANSITIONS, State
-from ramp_engine.narrative import moment, tell
+from ramp_engine.narrative import moment, summary, tell
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -218,3 +218,28 @@ def test_the_headline_names_submission_team_event_and_state() -> None:
 
 def test_times_have_their_offset() -> None:
     assert moment(NOON, timezone(timedelta(hours=-5))) == "2026-11-21 07:00:00-05:00"
+
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "estimator.py", line 3\nKeyError: 7\n'
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("", ""),
+        ("\n  \n", ""),
+        ("time limit exceeded", "time limit exceeded"),
+        (
+            f"fold 0 failed while training: KeyError: 7\n\n{TRACEBACK}",
+            "fold 0 failed while training: KeyError: 7",
+        ),
+        (TRACEBACK, "KeyError: 7"),
+        ("Traceback", "Traceback"),
+        (
+            "We failed.\nattempt 1 crashed: disk\nattempt 2 crashed: no node\n  at x\nAsk us.",
+            "attempt 2 crashed: no node",
+        ),
+    ],
+)
+def test_an_error_is_summed_up_by_its_line_that_says_most(error: str, expected: str) -> None:
+    assert summary(error) == expected
