@@ -132,7 +132,12 @@ def _begin(
         pipes.close(0)
         _redirect(pipes.log[1])
         _move_home(places)
-        confine.enter(_plan(places, box), pipes.control[1], pipes.status[1])
+        confine.enter(
+            _plan(places, box),
+            pipes.control[1],
+            pipes.status[1],
+            keep={task.log, task.facts, task.go},
+        )
         os.write(task.facts, BEGUN)
     except BaseException as error:  # noqa: BLE001 (nothing of theirs has run: it is ours to tell)
         reason = {"message": str(error), "hint": getattr(error, "hint", "")}
