@@ -8,6 +8,7 @@ place by renaming, so that a reader sees all of them or none.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from ramp_engine.errors import CollectError
 from ramp_engine.evaluation.untrusted_files import is_regular, read_text
 from ramp_engine.fold_outputs import copy_log, copy_predictions, open_untrusted
 from ramp_engine.fold_process import remove_tree
-from ramp_engine.outcome import FoldFacts
+from ramp_engine.outcome import FoldFacts, LimitFacts
 
 _FOLD = re.compile(r"fold_(\d{1,4})")
 _ATTEMPT = re.compile(r"\.?submission_(\d{9,})-(\d+)-(\d+)(\.scored)?(\.old)?")
@@ -147,8 +148,19 @@ def _fold_facts(index: int, fold: Path) -> FoldFacts:
         fold=index,
         state=read_text(fold, "state.txt", MAX_TEXT_BYTES).strip() or None,
         error=read_text(fold, "error.txt", MAX_TEXT_BYTES).strip() or None,
+        limit=_limit(read_text(fold, "limit.json", MAX_TEXT_BYTES)),
         has_predictions=any(is_regular(fold, f"y_pred_train.{kind}") for kind in ("npz", "json")),
     )
+
+
+def _limit(text: str) -> LimitFacts | None:
+    """Read what is said of a limit that was exceeded; the submission itself may have written it."""
+    try:
+        content = json.loads(text)
+        figure, allowed = float(content["figure"]), float(content["allowed"])
+        return LimitFacts(str(content["limit"])[:50], figure, allowed, str(content["unit"])[:20])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def stage_predictions(source: Path, predictions_dir: Path, name: str, bundle: str) -> Path:

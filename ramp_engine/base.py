@@ -78,6 +78,9 @@ class BaseWorker(ABC):
     submission : str
     shared : object
         What `open_shared` gave, None without a dispatcher.
+    sandbox : str or None
+        How the submission is confined, such as ``namespaces``; known after `setup`, None when the
+        worker does not say.
     """
 
     #: A model of the worker's own keys of the ``worker`` section; None: they pass as they are.
@@ -89,6 +92,7 @@ class BaseWorker(ABC):
         self.config: dict[str, Any] = dict(config)
         self.submission = submission
         self.shared: Any = None
+        self.sandbox: str | None = None
         self.clock: Callable[[], float] = time.monotonic
         self._status = WorkerStatus.INITIALIZED
         self._status_lock = threading.Lock()

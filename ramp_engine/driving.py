@@ -136,7 +136,7 @@ class Driver:
         worker = self._worker
         self._calls("setup", worker.setup)
         self._handle = self._calls("handle", worker.handle)
-        self._recorder.start(self._handle, bundle)
+        self._recorder.start(self._handle, bundle, worker.sandbox)
         self._on_phase("training")
         self._calls("launch_submission", worker.launch_submission)
 

@@ -148,7 +148,20 @@ class EvaluationError(RampError):
 
 
 class SandboxError(RampError):
-    """Confinement was asked for and cannot be had on this machine."""
+    """Confinement was asked for and cannot be had on this machine.
+
+    Parameters
+    ----------
+    reason : str
+        What is missing.
+    hint : str
+        How to get it.
+    """
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        self.reason = reason
+        self.hint = hint
+        super().__init__(reason + (f". {hint}" if hint else ""))
 
 
 class PluginError(RampError):

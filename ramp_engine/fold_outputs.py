@@ -33,7 +33,7 @@ MAX_ERROR_LENGTH = 4000
 
 _FOLD = re.compile(r"fold_\d{1,4}")
 _OUTPUT = re.compile(
-    r"y_pred_(train|test)\.(npz|json)|(train|valid|test)_time|state\.txt|error\.txt"
+    r"y_pred_(train|test)\.(npz|json)|(train|valid|test)_time|(state|error)\.txt|limit\.json"
 )
 _PHASES = {
     "training_error": "training",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ramp_engine import evaluation
 from ramp_engine.errors import WorkerSetupError
@@ -81,10 +83,12 @@ class FoldRun:
         submission: Path,
         output: Path,
         n_threads: int | None,
+        sandbox: Mapping[str, Any],
+        gpus: Sequence[str],
         timeout_seconds: float | None,
         on_end: Callable[[], None],
     ) -> None:
-        """Start the folds; parameters as for `fold_command` and `SupervisedProcess`.
+        """Start the folds; parameters as for the functions here and `SupervisedProcess`.
 
         Raises
         ------
@@ -98,9 +102,10 @@ class FoldRun:
                 submission=submission,
                 output=output,
                 scratch=self.scratch,
+                sandbox=sandbox,
             ),
             log=self.log,
-            environment=fold_environment(self.python, self.scratch, n_threads),
+            environment=fold_environment(self.python, self.scratch, n_threads, gpus),
             cwd=self.scratch.work,
             timeout_seconds=timeout_seconds,
             remove_when_orphaned=(self.scratch.root, self.scratch.tmp),
@@ -136,7 +141,13 @@ def _make_scratch(parent: Path) -> FoldScratch:
 
 
 def fold_command(
-    python: Path, *, bundle: Path, submission: Path, output: Path, scratch: FoldScratch
+    python: Path,
+    *,
+    bundle: Path,
+    submission: Path,
+    output: Path,
+    scratch: FoldScratch,
+    sandbox: Mapping[str, Any],
 ) -> list[str]:
     """Give the command that runs all folds of a submission.
 
@@ -151,6 +162,8 @@ def fold_command(
     output : Path
         Where ``fold_<i>/`` will be.
     scratch : FoldScratch
+    sandbox : mapping
+        As `ramp_engine.sandbox.Sandbox.spec` gives it.
     """
     options = {
         "--bundle": bundle,
@@ -159,13 +172,16 @@ def fold_command(
         "--scratch": scratch.work,
         "--private-log": scratch.private_log,
         "--result": scratch.result,
+        "--sandbox": json.dumps(sandbox),
     }
     package = Path(evaluation.__path__[0]).absolute()
     arguments = [str(part) for option in options.items() for part in option]
     return [str(python), "-I", str(package), "fold", *arguments]
 
 
-def fold_environment(python: Path, scratch: FoldScratch, n_threads: int | None) -> dict[str, str]:
+def fold_environment(
+    python: Path, scratch: FoldScratch, n_threads: int | None, gpus: Sequence[str] = ()
+) -> dict[str, str]:
     """Give all environment variables of a run: none of ours, so no secrets.
 
     Parameters
@@ -175,6 +191,8 @@ def fold_environment(python: Path, scratch: FoldScratch, n_threads: int | None) 
     scratch : FoldScratch
     n_threads : int or None
         Of the run in total; None: as many as the libraries take.
+    gpus : sequence of str
+        Those that the run may use, as CUDA numbers or names them.
     """
     environment = {
         "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
@@ -182,6 +200,7 @@ def fold_environment(python: Path, scratch: FoldScratch, n_threads: int | None) 
         "TMPDIR": str(scratch.tmp),
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
+        "CUDA_VISIBLE_DEVICES": ",".join(gpus),
     }
     prefix = python.parent.parent
     if (prefix / "conda-meta").is_dir():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability, WorkerStatus
 from ramp_engine.environments import python_for_worker
@@ -24,9 +24,11 @@ from ramp_engine.fold_outputs import (
     read_result,
 )
 from ramp_engine.fold_process import FoldRun, remove_tree
+from ramp_engine.gpus import GpuPool
+from ramp_engine.sandbox import Sandbox, SandboxKeys, find_sandbox
 
 __all__ = ["CondaEnvWorker", "CondaWorkerConfig", "FoldProcessWorker", "LocalWorker"]
-__all__ += ["LocalWorkerConfig", "SharedPython"]
+__all__ += ["LocalWorkerConfig", "SharedPlace"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +38,10 @@ MIN_FREE_BYTES = 64 << 20
 OVERDUE_SECONDS = 10.0
 
 
-class _FoldWorkerConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
+class _FoldWorkerConfig(SandboxKeys):
+    gpus: int = Field(
+        default=0, ge=0, description="GPUs that each submission has for itself; 0: it sees none."
+    )
     timeout: float | None = Field(
         default=None, gt=0, description="Seconds that a submission may take."
     )
@@ -62,10 +65,12 @@ class CondaWorkerConfig(_FoldWorkerConfig):
 
 
 @dataclass(frozen=True)
-class SharedPython:
-    """What the workers of one dispatcher share: where the event's interpreter was found."""
+class SharedPlace:
+    """What the workers of one dispatcher share: what was found of the place where they run."""
 
-    python: Path
+    python: Path  #: the event's interpreter
+    sandbox: Sandbox  #: how submissions are confined
+    gpus: GpuPool
 
 
 class FoldProcessWorker(BaseWorker):
@@ -80,6 +85,8 @@ class FoldProcessWorker(BaseWorker):
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:
         super().__init__(config, submission)
         self._run: FoldRun | None = None
+        self._place: SharedPlace | None = None
+        self._gpus: tuple[str, ...] = ()
 
     @classmethod
     def find_python(cls, config: Mapping[str, Any]) -> Path:
@@ -94,9 +101,18 @@ class FoldProcessWorker(BaseWorker):
 
     @classmethod
     @contextlib.contextmanager
-    def open_shared(cls, config: Mapping[str, Any]) -> Iterator[SharedPython]:
-        """Find the event's interpreter, once for all workers of a dispatcher."""
-        yield SharedPython(cls.find_python(config))
+    def open_shared(cls, config: Mapping[str, Any]) -> Iterator[SharedPlace]:
+        """Find the event's interpreter and the sandbox, once for all workers of a dispatcher.
+
+        Raises
+        ------
+        WorkerSetupError
+            There is no interpreter.
+        SandboxError
+            Confinement is required, and cannot be had.
+        """
+        python = cls.find_python(config)
+        yield SharedPlace(python, find_sandbox(python, SandboxKeys.of(config)), GpuPool.found())
 
     def setup(self) -> None:
         """Check that everything is there, and make the directories of the run.
@@ -105,15 +121,24 @@ class FoldProcessWorker(BaseWorker):
         ------
         WorkerSetupError
             Environment, bundle or submission are missing, or the disk refuses.
+        SandboxError
+            Confinement is required, and cannot be had.
+        ResourceUnavailableError
+            There are not so many GPUs free.
         """
         self._require("setup", WorkerStatus.INITIALIZED)
-        shared = self.shared
-        is_known = isinstance(shared, SharedPython)
-        python = shared.python if is_known else self.find_python(self.config)
-        _check(python, "the event's environment", "Make it again, or correct the event's file")
+        with contextlib.ExitStack() as stack:
+            is_known = isinstance(self.shared, SharedPlace)
+            own = None if is_known else stack.enter_context(self.open_shared(self.config))
+            place: SharedPlace = own or self.shared
+        _check(
+            place.python, "the event's environment", "Make it again, or correct the event's file"
+        )
         _check(self._path("bundle_dir") / "manifest.json", "the event's bundle", "Deploy the event")
         _check(self._submission_dir, "the submission", "Was it removed?")
-        self._run = FoldRun(python, self._path("submissions_dir").parent)
+        self._place, self.sandbox = place, place.sandbox.level
+        self._gpus = place.gpus.take(int(self.config.get("gpus", 0)))
+        self._run = FoldRun(place.python, self._path("submissions_dir").parent)
         super().setup()
 
     def launch_submission(self) -> None:
@@ -133,10 +158,17 @@ class FoldProcessWorker(BaseWorker):
             submission=self._submission_dir,
             output=self._output_dir,
             n_threads=self.config.get("n_threads"),
+            sandbox=self._sandbox_spec(),
+            gpus=self._gpus,
             timeout_seconds=self._timeout,
             on_end=self.wake,
         )
         super().launch_submission()
+
+    def _sandbox_spec(self) -> dict[str, Any]:
+        assert self._place is not None  # noqa: S101  setup found it
+        n_workers = int(self.config.get("n_workers", 1))
+        return self._place.sandbox.spec(SandboxKeys.of(self.config), n_workers)
 
     def _is_submission_finished(self) -> bool:
         return self._made_run.returncode is not None and not self.check_timeout()
@@ -213,6 +245,9 @@ class FoldProcessWorker(BaseWorker):
             if not self._run.end():
                 logger.error("processes cannot be ended", extra={"worker": repr(self)})
             self._run.remove()
+        if self._place is not None:
+            self._place.gpus.give_back(self._gpus)
+            self._gpus = ()
         super().teardown()
 
     @property

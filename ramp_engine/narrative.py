@@ -106,7 +106,7 @@ def _what(step: StepFacts, attempt: AttemptFacts | None) -> str:
     if source is target:
         return f"{number}: {_taken_over(target)} under another dispatcher"
     if target in OWNED or target is State.SCORED:
-        return f"{number}: {_progress(target, attempt)}"
+        return f"{number}: {_progress(step, attempt)}"
     return f"{number} ended{_duration(attempt)}: {_ending(step, attempt)}"
 
 
@@ -114,11 +114,11 @@ def _taken_over(state: State) -> str:
     return "its run goes on" if state is State.TRAINING else "its predictions are scored"
 
 
-def _progress(target: State, attempt: AttemptFacts | None) -> str:
+def _progress(step: StepFacts, attempt: AttemptFacts | None) -> str:
     return {
-        State.TRAINING: "its folds start",
+        State.TRAINING: f"its folds start{(step.reason or '').removeprefix('started')}",
         State.TESTED: "its predictions are collected, next they are scored",
-    }.get(target, f"scored{_duration(attempt)}")
+    }.get(step.to_state, f"scored{_duration(attempt)}")
 
 
 def _ending(step: StepFacts, attempt: AttemptFacts | None) -> str:

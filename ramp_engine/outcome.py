@@ -10,7 +10,7 @@ import signal
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ramp_database.states import State
+from ramp_database.states import PARTICIPANT_ERRORS, State
 
 #: Exit codes of the fold step that tell of a fault of ours or of the kit's.
 EXIT_KIT, EXIT_OURS = 3, 70
@@ -40,6 +40,16 @@ class Stop(StrEnum):
 
 
 @dataclass(frozen=True)
+class LimitFacts:
+    """A limit beyond which a fold went, and was ended."""
+
+    name: str  #: such as ``memory``
+    figure: float  #: what it took
+    allowed: float  #: the limit
+    unit: str  #: of both
+
+
+@dataclass(frozen=True)
 class FoldFacts:
     """What a fold left behind."""
 
@@ -47,6 +57,7 @@ class FoldFacts:
     state: str | None  #: content of ``state.txt``, None without one
     error: str | None  #: content of ``error.txt``, None without one
     has_predictions: bool  #: whether there are predictions of the training data
+    limit: LimitFacts | None = None  #: None unless it went beyond one
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,8 @@ class Verdict:
     error: str | None = None  #: for the participant; None when there is nothing to tell
 
 
+#: Limits of which the outcome has a name of its own.
+_LIMIT_OUTCOMES = {"memory": Outcome.OUT_OF_MEMORY, "fold_seconds": Outcome.TIMED_OUT}
 _PHASES = {
     None: State.TRAINING_ERROR,
     "trained": State.VALIDATING_ERROR,
@@ -93,7 +106,15 @@ def judge(facts: Facts) -> Verdict:
     Verdict
         `Outcome.SUCCEEDED` only when every fold left its predictions.
     """
-    for rule in (_stopped, _crashed, _timed_out, _failed_fold, _failed_run, _incomplete):
+    for rule in (
+        _stopped,
+        _crashed,
+        _timed_out,
+        _beyond_limit,
+        _failed_fold,
+        _failed_run,
+        _incomplete,
+    ):
         verdict = rule(facts)
         if verdict is not None:
             return replace(verdict, error=tellable(verdict.error or ""))
@@ -144,11 +165,31 @@ def _timed_out(facts: Facts) -> Verdict | None:
     return Verdict(Outcome.TIMED_OUT, _phase(fold), error)
 
 
+def _beyond_limit(facts: Facts) -> Verdict | None:
+    for fold in facts.folds:
+        if fold.limit is not None:
+            outcome = _LIMIT_OUTCOMES.get(fold.limit.name, Outcome.LIMIT_EXCEEDED)
+            state = _told_state(fold) or _phase(fold)
+            return Verdict(outcome, state, fold.error or _limit_text(fold.fold, fold.limit))
+    return None
+
+
+def _told_state(fold: FoldFacts) -> State | None:
+    """Give the state that says in which phase a fold failed; None unless it has failed."""
+    return next((state for state in PARTICIPANT_ERRORS if state == fold.state), None)
+
+
+def _limit_text(fold: int, limit: LimitFacts) -> str:
+    figures = f"{limit.figure:g} of {limit.allowed:g} {limit.unit}".rstrip()
+    return f"limit exceeded: {limit.name}, {figures} in fold {fold}"
+
+
 def _failed_fold(facts: Facts) -> Verdict | None:
     for fold in facts.folds:
-        if fold.state in ("training_error", "validating_error", "testing_error"):
+        state = _told_state(fold)
+        if state is not None:
             error = fold.error or facts.error_msg or f"fold {fold.fold} failed"
-            return _failed(State(fold.state), error)
+            return _failed(state, error)
     return None
 
 

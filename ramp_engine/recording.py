@@ -25,6 +25,7 @@ from ramp_engine.config import EventConfig
 from ramp_engine.errors import CollectError, DatabaseUnavailableError, TransitionError
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import Outcome, Verdict
+from ramp_engine.sandbox import NONE
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,6 +34,11 @@ T = TypeVar("T")
 DATABASE_RETRY_SECONDS = 2.0
 
 _Publication = tuple[Path, Path]
+
+
+def confinement(level: str) -> str:
+    """Say how submitted code is confined, for the history and for people."""
+    return "not confined" if level == NONE else f"confined by {level}"
 
 
 class Recorder:
@@ -84,7 +90,7 @@ class Recorder:
 
         return self.patiently(ask)
 
-    def start(self, handle: str | None, bundle: str) -> None:
+    def start(self, handle: str | None, bundle: str, sandbox: str | None = None) -> None:
         """Record that the folds start, before they do.
 
         Parameters
@@ -93,13 +99,16 @@ class Recorder:
             By which another dispatcher can find the run.
         bundle : str
             Name of the bundle that the folds are trained with.
+        sandbox : str or None
+            How they are confined; None when the worker does not say.
 
         Raises
         ------
         ClaimLostError
             As all methods here: nothing is recorded or published then.
         """
-        self._transact(lambda session: queue.start(session, self._claim, handle, bundle))
+        reason = "started" if sandbox is None else f"started, {confinement(sandbox)}"
+        self._transact(lambda session: queue.start(session, self._claim, handle, bundle, reason))
 
     def finish(self, bundle: str) -> str | None:
         """Publish predictions and logs, and record that they are there.

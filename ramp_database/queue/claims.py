@@ -144,7 +144,11 @@ def _record_claims(session: Session, claims: list[Claim]) -> None:
 
 
 def start(
-    session: Session, claim: Claim, handle: str | None = None, bundle_hash: str | None = None
+    session: Session,
+    claim: Claim,
+    handle: str | None = None,
+    bundle_hash: str | None = None,
+    reason: str = "started",
 ) -> None:
     """Record that the folds start, before they do: sent_to_training to training.
 
@@ -156,6 +160,8 @@ def start(
         By which another dispatcher can find the run again.
     bundle_hash : str, optional
         Name of the bundle that the folds are trained with.
+    reason : str
+        For the history: how the folds run.
 
     Raises
     ------
@@ -164,7 +170,7 @@ def start(
     TransitionError
         The submission is in another state.
     """
-    move_claimed(session, claim, State.SENT_TO_TRAINING, State.TRAINING, reason="started")
+    move_claimed(session, claim, State.SENT_TO_TRAINING, State.TRAINING, reason=reason)
     if handle is not None:
         statement = update(Attempt).where(
             Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from ramp_database import events
 from ramp_engine.config import EventConfig
-from ramp_engine.doctor import configuration, database, environment, kit, places, queue
+from ramp_engine.doctor import configuration, confinement, database, environment, kit, places, queue
 from ramp_engine.doctor.finding import Finding, Level, problem
 from ramp_engine.doctor.patient import Deployment, PatientEvent
 from ramp_engine.errors import RampError
@@ -37,6 +37,7 @@ EVENT_CHECKS: dict[str, Callable[[PatientEvent], Iterable[Finding]]] = {
     "directories": places.are_writable,
     "disk space": places.have_space,
     "environment": environment.works,
+    "sandbox": confinement.is_confined,
     "kit and data": kit.are_as_deployed,
     "bundle": kit.can_be_evaluated,
     "leftovers": places.hold_leftovers,

@@ -1,13 +1,15 @@
 """One fold in a process of its own. This is where the participant's code runs.
 
 Nothing in this process can be trusted once their code has begun. What protects the test data is
-therefore order: X_test is read after training and validating, when all output goes to the
-organisers' log. Test labels are never here.
+therefore order: X_test is read after training and validating, when the parent has been told, has
+switched all output to the organisers' log and has said that it may be read. Test labels are never
+here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import inspect
 import os
@@ -18,7 +20,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, Optional, TextIO
 
 import numpy as np
 
@@ -38,8 +40,9 @@ class Task:
     output: Path  #: the folder for predictions, times, state
     scratch: Path  #: the folder to work in
     bundle: Path  #: the public part of the bundle
-    private_log: int  #: descriptor, open for writing
+    log: int  #: descriptor of the pipe for all that is printed
     facts: int  #: descriptor of the pipe to the parent
+    go: int  #: descriptor of the pipe on which the parent says that the test data may be read
     known_errors: dict[type[BaseException], str]  #: those that were there before
     has_test: bool  #: whether there is an X_test
 
@@ -47,11 +50,17 @@ class Task:
 class _FoldFailed(Exception):
     """The participant's code has failed, and it has been told."""
 
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
 
 #: Exit code of a child that failed by itself, not by the participant's code.
 EXIT_OURS = 70
 #: Exit code of a child that has told of a failure of the participant's code.
 EXIT_TOLD = 71
+#: The same, where the failure was a file that reached the limit of its size.
+EXIT_FILE_LIMIT = 72
 
 
 def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
@@ -72,9 +81,11 @@ def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
     try:
         _Fold(task, problem, fold).run(X, y)
         code = 0
-    except _FoldFailed:
-        code = EXIT_TOLD
-    except BaseException:  # noqa: BLE001 (the outermost frame of a process)
+    except _FoldFailed as failure:
+        code = failure.code
+    except BaseException as error:  # noqa: BLE001 (the outermost frame of a process)
+        if _is_file_limit(error):  # the predictions themselves
+            code = EXIT_FILE_LIMIT
         with contextlib.suppress(BaseException):
             traceback.print_exc()
     finally:
@@ -95,7 +106,6 @@ class _Fold:
         self.problem = problem
         self.fold = fold
         self.pid = os.getpid()
-        self.outputs = _outputs()
 
     def run(self, X: Any, y: Any) -> None:
         random.seed()
@@ -104,7 +114,7 @@ class _Fold:
         self._work_on("train")
         model = self._train(X, y)
         self._predict("train", model, X, self.fold)
-        self._switch_outputs()
+        self._await_release()
         if self.task.has_test:
             self._work_on("test")
             X_test = bundle.load(self.task.bundle / "test", "X", self.problem)
@@ -158,7 +168,8 @@ class _Fold:
             result = work()
         except BaseException as error:  # noqa: BLE001 (the participant's code)
             self._stay_alone()
-            self._fail(error_state, *self._reports(error, error_state))
+            code = EXIT_FILE_LIMIT if _is_file_limit(error) else EXIT_TOLD
+            self._fail(error_state, *self._reports(error, error_state), code)
         seconds = time.time() - start
         self._note(time_name, str(seconds))
         if state:
@@ -174,13 +185,13 @@ class _Fold:
         os.write(self.task.facts, facts(error, submission, self.task.known_errors))
         return "", full
 
-    def _fail(self, state: str, report: str, log: str) -> NoReturn:
+    def _fail(self, state: str, report: str, log: str, code: int = EXIT_TOLD) -> NoReturn:
         if state != "testing_error":  # of that the parent tells, which has not seen the data
             self._note("error.txt", report)
         self._note("state.txt", state)
         with contextlib.suppress(BaseException):
             print(log, end="", flush=True)
-        raise _FoldFailed
+        raise _FoldFailed(code)
 
     def _note(self, name: str, text: str) -> None:
         self._stay_alone()
@@ -198,20 +209,22 @@ class _Fold:
             data_files.link(files, self.task.scratch)
         os.chdir(self.task.scratch)
 
-    def _switch_outputs(self) -> None:
-        """Send all further output to the private log, that of copied descriptors as well."""
+    def _await_release(self) -> None:
+        """Tell the parent that training and validating are done; wait until it has seen to it."""
         self._stay_alone()
         _flush()
-        for descriptor in _descriptors():
-            with contextlib.suppress(OSError):
-                if _identity(descriptor) in self.outputs:
-                    os.dup2(self.task.private_log, descriptor)
-        for number in (1, 2):
-            os.dup2(self.task.private_log, number)
+        try:
+            for number in (1, 2):
+                os.dup2(self.task.log, number)
+            os.write(self.task.facts, TESTING)
+            answer = os.read(self.task.go, 1)
+        except OSError:
+            report = "The code has closed file descriptors that it had not opened.\n"
+            self._fail("validating_error", report, report)
+        if not answer:
+            os._exit(EXIT_OURS)  # the parent is gone
         sys.stdout = _text_output(1)
         sys.stderr = _text_output(2)
-        print(f"--- fold {self.task.fold}: predicting the test data", flush=True)
-        os.write(self.task.facts, TESTING)
 
 
 def _takes_fold(workflow: Any) -> bool:
@@ -220,29 +233,17 @@ def _takes_fold(workflow: Any) -> bool:
     return len(parameters) == 3 and parameters[2] == "fold"
 
 
-def _outputs() -> set[tuple[int, int]]:
-    found = set()
-    for number in (1, 2):
-        with contextlib.suppress(OSError):
-            found.add(_identity(number))
-    return found
-
-
-def _descriptors() -> list[int]:
-    try:
-        numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
-    except OSError:
-        numbers = list(range(1024))
-    return [number for number in numbers if number != 0]
+def _is_file_limit(error: Optional[BaseException]) -> bool:
+    """Return whether it was the size of a file that has led to an error."""
+    for _ in range(20):  # a chain may be made without end
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            return True
+        error = error and (error.__cause__ or error.__context__)
+    return False
 
 
 def _text_output(descriptor: int) -> TextIO:
     return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-
-
-def _identity(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
 
 
 def _flush() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .failure import KitError, PredictionsError, one_line
+from .limits import Sandbox, parse_sandbox
 
 EXIT_DONE = 0
 EXIT_PARTICIPANT = 1
@@ -92,6 +93,7 @@ def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
         output=arguments.output,
         scratch=arguments.scratch,
         private_log=arguments.private_log,
+        sandbox=arguments.sandbox,
     )
     folds = run_folds(run, arguments.folds)
     is_done = all(fold["state"] == "tested" for fold in folds)
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     fold = commands.add_parser("fold", help="train and predict")
     _add_paths(fold, "bundle", "submission", "output", "scratch", "private_log", "result")
     fold.add_argument("--folds", type=_numbers, metavar="0,1,...")
+    fold.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level and limits")
     score = commands.add_parser("score", help="score predictions")
     _add_paths(score, "bundle", "labels", "data", "predictions", "output", "result")
     _add_paths(score, "kit", required=False)
@@ -149,6 +152,13 @@ def _add_paths(parser: argparse.ArgumentParser, *names: str, required: bool = Tr
 
 def _path(text: str) -> Path:
     return Path(text).absolute()
+
+
+def _sandbox(text: str) -> Sandbox:
+    try:
+        return parse_sandbox(text)
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _numbers(text: str) -> list[int]:

@@ -16,7 +16,9 @@ from typing import Any, Optional
 
 from .failure import is_below
 
-#: First line on the pipe from child to parent: the test data are read from now on.
+#: First line on the pipe from child to parent: it is confined as asked; no code of theirs has run.
+BEGUN = b"begun\n"
+#: Second line: training and validating are done, and it waits for the test data.
 TESTING = b"testing\n"
 
 #: What is read of that pipe at most [bytes].

@@ -36,7 +36,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["EXIT_LIFELINE_CUT", "EXIT_TIMEOUT", "descendants", "kill_descendants", "main"]
+__all__ = [
+    "EXIT_LIFELINE_CUT",
+    "EXIT_TIMEOUT",
+    "become_subreaper",
+    "descendants",
+    "end_descendants",
+    "kill_descendants",
+    "main",
+]
 
 EXIT_TIMEOUT = 124
 EXIT_CANNOT_START = 127
@@ -64,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parse(arguments)
     os.set_inheritable(options.life_fd, False)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    become_subreaper()
     supervisor = Supervisor(options.life_fd, options.timeout)
     supervisor.start(options.command)
     code = supervisor.watch()
@@ -202,6 +210,27 @@ def kill_descendants(root: int) -> int:
     for pid in found:
         _send(pid, signal.SIGKILL)
     return len(found)
+
+
+def become_subreaper() -> None:
+    """Make everything that this process will start stay below it, whatever it does.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_descendants() -> None:
+    """End everything below this process, a subreaper, and wait for it."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            kill_descendants(os.getpid())
+            os.waitpid(-1, _WALL)
+            while os.waitpid(-1, os.WNOHANG | _WALL)[0]:
+                pass
 
 
 def descendants(root: int) -> Iterator[int]:

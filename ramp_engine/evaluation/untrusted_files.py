@@ -99,6 +99,12 @@ def write_text(folder: Path, name: str, text: str) -> None:
         file.write(text)
 
 
+def remove(folder: Path, name: str) -> None:
+    """Remove a name from a folder, if it is there and is no folder itself."""
+    with contextlib.suppress(OSError, RefusedFileError), _directory(folder) as directory:
+        os.unlink(name, dir_fd=directory)
+
+
 @contextlib.contextmanager
 def _directory(folder: Path) -> Iterator[int]:
     try:

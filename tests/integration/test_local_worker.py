@@ -189,9 +189,20 @@ def test_a_message_names_fold_phase_and_error(make_worker: Callable[..., LocalWo
 
 
 def test_a_killed_fold_step_is_told_as_killed(make_worker: Callable[..., LocalWorker]) -> None:
-    returncode, error_msg = make_worker("os.kill(os.getppid(), 9)").launch()
+    worker = make_worker("os.kill(os.getppid(), 9)", sandbox="off")
+    returncode, error_msg = worker.launch()
     assert returncode == 137
     assert "killed (SIGKILL)" in error_msg
+
+
+def test_a_confined_submission_cannot_kill_the_fold_step(
+    make_worker: Callable[..., LocalWorker],
+) -> None:
+    worker = make_worker("os.kill(os.getppid(), 9)")
+    returncode, error_msg = worker.launch()
+    assert "SIGKILL" not in error_msg
+    if worker.sandbox == "namespaces":  # its parent is pid 1: not its own, or deaf
+        assert returncode == 0 or "PermissionError" in error_msg
 
 
 def test_the_death_of_the_supervisor_is_no_fault_of_the_participant(
@@ -219,7 +230,8 @@ def test_the_environment_of_a_run_holds_nothing_of_ours(
     make_worker: Callable[..., LocalWorker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_PASSWORD", "hidden-words")
-    worker = make_worker("import json; print(json.dumps(dict(os.environ)))", n_threads=3)
+    code = "import json; print(json.dumps(dict(os.environ)))"
+    worker = make_worker(code, n_threads=3, sandbox="off")
     assert worker.launch() == (0, "")
     (line, *_) = (line for line in log_of(worker).splitlines() if line.startswith("{"))
     environment = json.loads(line)

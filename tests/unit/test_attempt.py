@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from ramp_database.queue import Claim
 from ramp_engine import attempt
+from ramp_engine.outcome import LimitFacts
 
 
 def fold(root: Path, index: int = 0, **files: str) -> Path:
@@ -136,3 +139,18 @@ def test_what_attempts_left_is_known_by_their_claims(tmp_path: Path) -> None:
         path.mkdir(parents=True)
     found = attempt.left_on_disk(*(tmp_path / name for name in ("attempts", "logs", "nothing")))
     assert found == dict.fromkeys([directory.root, *staged], claim)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"limit": "memory"}', '{"figure": "NaN"}', "1"])
+def test_what_is_said_of_a_limit_must_make_sense(tmp_path: Path, text: str) -> None:
+    (tmp_path / "fold_0").mkdir()
+    (tmp_path / "fold_0" / "limit.json").write_text(text)
+    assert attempt.read_folds(tmp_path)[0].limit is None
+
+
+def test_a_limit_is_read_with_its_figures(tmp_path: Path) -> None:
+    (tmp_path / "fold_0").mkdir()
+    said = '{"limit": "memory", "figure": 3174.2, "allowed": 3072, "unit": "MB", "phase": "x"}'
+    (tmp_path / "fold_0" / "limit.json").write_text(said)
+    limit = attempt.read_folds(tmp_path)[0].limit
+    assert limit == LimitFacts("memory", 3174.2, 3072.0, "MB")

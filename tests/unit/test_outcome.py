@@ -9,6 +9,7 @@ from ramp_engine.outcome import (
     MAX_ERROR_LENGTH,
     Facts,
     FoldFacts,
+    LimitFacts,
     Outcome,
     Stop,
     Verdict,
@@ -114,3 +115,33 @@ def test_a_huge_error_keeps_its_head_and_its_tail() -> None:
     assert len(error) < MAX_ERROR_LENGTH + 20
     assert error.startswith("head")
     assert error.endswith("tail")
+
+
+def beyond(name: str, state: str | None, error: str | None = None) -> Verdict:
+    limit = LimitFacts(name, 3174.0, 3072.0, "MB")
+    fold = FoldFacts(0, state, error, has_predictions=False, limit=limit)
+    return judge(Facts(1, worker_status="finished", returncode=1, error_msg="?", folds=(fold,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("memory", Outcome.OUT_OF_MEMORY),
+        ("fold_seconds", Outcome.TIMED_OUT),
+        ("output_mb", Outcome.LIMIT_EXCEEDED),
+        ("processes", Outcome.LIMIT_EXCEEDED),
+    ],
+)
+def test_a_limit_has_a_verdict_of_its_own(name: str, outcome: Outcome) -> None:
+    verdict = beyond(name, "training_error", "out of memory: 3.1 GB of 3 GB in fold 0, training")
+    assert (verdict.outcome, verdict.state) == (outcome, State.TRAINING_ERROR)
+    assert verdict.error == "out of memory: 3.1 GB of 3 GB in fold 0, training"
+
+
+def test_the_phase_of_a_limit_is_that_of_its_fold() -> None:
+    assert beyond("memory", "trained").state is State.VALIDATING_ERROR
+    assert beyond("memory", "testing_error").state is State.TESTING_ERROR
+
+
+def test_a_limit_without_words_is_told_by_its_figures() -> None:
+    assert beyond("output_mb", None).error == "limit exceeded: output_mb, 3174 of 3072 MB in fold 0"

@@ -1,0 +1,38 @@
+"""Check how submitted code is confined on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ramp_engine import registry
+from ramp_engine.doctor.finding import Finding, ok, problem, warning
+from ramp_engine.doctor.patient import PatientEvent
+from ramp_engine.errors import SandboxError, WorkerSetupError
+from ramp_engine.local import FoldProcessWorker
+from ramp_engine.sandbox import STRONGEST, SandboxKeys, find_sandbox
+
+
+def is_confined(event: PatientEvent) -> Iterator[Finding]:
+    """Try the sandbox of the worker; a worker that runs elsewhere has its own."""
+    if event.config is None:
+        return
+    worker_class = registry.worker_class(event.config.worker_type)
+    if not issubclass(worker_class, FoldProcessWorker):
+        return
+    config = event.config.worker_config()
+    keys = SandboxKeys.of(config)
+    if keys.sandbox == "off":
+        yield warning("submissions run without any confinement", "set `sandbox: auto`")
+        return
+    try:
+        found = find_sandbox(worker_class.find_python(config), keys)
+    except WorkerSetupError:
+        return  # told by the check of the environment
+    except SandboxError as error:
+        yield problem(error.reason, error.hint)
+        return
+    if found.level == STRONGEST:
+        yield ok(f"submissions are confined by {found.level}")
+        return
+    for refusal in found.refused:
+        yield warning(f"not confined by {refusal.level}: {refusal.reason}", refusal.hint)

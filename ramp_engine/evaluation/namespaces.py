@@ -1,0 +1,256 @@
+"""The strongest level: namespaces of its own, a root of its own, a pid 1 above it.
+
+::
+
+    parent ── A ── pid 1 ── P, the participant's code
+
+A makes the namespaces, waits for pid 1 and ends as P has ended. pid 1 builds the root, reaps,
+attaches what is released, and ends when P does, or A, or when the parent closes its end of the
+control socket: the kernel then ends everything else in the pid namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from typing import NoReturn, Optional
+
+from . import linux, mounts, privileges, seccomp
+from .diagnosis import step
+from .mounts import Hidden
+from .plan import Confinement
+
+_STATUS = struct.Struct("i")
+_RELEASE, _RELEASED = b"release\n", b"released\n"
+_EXIT_CUT = 137
+_WALL = 0x40000000  # wait for children of every kind, as made by clone(2)
+
+
+def enter(plan: Confinement, control: int, status: int, keep: Optional[Collection[int]]) -> None:
+    """Go on in P only; see `confine.enter`."""
+    uid, gid = os.geteuid(), os.getegid()
+    _make_namespaces(plan, uid, gid)
+    ours, theirs = socket.socketpair()
+    with step("start pid 1"):
+        pid = os.fork()
+    if pid:
+        theirs.close()
+        _wait_for(pid, ours, plan)
+    ours.close()
+    _become_first(plan, control, status, theirs, keep)
+
+
+def _make_namespaces(plan: Confinement, uid: int, gid: int) -> None:
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    if not plan.allow_network:
+        flags |= linux.CLONE_NEWNET
+    if Path("/proc/self/ns/cgroup").exists():
+        flags |= linux.CLONE_NEWCGROUP
+    if uid != 0:
+        flags |= linux.CLONE_NEWUSER
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)  # or /proc/self belongs to root
+    with step("make namespaces"):
+        linux.unshare(flags)
+    if uid != 0:
+        with step("map the user into a user namespace"):
+            _map_identity("/proc", uid, gid)
+    with step("name the machine"):
+        socket.sethostname("ramp")
+    if not plan.allow_network:
+        with step("bring up the loopback network"):
+            linux.raise_loopback()
+
+
+def _map_identity(proc: str, uid: int, gid: int) -> None:
+    descriptor = os.open(proc, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        privileges.map_identity(descriptor, uid, gid)
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(pid: int, first: socket.socket, plan: Confinement) -> NoReturn:
+    """Be A: hold the life-line of pid 1, and end as P has ended."""
+    code = 70
+    try:
+        privileges.reset_signals()
+        privileges.close_all_but({first.fileno()})
+        privileges.become_user(plan)
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        privileges.drop_capabilities()
+        message = first.recv(_STATUS.size)
+        own = _wait(pid)
+        code = _end_as(_STATUS.unpack(message)[0] if len(message) == _STATUS.size else own)
+    finally:
+        os._exit(code)
+
+
+def _wait(pid: int) -> int:
+    return os.waitpid(pid, _WALL)[1]
+
+
+def _end_as(status: int) -> int:
+    """End by the signal that a status tells of; return the exit code where there was none."""
+    if not os.WIFSIGNALED(status):
+        return os.WEXITSTATUS(status)
+    number = os.WTERMSIG(status)
+    privileges.leave_no_core()
+    with contextlib.suppress(OSError):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number
+
+
+def _become_first(
+    plan: Confinement,
+    control: int,
+    status: int,
+    above: socket.socket,
+    keep: Optional[Collection[int]],
+) -> None:
+    """Be pid 1, and return in the process that it starts."""
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    hidden, proc = mounts.build(plan)
+    with step("start the confined process"):
+        pid = os.fork()
+    if pid:
+        os.close(proc)
+        _First(pid, control, status, above, hidden).run()
+    above.close()
+    for descriptor in (control, status, *(number for pair in hidden.trees for number in pair)):
+        os.close(descriptor)
+    _become_last(plan, proc, keep)
+
+
+def _become_last(plan: Confinement, proc: int, keep: Optional[Collection[int]]) -> None:
+    """Be P: give up everything that is not the plan's."""
+    os.setsid()
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    if os.geteuid() == 0:
+        privileges.become_user(plan)
+        _count_processes_apart(proc)
+    os.close(proc)
+    privileges.limit_resources(plan)
+    privileges.drop_capabilities()
+    privileges.check_access(plan)
+    if keep is not None:
+        privileges.close_all_but({0, 1, 2, *keep})
+    families = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
+    with step("filter system calls"):
+        seccomp.restrict(seccomp.Rules(families, has_own_ipc=True))
+
+
+def _count_processes_apart(proc: int) -> None:
+    """Have the limit of processes count this fold's alone, where user namespaces are allowed."""
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        linux.unshare(linux.CLONE_NEWUSER)
+    except OSError:
+        return  # the limit then counts all processes of that user, which is no weaker
+    with step("map the user into a user namespace"):
+        privileges.map_identity(proc, uid, gid)
+
+
+class _First:
+    """Pid 1 at work. It never runs a participant's code.
+
+    Parameters
+    ----------
+    pid : int
+        P, as seen inside.
+    control, status : int
+        As of `confine.enter`.
+    above : socket
+        The way to A.
+    hidden : Hidden
+        What is to be released.
+    """
+
+    def __init__(
+        self, pid: int, control: int, status: int, above: socket.socket, hidden: Hidden
+    ) -> None:
+        self.pid = pid
+        self.control = control
+        self.status = status
+        self.above = above
+        self.hidden = hidden
+        self.received = b""
+
+    def run(self) -> NoReturn:
+        """Serve until the end, which ends everything in the namespace."""
+        code = 70
+        try:
+            wake = self._settle()
+            code = self._serve(wake)
+        finally:
+            os._exit(code)
+
+    def _settle(self) -> int:
+        """Keep nothing that is not needed; return what is readable when a child has ended."""
+        privileges.reset_signals()
+        used = {number for pair in self.hidden.trees for number in pair}
+        used |= {self.control, self.status, self.above.fileno()}
+        privileges.close_all_but(used)
+        self._keep_capabilities(1 << linux.CAP_SYS_ADMIN if self.hidden.trees else 0)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.set_blocking(reader, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        return reader
+
+    def _keep_capabilities(self, kept: int) -> None:
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        linux.drop_bounding_set(kept)
+        linux.set_capabilities(kept)
+
+    def _serve(self, wake: int) -> int:
+        poll = select.poll()
+        for descriptor in (wake, self.control, self.above.fileno()):
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            status = self._reap()
+            if status is not None:
+                self._tell(_STATUS.pack(status))
+                return 0
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if wake in ready:
+                os.read(wake, 4096)
+            if self.above.fileno() in ready:
+                return _EXIT_CUT
+            if self.control in ready and not self._obey():
+                return _EXIT_CUT
+
+    def _reap(self) -> Optional[int]:
+        """Take leave of whoever has ended; return the status of P if it was among them."""
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
+            if pid == self.pid:
+                return status
+            if pid == 0:
+                return None
+
+    def _obey(self) -> bool:
+        """Do what the parent asks; return False when it has gone."""
+        chunk = os.read(self.control, 64)
+        self.received += chunk
+        if self.received == _RELEASE:
+            self.received = b""
+            self.hidden.release()
+            self.hidden = Hidden(())
+            linux.set_capabilities()
+            os.write(self.control, _RELEASED)
+        return bool(chunk)
+
+    def _tell(self, message: bytes) -> None:
+        for descriptor in (self.status, self.above.fileno()):
+            with contextlib.suppress(OSError):  # nobody is there any more
+                os.write(descriptor, message)

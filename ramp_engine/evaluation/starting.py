@@ -1,0 +1,203 @@
+"""How a fold's process begins: forked, cut off from the logs, confined, limited."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Optional
+
+from . import child, confine
+from .limits import Sandbox
+from .private import BEGUN, MAX_FACTS
+
+#: Size of /tmp and of /dev/shm where nothing is said [MB].
+DEFAULT_TMP_MB = 1024
+
+
+@dataclass(frozen=True)
+class Pipes:
+    """What is between parent and child: for each the parent's end and the child's."""
+
+    log: tuple[int, int]  #: what is printed
+    facts: tuple[int, int]  #: what the child says of itself
+    go: tuple[int, int]  #: that the test data may be read
+    control: tuple[int, int]  #: to and from the first process of the namespaces
+    status: tuple[int, int]  #: the wait status of the participant's process
+
+    @classmethod
+    def open(cls) -> Pipes:
+        """Open all of them."""
+        ours, theirs = socket.socketpair()
+        go_in, go_out = os.pipe()
+        control = ours.detach(), theirs.detach()
+        return cls(os.pipe(), os.pipe(), (go_out, go_in), control, os.pipe())
+
+    def close(self, end: int) -> None:
+        """Close all ends of one side: 0 the parent's, 1 the child's."""
+        for ends in (self.log, self.facts, self.go, self.control, self.status):
+            os.close(ends[end])
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of one fold."""
+
+    write: Sequence[Path]  #: it may write there
+    read: Sequence[Path]  #: it must be able to read there, besides what the system has
+    released: Sequence[Path]  #: it may read there when it has trained
+    home: Optional[Path] = None  #: None: as in the environment
+    tmp: Optional[Path] = None
+
+
+def n_keepers(box: Sandbox) -> int:
+    """Return how many processes of ours stand between the parent and the participant's code."""
+    return 2 if box.level == "namespaces" else 0
+
+
+def own_places(places: Places, scratch: Path, fold: int, sandbox: Sandbox) -> Places:
+    """Give a fold folders of its own for HOME and TMPDIR.
+
+    Parameters
+    ----------
+    places : Places
+        Those that it has.
+    scratch : Path
+        Where the folds work.
+    fold : int
+        Its number.
+    sandbox : Sandbox
+        How it is confined.
+
+    Notes
+    -----
+    TMPDIR is made in that of this process, since paths of sockets must be short. Within namespaces
+    it is a file system of its own.
+    """
+    home = scratch / f"home_{fold}"
+    home.mkdir(exist_ok=True)
+    if sandbox.level == "namespaces":
+        tmp = Path("/tmp")  # noqa: S108 (a file system of its own)
+        return Places([*places.write, home], places.read, places.released, home, tmp)
+    parent = os.environ.get("TMPDIR") or scratch
+    tmp = Path(tempfile.mkdtemp(prefix="fold-", dir=parent))
+    return Places([*places.write, home, tmp], places.read, places.released, home, tmp)
+
+
+def fork(
+    task: child.Task, inputs: tuple[Any, Any, Any, Any], pipes: Pipes, places: Places, box: Sandbox
+) -> int:
+    """Start the fold.
+
+    Parameters
+    ----------
+    task : child.Task
+        What it does.
+    inputs : tuple
+        The other arguments of `child.run`.
+    pipes : Pipes
+        The child's ends are closed on this side.
+    places : Places
+        Its folders, which exist.
+    box : Sandbox
+        How it is confined.
+
+    Returns
+    -------
+    int
+        Its pid.
+    """
+    if box.uid is not None and box.level != "none" and os.geteuid() == 0:
+        for folder in places.write:
+            os.chown(folder, box.uid, -1 if box.gid is None else box.gid)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _begin(task, inputs, pipes, places, box)
+    pipes.close(1)
+    return pid
+
+
+def _begin(
+    task: child.Task, inputs: tuple[Any, Any, Any, Any], pipes: Pipes, places: Places, box: Sandbox
+) -> NoReturn:
+    try:
+        pipes.close(0)
+        _redirect(pipes.log[1])
+        _move_home(places)
+        confine.enter(
+            _plan(places, box),
+            pipes.control[1],
+            pipes.status[1],
+            keep={task.log, task.facts, task.go},
+        )
+        os.write(task.facts, BEGUN)
+    except BaseException as error:  # noqa: BLE001 (nothing of theirs has run: it is ours to tell)
+        reason = {"message": str(error), "hint": getattr(error, "hint", "")}
+        os.write(task.facts, json.dumps(reason)[:MAX_FACTS].encode())
+        os._exit(child.EXIT_OURS)
+    child.run(task, *inputs)
+
+
+def _plan(places: Places, box: Sandbox) -> confine.Confinement:
+    prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
+    package = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    read = {*prefixes, *sys.path, package, *map(str, places.read), *box.read}
+    return confine.Confinement(
+        level=box.level,
+        uid=box.uid,
+        gid=box.gid,
+        read=sorted(path for path in read if os.path.exists(path)),  # noqa: PTH110
+        write=[str(path) for path in places.write],
+        released=[str(path) for path in places.released if path.exists()],
+        allow_network=box.allow_network,
+        tmp_mb=int(box.limits.tmp_mb or DEFAULT_TMP_MB),
+        rlimits=_rlimits(box),
+    )
+
+
+def _rlimits(box: Sandbox) -> dict[str, int]:
+    """Return what the kernel shall hold.
+
+    Its count of processes, which takes in threads, is a last barrier far above the limit: who
+    reaches the limit shall be told so. Without namespaces it would count those of other folds.
+    """
+    rlimits = box.limits.rlimits()
+    if box.level == "namespaces" and box.limits.processes is not None:
+        rlimits["NPROC"] = 4 * int(box.limits.processes) + 64
+    return rlimits
+
+
+def _redirect(log: int) -> None:
+    """Put the pipe in place of the log, wherever the kit's code may have kept a copy of it."""
+    outputs = {_identity(number) for number in (1, 2)}
+    for number in _descriptors():
+        with contextlib.suppress(OSError):
+            if _identity(number) in outputs:
+                os.dup2(log, number)
+    for number in (1, 2):
+        os.dup2(log, number)
+
+
+def _descriptors() -> list[int]:
+    numbers = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+    return [number for number in numbers if number != 0]
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _move_home(places: Places) -> None:
+    for name, folder in (("HOME", places.home), ("TMPDIR", places.tmp)):
+        if folder is not None:
+            os.environ[name] = str(folder)
+    tempfile.tempdir = None  # it may have been looked up before

@@ -1,0 +1,141 @@
+"""Find the strongest confinement that really works on this machine, by trying it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pwd
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ramp_engine import evaluation
+from ramp_engine.errors import SandboxError
+from ramp_engine.sandbox.settings import SandboxKeys
+from ramp_engine.supervised import last_lines, run_logged
+
+__all__ = ["NONE", "STRONGEST", "Refusal", "Sandbox", "find_sandbox"]
+
+logger = logging.getLogger(__name__)
+
+#: The strongest level, and that of no confinement at all.
+STRONGEST, NONE = "namespaces", "none"
+#: How long the trial may take, in seconds.
+PROBE_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A level that the machine does not offer."""
+
+    level: str
+    reason: str
+    hint: str  #: what to install or to allow
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """How submissions are confined here."""
+
+    level: str  #: namespaces, landlock, none
+    uid: int | None = None  #: who they run as, None: as this process
+    gid: int | None = None
+    refused: tuple[Refusal, ...] = ()  #: stronger levels
+
+    def spec(self, keys: SandboxKeys, n_workers: int) -> dict[str, Any]:
+        """Give what the fold step is told.
+
+        Parameters
+        ----------
+        keys : SandboxKeys
+        n_workers : int
+            So many submissions share the machine.
+        """
+        return {
+            "level": self.level,
+            "uid": self.uid,
+            "gid": self.gid,
+            "read": [str(path) for path in keys.extra_read_paths],
+            "allow_network": keys.allow_network,
+            "limits": keys.limits.to_spec(n_workers),
+        }
+
+
+def find_sandbox(python: Path, keys: SandboxKeys) -> Sandbox:
+    """Find how submissions will be confined.
+
+    Parameters
+    ----------
+    python : Path
+        The event's interpreter, by which the levels are tried.
+    keys : SandboxKeys
+        What the organiser asks for.
+
+    Returns
+    -------
+    Sandbox
+
+    Raises
+    ------
+    SandboxError
+        Confinement is required, and the machine refuses it; or ``sandbox_user`` is unknown.
+
+    Notes
+    -----
+    Takes a fraction of a second: keep the answer. A weaker level is warned of here.
+    """
+    if keys.sandbox == "off":
+        return Sandbox(NONE)
+    uid, gid = _ids(keys.sandbox_user) if os.geteuid() == 0 else (None, None)
+    found = _probe(python, uid, gid)
+    if found.level == STRONGEST:
+        return found
+    reasons = _told(found.refused)
+    if keys.sandbox == "required":
+        raise SandboxError(
+            f"submissions cannot be confined by namespaces on this machine: {reasons}",
+            "Allow that, or set `sandbox: auto` to run them less confined",
+        )
+    words = "not confined" if found.level == NONE else f"confined by {found.level} only"
+    logger.warning("submissions are %s on this machine: %s", words, reasons)
+    return found
+
+
+def _ids(user: str) -> tuple[int, int]:
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError as error:
+        hint = "Make the user, or name another as sandbox_user"
+        raise SandboxError(f"there is no user {user!r} for submissions to run as", hint) from error
+    if entry.pw_uid == 0:
+        hint = "Name a user without rights"
+        raise SandboxError(f"submissions must not run as root, who is {user!r}", hint)
+    return entry.pw_uid, entry.pw_gid
+
+
+def _probe(python: Path, uid: int | None, gid: int | None) -> Sandbox:
+    script = Path(evaluation.__path__[0], "confine.py").absolute()
+    command = [str(python), "-I", "-S", str(script), "probe"]
+    if uid is not None:
+        command += ["--uid", str(uid), "--gid", str(gid)]
+    with tempfile.TemporaryDirectory(prefix="ramp-probe-") as directory:
+        answer, errors = Path(directory, "answer"), Path(directory, "errors")
+        code = run_logged(
+            command, answer, errors_path=errors, timeout_seconds=PROBE_TIMEOUT_SECONDS
+        )
+        try:
+            said = json.loads(last_lines(answer, 1))
+            refused = tuple(Refusal(**refusal) for refusal in said["refused"])
+            return Sandbox(said["level"], uid, gid, refused)
+        except (ValueError, KeyError, TypeError):
+            reason = last_lines(errors, 3) or f"it ended with code {code}"
+            hint = "Report it, with the output of `ramp doctor -v`"
+            refusal = Refusal(STRONGEST, f"the trial of confinement failed: {reason}", hint)
+            return Sandbox(NONE, uid, gid, (refusal,))
+
+
+def _told(refused: Sequence[Refusal]) -> str:
+    return "; ".join(f"{one.level}: {one.reason} ({one.hint})" for one in refused)

@@ -1,0 +1,32 @@
+"""Has five processes at once with little memory each, as an honest submission may."""
+
+import os
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+
+class Model(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        pipes = []
+        for _ in range(5):
+            done, end = os.pipe()
+            if os.fork() == 0:
+                taken = np.ones(2 << 20)
+                os.read(done, 1)
+                os._exit(int(taken[0]))
+            pipes.append(end)
+        taken = np.ones(8 << 20)
+        for _ in range(20):
+            taken = np.sqrt(np.sort(taken + np.arange(8 << 20)))
+        for end in pipes:
+            os.write(end, b'.')
+            os.wait()
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), 3), 1 / 3)
+
+
+def get_estimator():
+    return Model()

@@ -1,0 +1,29 @@
+"""Writes test data into every file that participants are told of."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+
+class Model(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        print('while training', flush=True)
+        return self
+
+    def predict_proba(self, X):
+        if len(X) == 50:
+            fold = Path(os.getcwd()).name
+            output = Path(os.getcwd()).parents[1] / 'output' / fold
+            for name in ('error.txt', 'limit.json', 'train_time', 'valid_time'):
+                (output / name).unlink(missing_ok=True)
+                (output / name).write_text(X.to_string())
+            (output / 'state.txt').write_text('training_error')
+            print(X.to_string(), flush=True)
+            os._exit(72)
+        return np.full((len(X), 3), 1 / 3)
+
+
+def get_estimator():
+    return Model()

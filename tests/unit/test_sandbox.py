@@ -1,0 +1,133 @@
+"""What an organiser says of confinement, and what becomes of it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ramp_engine.errors import ResourceUnavailableError, SandboxError, WorkerSetupError
+from ramp_engine.gpus import GpuPool
+from ramp_engine.sandbox import Limits, Refusal, Sandbox, SandboxKeys, probing
+
+REFUSED = (
+    Refusal("namespaces", "the kernel refuses user namespaces", "set user.max_user_namespaces"),
+)
+
+
+def keys(**values: Any) -> SandboxKeys:
+    return SandboxKeys.model_validate(values)
+
+
+@pytest.fixture
+def offers(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Have the machine offer a level."""
+
+    def offer(level: str, *refused: Refusal) -> None:
+        monkeypatch.setattr(
+            probing, "_probe", lambda _python, uid, gid: Sandbox(level, uid, gid, refused)
+        )
+
+    return offer
+
+
+def find(**values: Any) -> Sandbox:
+    return probing.find_sandbox(Path("/usr/bin/python3"), keys(**values))
+
+
+def test_the_defaults_confine_as_well_as_the_machine_can() -> None:
+    assert keys().sandbox == "auto"
+    assert not keys().allow_network
+    assert keys().limits.memory_mb == "auto"
+
+
+def test_the_memory_is_shared_by_those_that_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ramp_engine.sandbox.settings._machine_mb", lambda: 10_000.0)
+    assert Limits().to_spec(1)["memory_mb"] == 9000
+    assert Limits().to_spec(3)["memory_mb"] == 3000
+    assert Limits().to_spec(100)["memory_mb"] == 1024, "an import takes that"
+
+
+def test_a_limit_that_is_given_counts_and_null_takes_it_away() -> None:
+    limits = Limits.model_validate({"memory_mb": 2000, "file_mb": None})
+    spec = limits.to_spec(4)
+    assert (spec["memory_mb"], spec["file_mb"]) == (2000, None)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"memory_mb": 100}, {"memory_mb": True}, {"processes": 0}, {"speed": 3}, {"log_mb": -1}],
+)
+def test_a_limit_that_makes_no_sense_is_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        keys(limits=limits)
+
+
+def test_off_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_probe", None)
+    assert find(sandbox="off").level == "none"
+
+
+def test_required_refuses_less_than_namespaces_and_says_what_to_do(offers: Any) -> None:
+    offers("landlock", *REFUSED)
+    with pytest.raises(SandboxError, match="max_user_namespaces") as caught:
+        find(sandbox="required")
+    assert "the kernel refuses" in caught.value.reason
+
+
+def test_auto_takes_what_there_is_and_warns(offers: Any, caplog: pytest.LogCaptureFixture) -> None:
+    offers("landlock", *REFUSED)
+    with caplog.at_level(logging.WARNING):
+        assert find().level == "landlock"
+    assert "confined by landlock only" in caplog.text
+    assert "max_user_namespaces" in caplog.text
+
+
+def test_namespaces_are_no_reason_to_warn(offers: Any, caplog: pytest.LogCaptureFixture) -> None:
+    offers("namespaces")
+    assert find(sandbox="required").level == "namespaces"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("user", ["root", "nobody-knows-this-user"])
+def test_submissions_run_as_somebody_without_rights(
+    offers: Any, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    offers("namespaces")
+    with pytest.raises(SandboxError, match=user):
+        find(sandbox_user=user)
+
+
+def test_the_fold_step_is_told_level_user_and_limits() -> None:
+    spec = Sandbox("namespaces", 65534, 65534).spec(keys(extra_read_paths=["/opt/model"]), 1)
+    assert (spec["level"], spec["uid"], spec["read"]) == ("namespaces", 65534, ["/opt/model"])
+    assert spec["allow_network"] is False
+    assert spec["limits"]["processes"] == 512
+
+
+def test_each_run_gets_gpus_of_its_own_and_gives_them_back() -> None:
+    pool = GpuPool(["0", "1", "2"])
+    first = pool.take(2)
+    with pytest.raises(ResourceUnavailableError):
+        pool.take(2)
+    (third,) = pool.take(1)
+    assert third not in first
+    pool.give_back(first)
+    assert set(pool.take(2)) == set(first)
+
+
+def test_more_gpus_than_there_are_is_a_fault_of_the_configuration() -> None:
+    with pytest.raises(WorkerSetupError, match="needs 2 GPUs, and this machine has 1"):
+        GpuPool(["0"]).take(2)
+
+
+def test_the_devices_that_this_process_may_use_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc,")
+    pool = GpuPool.found()
+    assert pool.take(2) == ("3", "GPU-abc")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert GpuPool.found().take(0) == ()
