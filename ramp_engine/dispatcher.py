@@ -36,7 +36,7 @@ from ramp_engine.errors import (
     WorkerError,
 )
 from ramp_engine.heartbeat import Heartbeat
-from ramp_engine.leftovers import sweep
+from ramp_engine.leftovers import Sweeper
 from ramp_engine.outcome import Stop
 from ramp_engine.provisions import Provisions
 from ramp_engine.room import Room
@@ -139,6 +139,7 @@ class Dispatcher:
         self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
         worker_class = registry.worker_class(event.worker_type)
         self._room = Room(event.ramp.work_dir)
+        self._sweeper = Sweeper(database, event, self._event_id)
         self._provisions = Provisions(database, event, worker_class, self._watcher.wake)
         self._context = RunContext(
             database=database,
@@ -167,8 +168,7 @@ class Dispatcher:
         )
         try:
             with self._watcher, heartbeat:
-                with suppress(DatabaseUnavailableError):
-                    sweep(self._database, self.event, self._event_id)
+                self._sweeper.sweep()
                 with self._provisions:
                     self._loop(heartbeat)
         finally:
@@ -312,8 +312,8 @@ class Dispatcher:
                 adopted=adopted.get(claim),
             )
             self._start(run)
-        if rescued != queue.Rescued():
-            sweep(self._database, self.event, self._event_id)
+        if rescued != queue.Rescued() or (is_full and self._sweeper.is_due):
+            self._sweeper.sweep()
         return self.n_open == 0 and not self.runs
 
     @property
