@@ -190,9 +190,15 @@ class Daemon:
             return
         if self._trouble:
             logger.warning("the database answers again")
+            self._forgive()
         self._trouble = ""
         for child in self._children.values():
             self._learn(child, found)
+
+    def _forgive(self) -> None:
+        """Let those start at once that could not without the database."""
+        for child in self._children.values():
+            child.delay_seconds, child.not_before = FIRST_DELAY_SECONDS, -math.inf
 
     def _learn(self, child: _Child, found: dict[str, EventSchedule]) -> None:
         """Find out what an event needs; a problem of one harms no other and is told once."""

@@ -36,9 +36,10 @@ from ramp_engine.errors import (
     WorkerError,
 )
 from ramp_engine.heartbeat import Heartbeat
-from ramp_engine.leftovers import sweep
+from ramp_engine.leftovers import Sweeper
 from ramp_engine.outcome import Stop
 from ramp_engine.provisions import Provisions
+from ramp_engine.room import Room
 from ramp_engine.run import HungCall, Run, RunContext
 from ramp_engine.scoring import ScoreStep, score_predictions
 
@@ -137,6 +138,8 @@ class Dispatcher:
         self._has_more = True  # something may wait that can be claimed
         self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
         worker_class = registry.worker_class(event.worker_type)
+        self._room = Room(event.ramp.work_dir)
+        self._sweeper = Sweeper(database, event, self._event_id)
         self._provisions = Provisions(database, event, worker_class, self._watcher.wake)
         self._context = RunContext(
             database=database,
@@ -165,8 +168,7 @@ class Dispatcher:
         )
         try:
             with self._watcher, heartbeat:
-                with suppress(DatabaseUnavailableError):
-                    sweep(self._database, self.event, self._event_id)
+                self._sweeper.sweep()
                 with self._provisions:
                     self._loop(heartbeat)
         finally:
@@ -278,6 +280,7 @@ class Dispatcher:
         """
         self._reap()
         self._give_up_hung()
+        self._room.check()
         now, full_turn_at = time.monotonic(), self._full_turn_at
         is_full, is_due = now >= full_turn_at, now >= self._due_at
         self._full_turn_at = now + RETRY_SECONDS  # should this one fail
@@ -309,8 +312,8 @@ class Dispatcher:
                 adopted=adopted.get(claim),
             )
             self._start(run)
-        if rescued != queue.Rescued():
-            sweep(self._database, self.event, self._event_id)
+        if rescued != queue.Rescued() or (is_full and self._sweeper.is_due):
+            self._sweeper.sweep()
         return self.n_open == 0 and not self.runs
 
     @property
@@ -338,8 +341,9 @@ class Dispatcher:
 
     @property
     def _n_free(self) -> int:
-        """How many submissions may be claimed: none while too many calls of workers hang."""
-        return 0 if self._is_draining else self.event.dispatcher.n_workers - len(self.runs)
+        """How many submissions may be claimed: none while too many calls hang, or without room."""
+        may_claim = self._room.is_there and not self._is_draining
+        return self.event.dispatcher.n_workers - len(self.runs) if may_claim else 0
 
     @property
     def _is_draining(self) -> bool:
@@ -368,6 +372,8 @@ class Dispatcher:
         for claim, run in list(self.runs.items()):
             if not run.is_alive:
                 del self.runs[claim]
+                if run.verdict is not None and run.verdict.is_disk_full:
+                    self._room.doubt()
                 self._observer.run_ended(run)
 
     def _reconcile(self, session: Session) -> dict[Claim, State]:

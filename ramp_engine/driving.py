@@ -24,6 +24,7 @@ from ramp_engine.errors import (
 )
 from ramp_engine.outcome import Stop
 from ramp_engine.recording import Recorder
+from ramp_engine.room import find_full
 
 logger = logging.getLogger(__name__)
 
@@ -197,11 +198,13 @@ class Driver:
         return {"returncode": returncode, "error_msg": error_msg or ""}
 
     def _failure(self, error: Exception) -> dict[str, Any]:
+        full_dir = find_full(error, self._event.ramp.work_dir)
         if isinstance(error, RampError):
             is_unavailable = isinstance(error, ResourceUnavailableError)
-            return {"crash": str(error), "is_unavailable": is_unavailable}
+            return {"crash": str(error), "is_unavailable": is_unavailable, "full_dir": full_dir}
         logger.error("the worker raised an error", exc_info=error, extra=self._recorder.extra)
-        return {"crash": f"the worker raised {type(error).__name__}: {error}"}
+        crash = f"the worker raised {type(error).__name__}: {error}"
+        return {"crash": crash, "full_dir": full_dir}
 
     def _let_go(self) -> None:
         name = "detach" if self.is_adopted_elsewhere else "teardown"

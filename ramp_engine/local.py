@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,8 @@ from ramp_engine.fold_outputs import (
 )
 from ramp_engine.fold_process import FoldRun, remove_tree
 from ramp_engine.gpus import GpuPool
+from ramp_engine.outcome import EXIT_OURS
+from ramp_engine.room import as_good_as_full
 from ramp_engine.sandbox import Sandbox, SandboxKeys, find_sandbox
 
 __all__ = ["CondaEnvWorker", "CondaWorkerConfig", "FoldProcessWorker", "LocalWorker"]
@@ -32,8 +33,6 @@ __all__ += ["LocalWorkerConfig", "SharedPlace"]
 
 logger = logging.getLogger(__name__)
 
-#: With less room left, a run without a result is not blamed for it, in bytes.
-MIN_FREE_BYTES = 64 << 20
 #: How much later than the supervisor we notice ourselves that time is up, in seconds.
 OVERDUE_SECONDS = 10.0
 
@@ -234,8 +233,10 @@ class FoldProcessWorker(BaseWorker):
             raise WorkerLostError(f"the supervisor of {self.submission} was killed by {name}")
         returncode = run.returncode or 0
         result = read_result(run.scratch.result)
-        if result is None and shutil.disk_usage(run.scratch.root).free < MIN_FREE_BYTES:
-            raise CollectError(f"the disk of {run.scratch.root} is full", "Make room there")
+        is_cut_short = result is None or returncode == EXIT_OURS
+        full = as_good_as_full(run.scratch.root) if is_cut_short else None
+        if full is not None:
+            raise CollectError("the folds left no result on a full disk") from full
         error_msg = failure_message(result, returncode)
         return returncode or int(bool(error_msg)), error_msg
 

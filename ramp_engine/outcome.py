@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 from ramp_database.states import PARTICIPANT_ERRORS, State
 
@@ -71,6 +72,7 @@ class Facts:
     error_msg: str = ""  #: the worker's own words on a failure
     crash: str | None = None  #: the error that a worker or a trusted step raised
     is_unavailable: bool = False  #: the error says that there is no room just now
+    full_dir: Path | None = None  #: the error says that there is no room on the disk of this
     timeout_seconds: float | None = None  #: the time limit of the submission
     folds: tuple[FoldFacts, ...] = ()
 
@@ -82,6 +84,7 @@ class Verdict:
     outcome: Outcome
     state: State | None  #: the state that follows from it; None: the queue decides
     error: str | None = None  #: for the participant; None when there is nothing to tell
+    is_disk_full: bool = False  #: whether others will end like this until somebody makes room
 
 
 #: Limits of which the outcome has a name of its own.
@@ -138,6 +141,10 @@ def _stopped(facts: Facts) -> Verdict | None:
         return Verdict(Outcome.CANCELED, State.CANCELED, "canceled on request")
     if facts.stop is not None:
         return Verdict(Outcome.INTERRUPTED, None, f"interrupted: {facts.stop.value}")
+    if facts.full_dir is not None:
+        reason = f"interrupted: the disk of {facts.full_dir} is full, make room there"
+        told = f"{reason} ({facts.crash})" if facts.crash else reason
+        return Verdict(Outcome.INTERRUPTED, None, told, is_disk_full=True)
     if facts.worker_status == "retry" or facts.is_unavailable:
         reason = facts.crash or facts.error_msg or "the worker's machine was taken away"
         return Verdict(Outcome.INTERRUPTED, None, f"interrupted: {reason}")

@@ -20,6 +20,7 @@ from ramp_engine.config import EventConfig
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import EvaluationError, WorkerSetupError
 from ramp_engine.evaluation.scratch import MAKING, scratch_directory, sweep
+from ramp_engine.room import as_good_as_full
 from ramp_engine.supervised import last_lines, run_logged
 
 __all__ = [
@@ -243,6 +244,7 @@ def run_step(
         command = [str(python), "-I", str(_EVALUATION), step, *arguments, "--result", str(path)]
         code = _run(step, command, log_path, timeout_seconds, stopping=stopping)
         result = _read(path)
+        full = as_good_as_full(scratch)
     if code == _DONE and result is not None and "error" not in result:
         return result
     if code == _PARTICIPANT and result is not None and "state" in result.get("error", {}):
@@ -253,7 +255,7 @@ def run_step(
     if code == _KIT and error:
         raise EvaluationError(step, error["message"], error.get("hint") or f"See {log_path}")
     reason = error.get("message") or _ending(code, log_path)
-    raise EvaluationError(step, reason, f"See {log_path}")
+    raise EvaluationError(step, reason, f"See {log_path}") from full
 
 
 def scratch_dir(event: EventConfig) -> Path:

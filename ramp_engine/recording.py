@@ -181,7 +181,11 @@ class Recorder:
         else:
             assert state is not None  # noqa: S101  judge gives one to each of these
             work = lambda session: queue.fail(session, claim, state, error, outcome)  # noqa: E731
-        self._transact(work, self._logs_if_possible())
+        try:
+            self._transact(work, self._logs())
+        except CollectError as refused:  # the disk; what became of the attempt is recorded
+            logger.error("no log is kept: %s", refused, extra=self.extra)
+            self._transact(work)
 
     def _logs(self) -> list[_Publication]:
         """Stage the logs, once: the score step adds its own to those that are published."""
@@ -191,13 +195,6 @@ class Recorder:
             return []
         staged = attempt.stage_logs(source, logs_dir, directory.root.name)
         return [(staged, logs_dir / directory.submission)]
-
-    def _logs_if_possible(self) -> list[_Publication]:
-        try:
-            return self._logs()
-        except CollectError as error:
-            logger.error("no log is kept: %s", error, extra=self.extra)
-            return []
 
     @property
     def extra(self) -> dict[str, object]:

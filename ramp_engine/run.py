@@ -28,6 +28,7 @@ from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge, tellable
 from ramp_engine.preparation import Bundle
 from ramp_engine.recording import Recorder
+from ramp_engine.room import find_full
 from ramp_engine.scoring import PredictionFault, ScoreStep
 
 logger = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ class Run:
             self.verdict = None
         except BaseException as error:  # the outermost level of the thread
             logger.exception("the run crashed", extra=self._recorder.extra)
-            self._record_crash(f"{type(error).__name__}: {error}")
+            self._record_crash(error)
 
     def _remove_directories(self) -> None:
         """Remove what the attempt needed, unless another dispatcher goes on with it."""
@@ -252,7 +253,7 @@ class Run:
         except DatabaseUnavailableError:
             raise
         except RampError as error:
-            return Facts(0, crash=str(error), stop=self._request.reason)
+            return replace(self._facts_of(error), stop=self._request.reason)
         self._driver = Driver(
             worker,
             self._context.event,
@@ -303,9 +304,12 @@ class Run:
         submissions.write_files(files, self._directory.submissions_dir / name)
         kept = self._context.event.ramp.submissions_dir / name
         staged = kept.with_name(f".{self._directory.root.name}")
-        remove_tree(staged)
-        submissions.write_files(files, staged)
-        attempt.publish(staged, kept)
+        try:
+            remove_tree(staged)
+            submissions.write_files(files, staged)
+            attempt.publish(staged, kept)
+        finally:
+            remove_tree(staged)  # what a full disk left of it
 
     def _score(self, deployed: str | None) -> Verdict:
         """Score the predictions if they are of the bundle that is deployed, where that is known."""
@@ -328,17 +332,24 @@ class Run:
                 self._request.made,
             )
         except RampError as error:
-            return Verdict(Outcome.CRASHED, None, tellable(str(error)))
+            return judge(self._facts_of(error))
         if isinstance(report, PredictionFault):
             self._is_prediction_fault = True
             return Verdict(Outcome.FAILED, report.state, tellable(report.message))
         self.results = report
         return Verdict(Outcome.SUCCEEDED, None)
 
-    def _record_crash(self, reason: str) -> None:
-        self.verdict = Verdict(Outcome.CRASHED, None, tellable(reason))
+    def _facts_of(self, error: BaseException) -> Facts:
+        """Give what an error on our side says of the attempt that it ends."""
+        is_ours = isinstance(error, RampError)
+        crash = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        full_dir = find_full(error, self._context.event.ramp.work_dir)
+        return Facts(0, crash=crash, full_dir=full_dir)
+
+    def _record_crash(self, error: BaseException) -> None:
+        self.verdict = judge(self._facts_of(error))
         try:
-            self._recorder.end(self.verdict)
+            self._recorder.end(self.verdict, is_delayed=self._request.reason is None)
         except RampError:
             logger.exception("the crash could not be recorded", extra=self._recorder.extra)
 

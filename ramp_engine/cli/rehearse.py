@@ -149,7 +149,7 @@ def _print(found: Findings, *, is_kept: bool, as_json: bool) -> None:
 def _as_dict(found: Findings) -> dict[str, Any]:
     return {
         **asdict(found.report),
-        "violations": [asdict(one) for one in found.violations],
+        "violations": list(found.violations),
         "faults": list(found.faults),
         "crashes": found.crashes,
         "changed": list(found.changed),

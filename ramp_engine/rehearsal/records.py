@@ -12,15 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ramp_database.history import AttemptFacts, StepFacts
-from ramp_database.model import (
-    Attempt,
-    BaggedScore,
-    Base,
-    FoldScore,
-    FoldTime,
-    Submission,
-    SubmissionEvent,
-)
+from ramp_database.model import Attempt, Submission, SubmissionEvent
 from ramp_database.states import State
 
 __all__ = ["Record", "count_crashes", "count_states", "read_records"]
@@ -28,19 +20,13 @@ __all__ = ["Record", "count_crashes", "count_states", "read_records"]
 
 @dataclass(frozen=True)
 class Record:
-    """All that is recorded of a submission."""
+    """What is recorded of the way of a submission."""
 
     submission_id: int
     name: str
     state: State
     attempt: int  #: the newest
     n_crashes: int
-    dispatcher_id: int | None  #: the owner
-    outcome: str | None
-    has_score: bool  #: whether its row holds the official score
-    n_fold_scores: int
-    n_fold_times: int
-    n_bagged_scores: int
     steps: tuple[StepFacts, ...]  #: the oldest first
     attempts: tuple[AttemptFacts, ...]
 
@@ -50,14 +36,13 @@ def read_records(session: Session, event_name: str) -> list[Record]:
 
     Notes
     -----
-    Six statements, whatever the number of submissions.
+    Three statements, whatever the number of submissions.
     """
     rows = session.scalars(
         select(Submission).where(Submission.event.has(name=event_name)).order_by(Submission.id)
     ).all()
     steps = _facts(session, StepFacts, SubmissionEvent, SubmissionEvent.id)
     attempts = _facts(session, AttemptFacts, Attempt, Attempt.number)
-    n_rows = {table: _count_rows(session, table) for table in (FoldScore, FoldTime, BaggedScore)}
     return [
         Record(
             submission_id=row.id,
@@ -65,12 +50,6 @@ def read_records(session: Session, event_name: str) -> list[Record]:
             state=row.state,
             attempt=row.attempt,
             n_crashes=row.n_crashes,
-            dispatcher_id=row.dispatcher_id,
-            outcome=row.outcome,
-            has_score=row.public_score is not None,
-            n_fold_scores=n_rows[FoldScore].get(row.id, 0),
-            n_fold_times=n_rows[FoldTime].get(row.id, 0),
-            n_bagged_scores=n_rows[BaggedScore].get(row.id, 0),
             steps=tuple(steps[row.id]),
             attempts=tuple(attempts[row.id]),
         )
@@ -87,12 +66,6 @@ def _facts(session: Session, kind: Any, table: Any, order: Any) -> dict[int, lis
     ):
         found[submission_id].append(kind(*values))
     return found
-
-
-def _count_rows(session: Session, table: type[Base]) -> dict[int, int]:
-    column = table.__table__.c.submission_id
-    rows = session.execute(select(column, func.count()).group_by(column)).tuples().all()
-    return dict(rows)
 
 
 def count_crashes(records: Iterable[Record]) -> dict[str, int]:

@@ -39,6 +39,8 @@ from ramp_engine.config import EventConfig
 __all__ = ["violations", "violations_on_disk"]
 
 _CLAIMED = (State.NEW, State.SENT_TO_TRAINING)
+#: Outcomes of attempts after which a submission is evaluated again, unless somebody canceled it.
+_AGAIN = frozenset({"crashed", "interrupted"})
 _SCORE_TABLES: tuple[type[Base], ...] = (FoldScore, FoldTime, BaggedScore)
 
 
@@ -63,15 +65,16 @@ def violations(session: Session, event_id: int, *, is_over: bool = True) -> list
           only, all of the newest attempt, and ends with the state of now; so a final state is
           entered once, and once more for each time that it was reopened;
         * its attempts are numbered from 1 without a gap, each was claimed once, and all but the
-          newest of an owned submission have ended;
+          newest of an owned submission have ended; no more of them have a result than it came to
+          an end, and what a dispatcher ended has the outcome of the newest;
         * who is owned has an owner, who is not has none, and no wish to be canceled waits;
-        * who is scored has the scores of each fold and score type, and the times of each fold;
-          nobody else has any;
+        * who is scored has the scores of each fold and score type, the times of each fold, a place
+          on the leaderboard, and the score of its bagged predictions; nobody else has any of these;
         * with `is_over`, its state is final.
 
     Notes
     -----
-    Eight statements, whatever the number of submissions.
+    Nine statements, whatever the number of submissions.
     """
     evidence = _Evidence(session, event_id)
     found: list[str] = []
@@ -79,6 +82,7 @@ def violations(session: Session, event_id: int, *, is_over: bool = True) -> list
         problems = [
             *_of_history(row, evidence.steps[row.id]),
             *_of_attempts(row, evidence.attempts[row.id], evidence.steps[row.id]),
+            *_of_outcomes(row, evidence.attempts[row.id], evidence.steps[row.id]),
             *_of_owner(row, evidence.ended_dispatchers if is_over else frozenset()),
             *_of_scores(row, evidence),
         ]
@@ -112,6 +116,7 @@ class _Evidence:
         ended = select(Dispatcher.id).where(Dispatcher.ended_at.is_not(None))
         self.ended_dispatchers = frozenset(session.scalars(ended))
         self.n_scores = {table: _count_rows(session, table, event_id) for table in _SCORE_TABLES}
+        self.official_scores = _official_scores(session, event_id)
         n_folds = _count(session, Fold, event_id)
         n_kinds = _count(session, ScoreType, event_id)
         self.n_expected: dict[type[Base], int] = {
@@ -134,6 +139,16 @@ def _count_rows(session: Session, table: type[Base], event_id: int) -> dict[int,
         .join(Submission, Submission.id == owner)
         .where(Submission.event_id == event_id)
         .group_by(owner)
+    )
+    return dict(session.execute(query).all())
+
+
+def _official_scores(session: Session, event_id: int) -> dict[int, float | None]:
+    """Read the official score of each submission's bagged predictions."""
+    query = (
+        select(BaggedScore.submission_id, BaggedScore.valid_bag)
+        .join(ScoreType, ScoreType.id == BaggedScore.score_type_id)
+        .where(ScoreType.event_id == event_id, ScoreType.position == 0)
     )
     return dict(session.execute(query).all())
 
@@ -181,6 +196,21 @@ def _of_attempts(
             yield f"attempt {attempt.number} never ended"
 
 
+def _of_outcomes(
+    row: Submission, attempts: Sequence[Attempt], steps: Sequence[SubmissionEvent]
+) -> Iterator[str]:
+    n_results = sum(one.outcome is not None and one.outcome not in _AGAIN for one in attempts)
+    n_ends = sum(step.to_state.is_final for step in steps)
+    if n_results > n_ends:
+        yield f"{n_results} attempts have a result, and it came to an end {n_ends} times"
+    is_by_hand = not steps or steps[-1].dispatcher_id is None
+    if not row.state.is_final or is_by_hand or not attempts:
+        return
+    allowed = {row.outcome} | (_AGAIN if row.state is State.CANCELED else frozenset())
+    if attempts[-1].outcome not in allowed:
+        yield f"its last attempt has {attempts[-1].outcome}, and it has {row.outcome}"
+
+
 def _of_owner(row: Submission, ended_dispatchers: frozenset[int]) -> Iterator[str]:
     if row.state in OWNED:
         if row.dispatcher_id is None:
@@ -203,6 +233,9 @@ def _of_scores(row: Submission, evidence: _Evidence) -> Iterator[str]:
     if (row.public_order is not None) is not is_scored:
         place = "no place" if is_scored else "a place"
         yield f"it is {row.state} and has {place} on the leaderboard"
+    bagged = evidence.official_scores.get(row.id)
+    if row.public_score != bagged:
+        yield f"its score is {row.public_score}, that of its bagged predictions {bagged}"
 
 
 def violations_on_disk(session: Session, event_id: int, event: EventConfig) -> list[str]:
@@ -221,7 +254,8 @@ def violations_on_disk(session: Session, event_id: int, event: EventConfig) -> l
         A sentence for each violation; empty when all holds:
 
         * no attempt's directory is left, and nothing that was staged or moved aside for publishing;
-        * every other name in the folders of submissions, predictions and logs is a submission's;
+        * every other name in the folders of submissions, predictions and logs is a submission's,
+          or that of a log of the event;
         * who is scored has its files, its log, and predictions of every fold, complete, as the
           score step left them.
     """
@@ -231,9 +265,10 @@ def violations_on_disk(session: Session, event_id: int, event: EventConfig) -> l
     n_folds = _count(session, Fold, event_id)
     found = [f"left behind: {path}" for path in _entries(event.ramp.work_dir / "attempts")]
     ramp = event.ramp
+    own = set(ramp.logs_dir.glob("[!.]*.log"))  # such as that of its dispatchers
     for parent in (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir):
         foreign = [path for path in _entries(parent) if path.name not in states]
-        found += [f"left behind: {path}" for path in foreign]
+        found += [f"left behind: {path}" for path in foreign if path not in own]
     for name, state in states.items():
         if state is State.SCORED:
             if made_with(event.ramp.predictions_dir / name) is not None:

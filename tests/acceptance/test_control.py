@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.deployment import Deployment, processes_of, wait_until
 
 HONEST = """
@@ -217,6 +219,18 @@ def test_doctor_tells_a_database_that_is_away(
     deployment = make_deployment("postgresql://ramp:secret@127.0.0.1:1/ramp")
     done = deployment.ramp("doctor", "--event-config", str(deployment.event_config), code=1)
     assert "cannot be reached" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("option", ["--stay", "--exit-when-done"])
+def test_a_dispatcher_started_by_hand_tells_that_the_database_is_away_and_ends(
+    make_deployment: Callable[..., Deployment], option: str
+) -> None:
+    deployment = make_deployment("postgresql://ramp:secret@127.0.0.1:1/ramp")
+    event = ("--event-config", str(deployment.event_config))
+    done = deployment.ramp("launch", "dispatcher", option, *event, code=1)
+    assert "cannot be reached" in done.stderr
     assert "secret" not in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 

@@ -69,8 +69,8 @@ def test_under_chaos_nothing_is_lost_and_nothing_is_left(
     for words in ("killed", "paused", "disk is full", "refuses", "broke all|keeping"):
         assert any(word in told for word in words.split("|")), words
     crashes = "\n".join(report["crashes"])
-    planted = ("No space left on device", "planted error", "ended while it owned")
-    assert sum(words in crashes for words in planted) >= 2, crashes
+    assert any(words in crashes for words in ("planted error", "ended while it owned")), crashes
+    assert "No space left on device" not in crashes
     assert "stale_after_seconds: 3 instead of 60 s" in done.stderr
     assert everything() == before
     assert processes_of(deployment.directory) == []

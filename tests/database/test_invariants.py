@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,46 @@ PLANTS = {
         "INSERT INTO fold_times (submission_id, fold) SELECT id, 0 FROM submissions",
         "has 1 rows in fold_times",
     ),
+    "an attempt with another outcome": (
+        "scored",
+        "UPDATE attempts SET outcome = 'failed'",
+        "its last attempt has failed, and it has succeeded",
+    ),
+    "an attempt that succeeded in vain": (
+        "checking_error",
+        "UPDATE attempts SET outcome = 'succeeded'",
+        "its last attempt has succeeded, and it has crashed",
+    ),
+    "a cancel of what succeeded": (
+        "canceled",
+        "UPDATE attempts SET outcome = 'succeeded'",
+        "its last attempt has succeeded, and it has canceled",
+    ),
+    "a score twice": (
+        "scored",
+        "INSERT INTO fold_times (submission_id, fold) SELECT id, 2 FROM submissions",
+        "has 3 rows in fold_times",
+    ),
+    "no bagged score": (
+        "scored",
+        "DELETE FROM bagged_scores",
+        "has 0 rows in bagged_scores",
+    ),
+    "no official score": (
+        "scored",
+        "UPDATE submissions SET public_score = NULL",
+        "its score is None, that of its bagged predictions 0.",
+    ),
+    "the score of somebody else": (
+        "scored",
+        "UPDATE submissions SET public_score = 0.125",
+        "its score is 0.125, that of its bagged predictions 0.",
+    ),
+    "a score of who has none": (
+        "training_error",
+        "UPDATE submissions SET public_score = 0.5",
+        "its score is 0.5, that of its bagged predictions None",
+    ),
     "no place": (
         "scored",
         "UPDATE submissions SET public_order = NULL",
@@ -148,6 +189,38 @@ def test_a_planted_violation_is_found(toy: Toy, name: str) -> None:
         with toy.session() as session:
             session.execute(text(statement))
     assert any(words in one for one in found(toy)), found(toy)
+
+
+def test_two_results_of_one_ending_are_found(toy: Toy) -> None:
+    """As if an attempt had failed, and the submission had been evaluated again all the same."""
+    toy.do(queue.crash, toy.bring_to(State.TRAINING), "broken", 9)
+    with toy.session() as session:
+        session.execute(update(Submission).values(not_before=None))
+    (claim,) = toy.claim()
+    toy.do(queue.fail, claim, State.TRAINING_ERROR, "its code failed", "failed")
+    assert found(toy) == []
+    with toy.session() as session:
+        session.execute(text("UPDATE attempts SET outcome = 'failed' WHERE number = 1"))
+    (problem,) = found(toy)
+    assert problem.endswith("2 attempts have a result, and it came to an end 1 times")
+
+
+@pytest.mark.parametrize("state", [State.CANCELED, State.CHECKING_ERROR])
+def test_an_end_by_hand_after_a_crash_is_sound(toy: Toy, state: State) -> None:
+    claim = toy.bring_to(State.TRAINING)
+    toy.do(queue.crash, claim, "broken", 9)
+    toy.do(queue.set_state, claim.submission_id, state, "enough")
+    assert found(toy) == []
+
+
+@pytest.mark.parametrize("ending", [queue.release, queue.crash])
+def test_a_wish_to_cancel_that_an_end_of_another_kind_grants_is_sound(
+    toy: Toy, ending: Callable[..., State]
+) -> None:
+    claim = toy.bring_to(State.TRAINING)
+    toy.do(queue.cancel, claim.submission_id, "no more")
+    assert toy.do(ending, claim, "broken", 9) is State.CANCELED
+    assert found(toy) == []
 
 
 def test_violations_of_other_events_are_not_told(toy: Toy) -> None:
@@ -174,6 +247,8 @@ def on_disk(database: Database, event: EventConfig) -> list[str]:
 def test_the_files_of_a_sound_event_are_as_they_must_be(
     database: Database, event: EventConfig
 ) -> None:
+    assert on_disk(database, event) == []
+    (event.ramp.logs_dir / "dispatcher.log").touch()
     assert on_disk(database, event) == []
 
 

@@ -25,6 +25,7 @@ from ramp_database.states import State
 from ramp_database.submissions import directory_name
 from ramp_engine.config import EventConfig, load_event
 from ramp_engine.dispatcher import Dispatcher
+from ramp_engine.rehearsal.troubles import DISK_FULL, refuse_writes
 from ramp_engine.testing import FakeWorker, Scenario, canned_scores
 
 #: Longer than anything here takes; a test that waits so long has failed, in seconds.
@@ -158,6 +159,7 @@ def main(url: str, config_path: str) -> None:
     retry_soon()
     database = Database(url)
     event = load_event(Path(config_path))
+    refuse_writes(event.directory, (event.directory.parent / DISK_FULL).exists)
     Dispatcher(database, event, is_exiting_when_done=True, score=canned_scores).run()
     database.dispose()
 

@@ -392,6 +392,30 @@ def test_a_dispatcher_that_died_while_the_database_was_away_is_replaced_when_it_
     assert room.n_running == 1
 
 
+def test_dispatchers_that_could_not_start_without_the_database_start_at_once_when_it_is_back(
+    restless: RestlessDatabase, tmp_path: Path
+) -> None:
+    """It comes and goes, and each start has met it when it was away."""
+    (tmp_path / "events").mkdir()
+    room = Room(restless, tmp_path / "events")
+    deploy(restless, tmp_path)
+    room.daemon.turn()
+    for _ in range(10):
+        room.started[-1].returncode = 1
+        room.daemon.turn()
+        room.seconds_until_another_starts()
+    room.started[-1].returncode = 1
+    restless.is_away = True
+    room.look()
+    restless.is_away = False
+    n = len(room.started)
+    room.look()
+    assert len(room.started) == n + 1
+    room.started[-1].returncode = 1
+    room.daemon.turn()
+    assert room.seconds_until_another_starts() == daemon_module.FIRST_DELAY_SECONDS
+
+
 def test_the_daemon_asks_the_database_every_few_seconds_and_once_for_all(
     restless: RestlessDatabase, tmp_path: Path
 ) -> None:

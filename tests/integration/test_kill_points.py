@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from ramp_database import clock, dispatchers, queue
 from ramp_database.queue import Claim
@@ -19,6 +20,7 @@ from ramp_database.testing import TOY, add_toy_submission, toy_results
 from ramp_engine import attempt
 from ramp_engine.config import EventConfig
 from ramp_engine.dispatcher import Dispatcher
+from ramp_engine.errors import DatabaseUnavailableError
 from ramp_engine.testing import canned_scores, deploy_fake_event
 from tests.integration.kill_points import STALE_SECONDS, Death, Plot
 from tests.integration.mortal import die_with_parent, wait_until
@@ -101,6 +103,20 @@ def test_neither_does_a_kill_while_a_submission_ends_otherwise(
     assert {"sent_to_training", "training"} <= {death.state for death in deaths}
 
 
+class ForgetfulDatabase(Database):
+    """A database that is away for so many of those who only read."""
+
+    n_refusals = 0
+
+    @contextmanager
+    def session(self, *, read_only: bool = False) -> Iterator[Session]:
+        if read_only and self.n_refusals > 0:
+            self.n_refusals -= 1
+            raise DatabaseUnavailableError(self.label, "planted")
+        with super().session(read_only=read_only) as session:
+            yield session
+
+
 @contextmanager
 def standby(database: Database, event: EventConfig) -> Iterator[None]:
     """A dispatcher that has nothing to do, and has looked for leftovers when it started."""
@@ -117,12 +133,37 @@ def standby(database: Database, event: EventConfig) -> Iterator[None]:
         thread.join()
 
 
-def test_a_live_dispatcher_cleans_up_after_one_that_died_when_it_had_recorded(
-    database: Database, tmp_path: Path
+def test_what_a_dispatcher_could_not_sweep_up_at_its_start_it_does_later(
+    database_url: str, tmp_path: Path
 ) -> None:
+    database = ForgetfulDatabase(database_url)
+    limits = {"heartbeat_seconds": 0.5, "stalled_after_seconds": 1.0}
+    event = deploy_fake_event(database, tmp_path, n_threads=1, **limits)
+    left = event.ramp.work_dir / "attempts" / "submission_000000099-1-99"
+    left.mkdir(parents=True)
+    dispatcher = Dispatcher(database, event, score=canned_scores)
+    database.n_refusals = 2
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    try:
+        wait_until(lambda: not left.exists(), "the third sweep")
+    finally:
+        dispatcher.stop()
+        thread.join()
+        database.dispose()
+    assert database.n_refusals == 0
+
+
+@pytest.mark.parametrize("n_refusals", [0, 2])
+def test_a_live_dispatcher_cleans_up_after_one_that_died_when_it_had_recorded(
+    database_url: str, tmp_path: Path, n_refusals: int
+) -> None:
+    """Also when the database is away just then, after the rescue."""
+    database = ForgetfulDatabase(database_url)
     limits = {"heartbeat_seconds": STALE_SECONDS / 3, "stale_after_seconds": STALE_SECONDS}
     event = deploy_fake_event(database, tmp_path, n_threads=1, **limits)
     with standby(database, event):
+        database.n_refusals = n_refusals
         left: list[Path] = []
         with clock.shifted(-3600.0), database.session() as session:
             submission = add_toy_submission(session, TOY)
@@ -133,6 +174,8 @@ def test_a_live_dispatcher_cleans_up_after_one_that_died_when_it_had_recorded(
             queue.finish(session, claim)
             queue.score(session, claim, toy_results(0.5))
         wait_until(lambda: not any(path.exists() for path in left), "the directories are gone")
+        assert database.n_refusals == 0
+    database.dispose()
 
 
 def leave(event: EventConfig, claim: Claim) -> list[Path]:

@@ -13,11 +13,14 @@ from sqlalchemy import inspect, text
 
 from ramp_database import events
 from ramp_database.session import Database
+from ramp_database.states import State
 from ramp_database.testing import TOY, add_toy_event, add_toy_submission
 from ramp_engine.config_sections import DispatcherSection
 from ramp_engine.errors import DatabaseError, DatabaseUnavailableError, RampError
+from ramp_engine.rehearsal.invariants import Expectation, find_violations
 from ramp_engine.rehearsal.meter import Meter, read_costs, reporting
 from ramp_engine.rehearsal.plan import Settings
+from ramp_engine.rehearsal.records import read_records
 from ramp_engine.rehearsal.stage import Stage, end_connections, set_up
 from ramp_engine.rehearsal.troubles import refuse_statements
 from tests.postgresql import Server
@@ -193,3 +196,16 @@ def test_reading_costs_no_lock(stage: Stage) -> None:
         session.execute(text("SELECT 1"))
     found: Any = meter.read()
     assert (found.n_statements, found.lock_seconds) == (1, 0)
+
+
+def test_what_holds_for_all_events_is_checked_of_a_rehearsal_too(stage: Stage) -> None:
+    with stage.database.session() as session:
+        name = add_toy_submission(session).name
+        expected = Expectation({name: frozenset({State.NEW})}, 3, 20)
+        leftover = stage.event.ramp.work_dir / "attempts" / "submission_000000001-1-1"
+        leftover.mkdir(parents=True)
+        found = find_violations(session, stage.event, read_records(session, TOY), expected)
+    assert found == [
+        "submission 1: it is new, which is not final",
+        f"left behind: {leftover}",
+    ]

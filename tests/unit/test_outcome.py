@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ramp_database.states import State
@@ -95,6 +97,21 @@ def test_an_error_of_the_worker_is_a_crash_even_beside_good_predictions() -> Non
 def test_no_room_and_a_reclaimed_machine_are_interruptions() -> None:
     assert judge(good(crash="no capacity", is_unavailable=True)).outcome is Outcome.INTERRUPTED
     assert judge(good(worker_status="retry")).outcome is Outcome.INTERRUPTED
+
+
+def test_a_full_disk_is_an_interruption_that_says_where_to_make_room() -> None:
+    verdict = judge(good(crash="no file", full_dir=Path("/event/work")))
+    error = "interrupted: the disk of /event/work is full, make room there (no file)"
+    assert verdict == Verdict(Outcome.INTERRUPTED, None, error, is_disk_full=True)
+
+
+@pytest.mark.parametrize(
+    ("stop", "outcome"),
+    [(Stop.CANCELED, Outcome.CANCELED), (Stop.SHUTDOWN, Outcome.INTERRUPTED)],
+)
+def test_who_ended_a_run_counts_more_than_a_full_disk(stop: Stop, outcome: Outcome) -> None:
+    verdict = judge(good(crash="no file", full_dir=Path("/event/work"), stop=stop))
+    assert (verdict.outcome, verdict.is_disk_full) == (outcome, False)
 
 
 def test_a_shutdown_gives_back_and_a_cancel_is_final() -> None:
