@@ -72,17 +72,12 @@ class Bundle:
         EvaluationError
             Its manifest cannot be read.
         """
-        hashes = self.read_manifest().get("hashes", {})
-        return {str(name): str(value) for name, value in hashes.items()}
-
-    def read_manifest(self) -> dict[str, Any]:
-        """Read what it says of itself; raises as `read_hashes`."""
         path = self.labels / "manifest.json"
         manifest = _read(path)
         if manifest is None:
-            hint = "Deploy the event again with --force"
+            hint = f"Remove {self.public.parent}: the bundle is made again"
             raise EvaluationError("prepare", f"{path} cannot be read", hint)
-        return manifest
+        return {str(name): str(value) for name, value in manifest.get("hashes", {}).items()}
 
     @property
     def exists(self) -> bool:
