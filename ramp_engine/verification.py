@@ -5,8 +5,10 @@ Nothing is changed: the score step works in a directory of its own, which goes w
 
 from __future__ import annotations
 
+import lzma
 import re
 import zipfile
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +23,7 @@ from ramp_database.states import State
 from ramp_engine.comparison import Difference, differences, read_score_files
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import DatabaseUnavailableError, RampError
+from ramp_engine.fold_outputs import open_untrusted
 from ramp_engine.preparation import Bundle, scratch, scratch_dir, trusted_python
 from ramp_engine.scoring import PredictionFault, ScoreStep, score_predictions
 
@@ -29,6 +32,7 @@ __all__ = ["Finding", "Verification", "Verifier", "tell"]
 #: So many differences are told in a line.
 N_TOLD = 3
 
+_DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 _PREDICTIONS = "y_pred_train.npz"
 _OTHERS = {
     "kit": "another kit",
@@ -226,9 +230,16 @@ def _has_own_format(bundle: Bundle) -> bool:
 
 
 def _holds_objects(path: Path) -> bool:
-    """Tell whether an array of predictions is one of pickled objects, which is never unpickled."""
+    """Tell whether an array of predictions is one of pickled objects, which is never unpickled.
+
+    Of a file that is no such archive the score step says more.
+    """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("y_pred.npy") as member:
+        with (
+            open_untrusted(path) as file,
+            zipfile.ZipFile(file) as archive,
+            archive.open("y_pred.npy") as member,
+        ):
             return re.search(rb"'descr': '\|O'", member.read(_HEADER_BYTES)) is not None
-    except (OSError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, *_DAMAGES):
         return False

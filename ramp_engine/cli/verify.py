@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -50,7 +50,7 @@ def verify(
         if not as_json:
             click.echo(options.visible(tell(found[-1]), keep=""))
     if as_json:
-        options.echo_json([_to_json(one) for one in found])
+        options.echo_json([asdict(one) for one in found])
     elif not found:
         click.echo(f"no submission of {event_name} is scored", err=True)
     return exit_code([one.finding for one in found])
@@ -93,7 +93,3 @@ def _verifiers(
                 of_events[event.name] = Verifier(database, loaded)
             found[number] = of_events[event.name]
     return found
-
-
-def _to_json(found: Verification) -> dict[str, Any]:
-    return asdict(found)
