@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -40,6 +41,7 @@ class AttemptFacts:
     finished_at: datetime | None
     outcome: str | None  #: None while it is under way
     error: str | None
+    provenance: dict[str, Any] | None = None  #: see `ramp_database.provenance`
 
 
 @dataclass(frozen=True)

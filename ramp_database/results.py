@@ -14,6 +14,9 @@ from ramp_database.model import BaggedScore, FoldScore, FoldTime, ScoreType, Sub
 from ramp_database.numbers import finite, mean_and_std
 from ramp_database.ranking import order_of
 
+#: The columns of `Submission` that repeat the official scores: for people, and to sort by.
+PLACES = ("public_score", "private_score", "public_order", "private_order")
+
 
 @dataclass(frozen=True)
 class StepScores:
@@ -156,9 +159,9 @@ def store(
     Three round trips, whatever the number of folds.
     """
     ids = {kind.name: kind.id for kind in kinds}
-    session.execute(insert(FoldScore), list(_fold_rows(submission_id, ids, results)))
+    session.execute(insert(FoldScore), list(fold_rows(submission_id, ids, results)))
     session.execute(insert(FoldTime), list(_time_rows(submission_id, results)))
-    bagged = [_bagged_row(submission_id, kind, results) for kind in kinds]
+    bagged = [bagged_row(submission_id, kind, results) for kind in kinds]
     session.execute(insert(BaggedScore), bagged)
 
 
@@ -171,9 +174,10 @@ def discard(session: Session, submission_id: int) -> None:
         )
 
 
-def _fold_rows(
+def fold_rows(
     submission_id: int, ids: Mapping[str, int], results: Results
 ) -> Iterable[dict[str, Any]]:
+    """Give the rows of `FoldScore`; `ids` are those of the score types, by their names."""
     for fold in results.folds:
         for name, scores in fold.scores.items():
             yield {
@@ -197,7 +201,8 @@ def _time_rows(submission_id: int, results: Results) -> Iterable[dict[str, Any]]
         }
 
 
-def _bagged_row(submission_id: int, kind: ScoreType, results: Results) -> dict[str, Any]:
+def bagged_row(submission_id: int, kind: ScoreType, results: Results) -> dict[str, Any]:
+    """Give the row of `BaggedScore` of one score type."""
     bagged = results.bagged[kind.name]
     of_folds = [fold.scores[kind.name] for fold in results.folds]
     valid_mean, valid_std = mean_and_std([finite(scores.valid) for scores in of_folds])

@@ -12,12 +12,15 @@ from datetime import datetime, tzinfo
 
 from ramp_database.history import AttemptFacts, History, StepFacts
 from ramp_database.presence import Presence
+from ramp_database.provenance import PARTS, Provenance
 from ramp_database.states import FINAL, OWNED, PARTICIPANT_ERRORS, State
 from ramp_engine import prospects
 from ramp_engine.fold_outputs import headline
 
 __all__ = ["Narrative", "Told", "moment", "summary", "tell"]
 
+#: So many digits are shown of a hash.
+N_SHOWN = 12
 #: What the participant's code did when it failed, by the state that followed.
 _PHASES = {
     State.TRAINING_ERROR: "while it was trained",
@@ -53,6 +56,7 @@ class Narrative:
     headline: str
     steps: tuple[Told, ...]  #: the oldest first
     next: tuple[str, ...]  #: what happens next, a sentence each
+    made_with: tuple[str, ...] = ()  #: what each attempt was evaluated with, where that is known
 
 
 def tell(history: History, zone: tzinfo | None = None) -> Narrative:
@@ -70,7 +74,15 @@ def tell(history: History, zone: tzinfo | None = None) -> Narrative:
         f"{title} in {history.event}: {history.state}",
         tuple(_told(step, history, attempts.get(step.attempt)) for step in history.steps),
         prospects.of(history, lambda at: moment(at, zone), _process),
+        tuple(_made_with(one) for one in history.attempts if one.provenance),
     )
+
+
+def _made_with(attempt: AttemptFacts) -> str:
+    known = Provenance.from_json(attempt.provenance or {})
+    parts = (*PARTS, "submission")
+    hashes = [f"{name} {(getattr(known, name) or 'unknown')[:N_SHOWN]}" for name in parts]
+    return f"attempt {attempt.number}: {', '.join(hashes)}, ramp {known.engine or 'unknown'}"
 
 
 def moment(at: datetime, zone: tzinfo | None = None) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "prepare_data",
     "run_prepare",
     "run_step",
+    "scratch",
     "scratch_dir",
     "sweep_scratch",
     "trusted_python",
@@ -63,6 +64,21 @@ class Bundle:
     def n_folds(self) -> int:
         """How many folds it has."""
         return len(list((self.public / "folds").glob("fold_*.npz")))
+
+    def read_hashes(self) -> dict[str, str]:
+        """Read the hashes of what it was made of: ``kit``, ``data``, ``folds``, ``environment``.
+
+        Raises
+        ------
+        EvaluationError
+            Its manifest cannot be read.
+        """
+        path = self.labels / "manifest.json"
+        manifest = _read(path)
+        if manifest is None:
+            hint = f"Remove {self.public.parent}: the bundle is made again"
+            raise EvaluationError("prepare", f"{path} cannot be read", hint)
+        return {str(name): str(value) for name, value in manifest.get("hashes", {}).items()}
 
     @property
     def exists(self) -> bool:
@@ -173,7 +189,7 @@ def run_prepare(
     arguments += ["--bundles-dir", bundles_dir]
     if event.ramp.data_label is not None:
         arguments += ["--data-label", event.ramp.data_label]
-    with _scratch("prepare", scratch_dir(event)) as folds_dir:
+    with scratch("prepare", scratch_dir(event)) as folds_dir:
         for index, content in enumerate(folds):
             (folds_dir / f"fold_{index}.npz").write_bytes(content)
         if folds:
@@ -239,8 +255,8 @@ def run_step(
     EvaluationError
         The kit, the data or the environment are at fault, the step took too long, or it died.
     """
-    with _scratch(step, scratch_parent) as scratch:
-        path = scratch / "result.json"
+    with scratch(step, scratch_parent) as directory:
+        path = directory / "result.json"
         command = [str(python), "-I", str(_EVALUATION), step, *arguments, "--result", str(path)]
         code = _run(step, command, log_path, timeout_seconds, stopping=stopping)
         result = _read(path)
@@ -276,7 +292,14 @@ def sweep_scratch(event: EventConfig) -> list[Path]:
 
 
 @contextmanager
-def _scratch(step: str, parent: Path) -> Iterator[Path]:
+def scratch(step: str, parent: Path) -> Iterator[Path]:
+    """Make a directory for what a step needs for a while; see `scratch_dir` and `sweep_scratch`.
+
+    Raises
+    ------
+    EvaluationError
+        The disk refuses.
+    """
     with ExitStack() as stack:
         try:
             directory = stack.enter_context(scratch_directory(parent, _SCRATCH))

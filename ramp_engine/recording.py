@@ -16,6 +16,7 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from ramp_database import queue
+from ramp_database.provenance import Provenance
 from ramp_database.queue import Claim
 from ramp_database.results import Results
 from ramp_database.session import Database
@@ -70,6 +71,8 @@ class Recorder:
         self._directory = directory
         self._stopping = stopping
         self._has_published_logs = False
+        #: What the attempt is evaluated with, once that is known; it is recorded at its end.
+        self.provenance: Provenance | None = None
 
     @property
     def predictions(self) -> Path:
@@ -153,7 +156,7 @@ class Recorder:
             self.predictions.with_name(f".{self._directory.root.name}.scored"),
         )
         self._transact(
-            lambda session: queue.score(session, self._claim, results),
+            lambda session: queue.score(session, self._claim, results, self.provenance),
             [(staged, self.predictions)],
         )
 
@@ -166,21 +169,23 @@ class Recorder:
         is_delayed : bool
             Whether an interrupted attempt waits before it is tried again.
         """
-        claim, error = self._claim, verdict.error or ""
+        claim, error, known = self._claim, verdict.error or "", self.provenance
         outcome, state = verdict.outcome, verdict.state
         work: Callable[[Session], object]
         if outcome is Outcome.CRASHED:
             n = self._event.dispatcher.max_attempts
-            work = lambda session: queue.crash(session, claim, error, n)  # noqa: E731
+            work = lambda session: queue.crash(session, claim, error, n, known)  # noqa: E731
         elif outcome is Outcome.INTERRUPTED:
             work = lambda session: queue.release(  # noqa: E731
-                session, claim, error, is_delayed=is_delayed
+                session, claim, error, is_delayed=is_delayed, provenance=known
             )
         elif outcome is Outcome.CANCELED:
-            work = lambda session: queue.acknowledge_cancel(session, claim)  # noqa: E731
+            work = lambda session: queue.acknowledge_cancel(session, claim, known)  # noqa: E731
         else:
             assert state is not None  # noqa: S101  judge gives one to each of these
-            work = lambda session: queue.fail(session, claim, state, error, outcome)  # noqa: E731
+            work = lambda session: queue.fail(  # noqa: E731
+                session, claim, state, error, outcome, known
+            )
         try:
             self._transact(work, self._logs())
         except CollectError as refused:  # the disk; what became of the attempt is recorded

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import ramp_engine
 from ramp_database import submissions
+from ramp_database.provenance import Provenance
 from ramp_database.queue import Adopted, Claim
 from ramp_database.results import Results
 from ramp_database.session import Database
@@ -249,6 +251,7 @@ class Run:
         try:
             assignment = self._recorder.patiently(self._read_assignment)
             self._bundle = self._find_bundle(assignment.bundle)
+            self._note_provenance(self._bundle, assignment.files)
             worker = self._make_worker(self._bundle, assignment.files)
         except DatabaseUnavailableError:
             raise
@@ -277,6 +280,17 @@ class Run:
     def _read_assignment(self) -> submissions.Assignment:
         with self._context.database.session(read_only=True) as session:
             return submissions.assignment(session, self.claim.submission_id)
+
+    def _note_provenance(self, bundle: Bundle, files: Sequence[submissions.SubmissionFile]) -> None:
+        """Have it recorded what the attempt is evaluated with, unless that is another bundle."""
+        if self._adopted is not None and self._adopted.bundle_hash != bundle.name:
+            return
+        self._recorder.provenance = Provenance.of_bundle(
+            bundle.name,
+            bundle.read_hashes(),
+            submission=submissions.content_hash(files),
+            engine=ramp_engine.__version__,
+        )
 
     def _find_bundle(self, name: str | None) -> Bundle:
         return self._recorder.patiently(lambda: self._context.bundle(name))
@@ -322,6 +336,9 @@ class Run:
             trained_with = attempt.made_with(predictions)
             if trained_with != bundle.name:
                 return _not_scorable(trained_with, is_rescued=self._is_tested)
+            if self._is_tested:
+                assignment = self._recorder.patiently(self._read_assignment)
+                self._note_provenance(bundle, assignment.files)
             report = self._context.score(
                 event,
                 self._context.python(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ramp_database.model.base import Base
@@ -130,6 +131,9 @@ class Attempt(Base):
     handle: Mapped[str | None]
     #: Name of the bundle that its folds are trained with; NULL before they start.
     bundle_hash: Mapped[str | None]
+    #: What it was evaluated with (`ramp_database.provenance`), written when it ends; NULL where
+    #: that is not known.
+    provenance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class ComputeHour(Base):

@@ -13,6 +13,7 @@ from ramp_database import clock
 from ramp_database import results as results_
 from ramp_database.errors import ClaimLostError
 from ramp_database.model import Attempt, Dispatcher, Submission, Team
+from ramp_database.provenance import Provenance
 from ramp_database.queue.transitions import (
     RELEASED,
     Claim,
@@ -197,8 +198,18 @@ def finish(session: Session, claim: Claim) -> str:
     return move_claimed(session, claim, State.TRAINING, State.TESTED, reason=reason)
 
 
-def score(session: Session, claim: Claim, results: Results) -> None:
+def score(
+    session: Session, claim: Claim, results: Results, provenance: Provenance | None = None
+) -> None:
     """Record the results: tested to scored, with all rows of the results.
+
+    Parameters
+    ----------
+    session : Session
+    claim : Claim
+    results : Results
+    provenance : Provenance, optional
+        What the attempt was evaluated with.
 
     Raises
     ------
@@ -220,10 +231,17 @@ def score(session: Session, claim: Claim, results: Results) -> None:
     columns |= results_.summary(kinds, results)
     move_claimed(session, claim, State.TESTED, State.SCORED, reason="scored", **columns)
     results_.store(session, claim.submission_id, kinds, results)
-    end_attempt(session, claim.submission_id, claim.attempt, "succeeded")
+    end_attempt(session, claim.submission_id, claim.attempt, "succeeded", None, provenance)
 
 
-def fail(session: Session, claim: Claim, state: State, error: str, outcome: str) -> None:
+def fail(
+    session: Session,
+    claim: Claim,
+    state: State,
+    error: str,
+    outcome: str,
+    provenance: Provenance | None = None,
+) -> None:
     """Record that the participant's code failed; that is final.
 
     Parameters
@@ -236,6 +254,8 @@ def fail(session: Session, claim: Claim, state: State, error: str, outcome: str)
         What failed, for the participant.
     outcome : str
         The verdict, such as ``failed`` or ``timed_out``.
+    provenance : Provenance, optional
+        What the attempt was evaluated with.
 
     Raises
     ------
@@ -251,4 +271,4 @@ def fail(session: Session, claim: Claim, state: State, error: str, outcome: str)
     error = shortened(error)
     values = RELEASED | {"error": error, "outcome": outcome, "reason": outcome}
     move_claimed(session, claim, standing.state, state, **values)
-    end_attempt(session, claim.submission_id, claim.attempt, outcome, error)
+    end_attempt(session, claim.submission_id, claim.attempt, outcome, error, provenance)

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from ramp_database import clock
 from ramp_database.model import Attempt
+from ramp_database.provenance import Provenance
 from ramp_database.queue.transitions import (
     RELEASED,
     Claim,
@@ -29,7 +30,13 @@ def retry_delay_seconds(n_crashes: int) -> float:
     return min(FIRST_DELAY_SECONDS * 4.0 ** min(n_crashes - 1, 10), LONGEST_DELAY_SECONDS)
 
 
-def crash(session: Session, claim: Claim, reason: str, max_attempts: int) -> State:
+def crash(
+    session: Session,
+    claim: Claim,
+    reason: str,
+    max_attempts: int,
+    provenance: Provenance | None = None,
+) -> State:
     """Record that the platform failed: counted, and tried again after a delay that grows.
 
     Parameters
@@ -41,6 +48,8 @@ def crash(session: Session, claim: Claim, reason: str, max_attempts: int) -> Sta
     max_attempts : int
         With so many crashes the submission ends as checking_error, whose error tells the story of
         all its attempts.
+    provenance : Provenance, optional
+        What the attempt was evaluated with, where it came so far.
 
     Returns
     -------
@@ -53,15 +62,27 @@ def crash(session: Session, claim: Claim, reason: str, max_attempts: int) -> Sta
         The claim does not hold any more.
     """
     return give_up(
-        session, held(session, claim), reason, max_attempts, dispatcher_id=claim.dispatcher_id
+        session,
+        held(session, claim),
+        reason,
+        max_attempts,
+        dispatcher_id=claim.dispatcher_id,
+        provenance=provenance,
     )
 
 
 def give_up(
-    session: Session, standing: Standing, reason: str, max_attempts: int, *, dispatcher_id: int
+    session: Session,
+    standing: Standing,
+    reason: str,
+    max_attempts: int,
+    *,
+    dispatcher_id: int,
+    provenance: Provenance | None = None,
 ) -> State:
     """Count a crash of an attempt, on behalf of a dispatcher: its owner or its rescuer."""
-    end_attempt(session, standing.id, standing.attempt, "crashed", shortened(reason))
+    number = standing.attempt
+    end_attempt(session, standing.id, number, "crashed", shortened(reason), provenance)
     n_crashes = standing.n_crashes + 1
     return _return(
         session,
@@ -82,6 +103,7 @@ def release(
     max_interruptions: int = MAX_INTERRUPTIONS,
     *,
     is_delayed: bool = False,
+    provenance: Provenance | None = None,
 ) -> State:
     """Give a submission back, as at a shutdown or when a node is reclaimed: not counted as a crash.
 
@@ -95,6 +117,8 @@ def release(
         With more than so many the submission ends as checking_error.
     is_delayed : bool
         Whether it waits before it is tried again, as when there was no room for it.
+    provenance : Provenance, optional
+        As for `crash`.
 
     Returns
     -------
@@ -107,7 +131,8 @@ def release(
         The claim does not hold any more.
     """
     standing = held(session, claim)
-    end_attempt(session, standing.id, standing.attempt, "interrupted", shortened(reason))
+    number = standing.attempt
+    end_attempt(session, standing.id, number, "interrupted", shortened(reason), provenance)
     n_interruptions = standing.n_interruptions + 1
     return _return(
         session,
@@ -121,8 +146,17 @@ def release(
     )
 
 
-def acknowledge_cancel(session: Session, claim: Claim) -> None:
+def acknowledge_cancel(
+    session: Session, claim: Claim, provenance: Provenance | None = None
+) -> None:
     """Record that a run was ended because that was asked for: canceled.
+
+    Parameters
+    ----------
+    session : Session
+    claim : Claim
+    provenance : Provenance, optional
+        As for `crash`.
 
     Raises
     ------
@@ -130,7 +164,8 @@ def acknowledge_cancel(session: Session, claim: Claim) -> None:
         The claim does not hold any more.
     """
     standing = held(session, claim)
-    end_attempt(session, standing.id, standing.attempt, "canceled", standing.cancel_reason)
+    reason = standing.cancel_reason
+    end_attempt(session, standing.id, standing.attempt, "canceled", reason, provenance)
     _cancel(session, standing, by=claim.dispatcher_id)
 
 

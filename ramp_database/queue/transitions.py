@@ -14,6 +14,7 @@ from ramp_database import changes, clock
 from ramp_database.attempts import folds_started_at
 from ramp_database.errors import ClaimLostError, NotFoundError, TransitionError
 from ramp_database.model import Attempt, Event, Submission, SubmissionEvent
+from ramp_database.provenance import Provenance
 from ramp_database.queue.compute import add_compute
 from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import OWNED, TRANSITIONS, State
@@ -222,7 +223,12 @@ def record_arrival(session: Session, submission_id: int) -> None:
 
 
 def end_attempt(
-    session: Session, submission_id: int, number: int, outcome: str, error: str | None = None
+    session: Session,
+    submission_id: int,
+    number: int,
+    outcome: str,
+    error: str | None = None,
+    provenance: Provenance | None = None,
 ) -> None:
     """Write the verdict on an attempt; what it took is added to its team's unless we failed."""
     statement = update(Attempt).where(
@@ -233,6 +239,7 @@ def end_attempt(
         "finished_at": clock.now(),
         "outcome": outcome,
         "error": error,
+        "provenance": provenance and provenance.to_json(),
     }
     count_changed(session, statement.values(values))
     if outcome not in _OURS:

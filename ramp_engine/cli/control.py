@@ -140,6 +140,10 @@ def _print(told: Narrative) -> None:
         click.echo(options.visible(line, keep=""))
         for reason in options.visible(step.why).splitlines():
             click.echo(f"    {reason}")
+    if told.made_with:
+        click.echo("\nEvaluated with:")
+    for line in told.made_with:
+        click.echo(f"  {options.visible(line, keep='')}")
     click.echo("\nWhat happens next:")
     for sentence in told.next:
         click.echo(f"  {options.visible(sentence, keep='')}")

@@ -21,6 +21,7 @@ _COMMANDS = {
     "leaderboard": ("show", "leaderboard"),
     "logs": ("show", "logs"),
     "explain": ("control", "explain"),
+    "verify": ("verify", "verify"),
     "cancel": ("control", "cancel"),
     "retry": ("control", "retry"),
     "doctor": ("doctor", "doctor"),

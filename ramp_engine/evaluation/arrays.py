@@ -7,7 +7,9 @@ JSON (see `nested`). Reading follows no link, believes no size, and never unpick
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +163,10 @@ def _read_npz(file: BinaryIO, expected: Expected) -> Any:
         EOFError,
         OSError,
         ValueError,
+        SyntaxError,
         NotImplementedError,
+        tokenize.TokenError,  # numpy's, of a header that is no text
+        zlib.error,
     ) as error:
         raise RefusedPredictionsError(f"the predictions are no readable .npz: {error}") from error
     except RuntimeError as error:  # an encrypted archive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from ramp_database.events import EventSpec
+from ramp_database.provenance import PARTS
 from ramp_database.results import Results
 from ramp_database.session import Database
 from ramp_database.testing import TOY, add_toy_event, toy_results, toy_spec
@@ -51,7 +54,7 @@ def deploy_fake_event(
     for half in ("public", "labels"):
         manifest = directory / name / "work" / "bundles" / spec.bundle_hash / half / "manifest.json"
         manifest.parent.mkdir(parents=True)
-        manifest.write_text("{}")
+        manifest.write_text(json.dumps({"hashes": _hashes(spec)}))
     folds = directory / name / "work" / "bundles" / spec.bundle_hash / "public" / "folds"
     folds.mkdir()
     for number, fold in enumerate(spec.folds):
@@ -65,6 +68,10 @@ def deploy_fake_event(
     }
     path.write_text(yaml.safe_dump(sections))
     return load_event(path)
+
+
+def _hashes(spec: EventSpec) -> dict[str, str]:
+    return {name: getattr(spec, f"{name}_hash") for name in PARTS}
 
 
 def canned_scores(

@@ -58,6 +58,8 @@ def test_a_submission_is_scored_by_the_next_dispatcher_and_not_trained_again(
     assert (row["state"], row["attempt"]) == ("scored", 1)
     leftovers = [path.name for path in (deployment.event / "predictions").iterdir()]
     assert leftovers == [f"submission_{number:09d}"]
+    (attempt,) = deployment.json("explain", str(number))["attempts"]
+    assert all(attempt["provenance"].values()), "who scores knows what it was trained with"
 
 
 def test_published_predictions_that_are_gone_are_made_again(

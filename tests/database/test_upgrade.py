@@ -13,6 +13,7 @@ from sqlalchemy import text
 from ramp_database import events, queue, schema
 from ramp_database.errors import SchemaError
 from ramp_database.leaderboard import leaderboard
+from ramp_database.provenance import Provenance
 from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.status import event_status
@@ -73,6 +74,9 @@ def test_everything_reads_claims_and_ranks_after_the_upgrade(
     assert claim.submission_id == ids[State.NEW]
     toy.do(queue.start, claim)
     toy.do(queue.finish, claim)
-    toy.do(queue.score, claim, toy_results(0.9))
+    known = Provenance("bundle", "kit", "data", "folds", "environment", "files", "1.0")
+    toy.do(queue.score, claim, toy_results(0.9), known)
+    recorded = [toy.attempts(ids[state])[0].provenance for state in (State.SCORED, State.NEW)]
+    assert recorded == [None, known.to_json()]
     with toy.session() as session:
         assert len(leaderboard(session, toy.event_id)) == 2

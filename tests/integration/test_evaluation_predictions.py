@@ -114,6 +114,18 @@ def damaged_content(fold: Path) -> None:
     (fold / "y_pred_train.npz").write_bytes(content)
 
 
+def damaged_stream(fold: Path) -> None:
+    content = bytearray(npz(npy(GOOD), method=zipfile.ZIP_DEFLATED))
+    start = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")
+    content[start] = 0xFF  # a block of a type that there is not
+    (fold / "y_pred_train.npz").write_bytes(content)
+
+
+def header_without_end(fold: Path) -> None:
+    content = npy(GOOD)
+    (fold / "y_pred_train.npz").write_bytes(npz(content.replace(b"}", b"(", 1)))
+
+
 def json_instead(text: str) -> Callable[[Path], None]:
     def write(fold: Path) -> None:
         (fold / "y_pred_train.npz").unlink()
@@ -142,6 +154,8 @@ TRICKS = {
             another_method,
             another_member,
             damaged_content,
+            damaged_stream,
+            header_without_end,
         )
     },
     "json_without_end": json_instead("[" * 100_000),

@@ -10,6 +10,7 @@ import pytest
 
 from ramp_database.history import AttemptFacts, History, StepFacts
 from ramp_database.presence import Presence
+from ramp_database.provenance import Provenance
 from ramp_database.states import FINAL, OWNED, PARTICIPANT_ERRORS, TRANSITIONS, State
 from ramp_engine.narrative import moment, summary, tell
 
@@ -243,3 +244,14 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "estimator.py", line 3\n
 )
 def test_an_error_is_summed_up_by_its_line_that_says_most(error: str, expected: str) -> None:
     assert summary(error) == expected
+
+
+def test_what_an_attempt_was_evaluated_with_is_told_in_short_hashes() -> None:
+    known = Provenance("b" * 64, "k" * 64, "d" * 64, "f" * 64, None, "s" * 64, "1.2.3")
+    (attempt,) = ended("failed")
+    unknown = replace(attempt, number=2)
+    attempts = (replace(attempt, provenance=known.to_json()), unknown)
+    (line,) = tell(history(State.NEW, attempts=attempts)).made_with
+    shown = ", ".join(f"{name} {name[0] * 12}" for name in ("kit", "data", "folds"))
+    rest = "environment unknown, submission ssssssssssss, ramp 1.2.3"
+    assert line == f"attempt 1: {shown}, {rest}"
