@@ -260,7 +260,7 @@ def run_step(
         command = [str(python), "-I", str(_EVALUATION), step, *arguments, "--result", str(path)]
         code = _run(step, command, log_path, timeout_seconds, stopping=stopping)
         result = _read(path)
-        full = as_good_as_full(scratch)
+        full = as_good_as_full(directory)
     if code == _DONE and result is not None and "error" not in result:
         return result
     if code == _PARTICIPANT and result is not None and "state" in result.get("error", {}):
