@@ -106,6 +106,7 @@ _LIMITS_BY_WORDS = [
     (re.compile(r"out of memory"), Cause.MEMORY),
     (re.compile(r"\bdisk\b|\boutput\b|\bfile is too large|too many files"), Cause.DISK),
 ]
+_LIMITS = (Outcome.LIMIT_EXCEEDED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
 _FRAME = re.compile(r'^ *(?:\| *)*File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
 _RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?::|$)")
 #: What the fold step tells of an exception in the test.
@@ -199,6 +200,8 @@ def _told(verdict: Verdict, subject: Subject) -> _Told:
     """Read an error, whoever wrote it."""
     lines = [line for line in (verdict.error or "").splitlines() if line.strip()]
     frames = [(number, match) for number, line in enumerate(lines) if (match := _FRAME.match(line))]
+    if verdict.outcome in _LIMITS and lines and not lines[0].startswith("Traceback"):
+        return replace(_placed(_Told(_one_line(lines[0])), lines, frames, subject), code="")
     if verdict.state is State.TESTING_ERROR:
         return _told_of_test(lines, frames, subject)
     if not frames and not any(line.startswith("Traceback") for line in lines):

@@ -154,6 +154,13 @@ def test_a_time_out_names_limit_fold_and_phase_once() -> None:
     assert told[0] == f"predicting the training data: {error}"
 
 
+def test_a_limit_is_told_with_its_figures_and_the_line_that_met_it() -> None:
+    error = "a file is too large: 64 MB of 64 MB in fold 1, training\n" + traceback("OSError: 27")
+    told = lines(Verdict(Outcome.LIMIT_EXCEEDED, TRAINING, error, 1))
+    assert told[0] == f"{error.splitlines()[0]} (estimator.py, line 7)"
+    assert "  cause:    disk" in told
+
+
 def test_a_platform_failure_is_not_their_fault_and_tells_what_happens_next() -> None:
     told = lines(Verdict(Outcome.CRASHED, None, "no route to host"))
     assert told[0] == "The platform failed, not your code: no route to host"
