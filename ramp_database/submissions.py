@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -118,23 +119,64 @@ def check_name(name: str) -> None:
 
 
 def check_files(files: Sequence[SubmissionFile], required: Iterable[str] = ()) -> None:
-    """Check the paths of the files, and that those are there that the event requires.
+    """Check the paths of the files, their code, and that those are there that the event requires.
 
     Raises
     ------
     SubmissionRejectedError
-        There are none, one is given twice, leads outside, or is missing.
+        There are none, one is missing or leads outside, two have the same name or names that differ
+        by case or spelling only, one has the name of a folder, or a ``.py`` is not UTF-8.
     """
     if not files:
         raise SubmissionRejectedError("it holds no files")
     paths = [_checked_path(file.path) for file in files]
-    if len(set(paths)) < len(paths):
-        twice = sorted({path for path in paths if paths.count(path) > 1})
-        raise SubmissionRejectedError(f"it holds {twice[0]!r} twice")
+    _check_names(paths)
+    for file in files:
+        if file.path.endswith(".py"):
+            _check_code(file)
     missing = [path for path in required if path not in paths]
     if missing:
         names = ", ".join(repr(path) for path in missing)
         raise SubmissionRejectedError(f"the event requires {names}, found {sorted(paths)[:20]}")
+
+
+def _check_names(paths: Sequence[str]) -> None:
+    """Check that every path can be written, on whatever filesystem."""
+    known: dict[str, str] = {}
+    for path in paths:
+        folded = _folded(path)
+        if known.get(folded) == path:
+            raise SubmissionRejectedError(f"it holds {path!r} twice")
+        if folded in known:
+            raise SubmissionRejectedError(
+                f"{known[folded]!r} and {path!r} are the same name on some systems",
+                "Rename one of them",
+            )
+        known[folded] = path
+    folders = {str(parent) for path in paths for parent in PurePosixPath(_folded(path)).parents}
+    for path in paths:
+        if _folded(path) in folders:
+            raise SubmissionRejectedError(f"{path!r} is the name of a file and of a folder")
+
+
+def _folded(path: str) -> str:
+    """Give what a filesystem compares that ignores case and the spelling of accents."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _check_code(file: SubmissionFile) -> None:
+    """Check that a file of code can be read, by Python and by people."""
+    try:
+        file.content.decode("utf-8")
+        found = file.content.find(b"\0")
+    except UnicodeDecodeError as error:
+        found = error.start
+    if found >= 0:
+        line = file.content.count(b"\n", 0, found) + 1
+        what = "a NUL" if file.content[found] == 0 else f"the byte 0x{file.content[found]:02x}"
+        raise SubmissionRejectedError(
+            f"{file.path!r} is not UTF-8 text: {what} in line {line}", "Save it as UTF-8"
+        )
 
 
 def _checked_path(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ramp_engine.attempt import AttemptDirectory
 from ramp_engine.base import TIMEOUT_RETURNCODE
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import NotFoundError, WorkerError
+from ramp_engine.failure_card import Subject, card
 from ramp_engine.intake import read_files
 from ramp_engine.outcome import Facts, Outcome, Verdict, judge
 from ramp_engine.preparation import Bundle, PrepareResult, run_prepare, trusted_python
@@ -93,12 +94,15 @@ def _evaluate(
     if verdict.outcome is Outcome.SUCCEEDED:
         scored = _score(event, prepared.bundle, directory)
         if isinstance(scored, PredictionFault):
-            verdict = Verdict(Outcome.FAILED, scored.state, scored.message)
+            verdict = Verdict(Outcome.FAILED, scored.state, scored.message, scored.fold)
         else:
             results = scored
             staged = output_dir.with_name(f".{name}.scored")
             output_dir.parent.mkdir(parents=True, exist_ok=True)
             attempt.publish(attempt.move_across(directory.scored_dir, staged), output_dir)
+    if results is None:
+        subject = Subject(name, files=[file.path for file in files])
+        verdict = replace(verdict, error=card(verdict, subject))
     log_path = event.ramp.logs_dir / name / "log"
     return Report(name, verdict, prepared.score_types, results, output_dir, log_path)
 

@@ -6,7 +6,6 @@ they wrote it: whoever prints them makes them fit for a terminal.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -187,7 +186,7 @@ def _life(found: Presence) -> str:
 
 
 def summary(error: str) -> str:
-    """Give the line of a submission's error that says most.
+    """Give the line of a submission's error that tells the story alone: the first.
 
     Parameters
     ----------
@@ -197,13 +196,9 @@ def summary(error: str) -> str:
     Returns
     -------
     str
-        Of the story of several attempts what the last one says, of a traceback its end, of
-        anything else the first line; empty for nothing.
+        Of a traceback, as older releases kept them, its end; empty for nothing.
     """
     lines = [line for line in error.splitlines() if line.strip()]
     if not lines:
         return ""
-    if lines[0].startswith("Traceback"):
-        return headline(error)
-    attempts = [line for line in lines[1:] if re.match(r"attempt \d+ ", line)]
-    return attempts[-1] if attempts else lines[0].strip()
+    return headline(error) if lines[0].startswith("Traceback") else lines[0].strip()

@@ -85,6 +85,7 @@ class Verdict:
     state: State | None  #: the state that follows from it; None: the queue decides
     error: str | None = None  #: for the participant; None when there is nothing to tell
     is_disk_full: bool = False  #: whether others will end like this until somebody makes room
+    fold: int | None = None  #: the one that failed, where that is known
 
 
 #: Limits of which the outcome has a name of its own.
@@ -169,7 +170,7 @@ def _timed_out(facts: Facts) -> Verdict | None:
     limit = f"{facts.timeout_seconds:g} s" if facts.timeout_seconds else "the time limit"
     where = f" in fold {fold.fold}" if fold else ""
     error = f"time limit exceeded: not done after {limit}, ended{where}"
-    return Verdict(Outcome.TIMED_OUT, _phase(fold), error)
+    return Verdict(Outcome.TIMED_OUT, _phase(fold), error, fold.fold if fold else None)
 
 
 def _beyond_limit(facts: Facts) -> Verdict | None:
@@ -177,7 +178,8 @@ def _beyond_limit(facts: Facts) -> Verdict | None:
         if fold.limit is not None:
             outcome = _LIMIT_OUTCOMES.get(fold.limit.name, Outcome.LIMIT_EXCEEDED)
             state = _told_state(fold) or _phase(fold)
-            return Verdict(outcome, state, fold.error or _limit_text(fold.fold, fold.limit))
+            error = fold.error or _limit_text(fold.fold, fold.limit)
+            return Verdict(outcome, state, error, fold.fold)
     return None
 
 
@@ -196,7 +198,7 @@ def _failed_fold(facts: Facts) -> Verdict | None:
         state = _told_state(fold)
         if state is not None:
             error = fold.error or facts.error_msg or f"fold {fold.fold} failed"
-            return _failed(state, error)
+            return _failed(state, error, fold.fold)
     return None
 
 
@@ -205,7 +207,8 @@ def _failed_run(facts: Facts) -> Verdict | None:
     if not code:
         return None
     error = facts.error_msg or _exit_text(code)
-    return _failed(_phase(_last(facts)), error)
+    fold = _last(facts)
+    return _failed(_phase(fold), error, fold.fold if fold else None)
 
 
 def _incomplete(facts: Facts) -> Verdict | None:
@@ -218,11 +221,11 @@ def _incomplete(facts: Facts) -> Verdict | None:
         f"no predictions of fold {missing[0]} that could be taken, though the run ended as if all "
         "were well. Does the code end the process, with os._exit() for instance?"
     )
-    return _failed(_PHASES.get(state, State.TESTING_ERROR), error)
+    return _failed(_PHASES.get(state, State.TESTING_ERROR), error, missing[0])
 
 
-def _failed(state: State, error: str) -> Verdict:
-    return Verdict(Outcome.FAILED, state, error)
+def _failed(state: State, error: str, fold: int | None) -> Verdict:
+    return Verdict(Outcome.FAILED, state, error, fold)
 
 
 def _last(facts: Facts) -> FoldFacts | None:

@@ -26,6 +26,7 @@ from ramp_engine.calls import Call, Calls, GivenUp
 from ramp_engine.config import EventConfig
 from ramp_engine.driving import Driver, StopRequest
 from ramp_engine.errors import ClaimLostError, DatabaseUnavailableError, RampError
+from ramp_engine.failure_card import Subject, with_card
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge, tellable
 from ramp_engine.preparation import Bundle
@@ -104,6 +105,7 @@ class Run:
         self._driver: Driver | None = None
         self._is_prediction_fault = False
         self._worker: BaseWorker | None = None
+        self._paths: tuple[str, ...] = ()
         self._bundle: Bundle | None = None  # the one that it was trained with is scored with
         event = context.event
         directory_name = submissions.directory_name(claim.submission_id)
@@ -218,6 +220,7 @@ class Run:
     def _record(self, verdict: Verdict) -> None:
         if self._request.reason is Stop.CLAIM_LOST:
             raise ClaimLostError(self.claim.submission_id, self.claim.attempt)
+        verdict = with_card(verdict, Subject(self.name, self.claim.submission_id, self._paths))
         self.verdict = verdict
         if verdict.outcome is Outcome.SUCCEEDED and self.results is not None:
             self._recorder.score(self.results)
@@ -250,6 +253,7 @@ class Run:
         """Let the worker run the folds; everything that it raises becomes a fact."""
         try:
             assignment = self._recorder.patiently(self._read_assignment)
+            self._paths = tuple(file.path for file in assignment.files)
             self._bundle = self._find_bundle(assignment.bundle)
             self._note_provenance(self._bundle, assignment.files)
             worker = self._make_worker(self._bundle, assignment.files)
@@ -352,7 +356,7 @@ class Run:
             return judge(self._facts_of(error))
         if isinstance(report, PredictionFault):
             self._is_prediction_fault = True
-            return Verdict(Outcome.FAILED, report.state, tellable(report.message))
+            return Verdict(Outcome.FAILED, report.state, tellable(report.message), report.fold)
         self.results = report
         return Verdict(Outcome.SUCCEEDED, None)
 

@@ -22,6 +22,7 @@ class PredictionFault:
 
     state: State  #: the phase that made them
     message: str  #: for the participant
+    fold: int | None = None  #: the one whose predictions they are; None: all of them
 
 
 class ScoreStep(Protocol):
@@ -95,5 +96,5 @@ def score_predictions(
     )
     if "error" in result:
         error = result["error"]
-        return PredictionFault(State(error["state"]), str(error["message"]))
+        return PredictionFault(State(error["state"]), str(error["message"]), error.get("fold"))
     return Results.from_json(result)

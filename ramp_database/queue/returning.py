@@ -24,6 +24,12 @@ MAX_INTERRUPTIONS = 20
 #: Delay after the first crash, and the longest one, in seconds; each is four times the last.
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 5.0, 600.0
 
+#: Of the story of a submission whose attempts are spent: so many attempts of its begin and as many
+#: of its end are told.
+N_TOLD = 3
+#: The longest reason in it, in characters.
+MAX_REASON_LENGTH = 300
+
 
 def retry_delay_seconds(n_crashes: int) -> float:
     """Give how long a submission waits after its n-th crash, in seconds."""
@@ -202,9 +208,19 @@ def _cancel(session: Session, standing: Standing, *, by: int) -> None:
 def _story(session: Session, standing: Standing) -> str:
     query = select(Attempt).where(Attempt.submission_id == standing.id).order_by(Attempt.number)
     attempts = session.scalars(query.execution_options(populate_existing=True)).all()
+    reasons = [_first_line(one.error or "") or "no reason known" for one in attempts]
     told = [
-        f"attempt {one.number} {one.outcome or 'ended'}: {one.error or 'no reason known'}"
-        for one in attempts
+        f"attempt {one.number} {one.outcome or 'ended'}: {reason}"
+        for one, reason in zip(attempts, reasons, strict=True)
     ]
-    first = "The platform failed, not your code, and its attempts are spent."
-    return shortened("\n".join([first, *told, "Ask the organisers to have it evaluated again."]))
+    if len(told) > 2 * N_TOLD:
+        told[N_TOLD:-N_TOLD] = [f"[... {len(told) - 2 * N_TOLD} attempts left out ...]"]
+    first = f"The platform failed, not your code: {reasons[-1]}"
+    done = "Its attempts are spent; the organisers mend it and have it evaluated again"
+    last = f"{done} (`ramp retry {standing.id}`). There is nothing for you to do."
+    return shortened("\n".join([first, *told, last]))
+
+
+def _first_line(text: str) -> str:
+    """Give the first line of a reason; `ramp explain` tells it whole."""
+    return text.strip().partition("\n")[0][:MAX_REASON_LENGTH]

@@ -145,7 +145,7 @@ def ending(run: Run) -> Text:
         return Text(f"- {title(run)}  {reason[-1]}  {seconds}", style="yellow")
     state = verdict.state or verdict.outcome
     style = "red" if verdict.outcome is Outcome.FAILED else "yellow"
-    told = visible(reason[-1]) if reason else ""
+    told = visible(reason[0]) if reason else ""
     return Text(f"✗ {title(run)}  {state}  {told}  {seconds}", style=style)
 
 

@@ -87,17 +87,30 @@ def leaderboard(
 @options.config_option
 @click.argument("submission_id", type=int)
 @click.option("--private", is_flag=True, help="Show the organisers' log: what testing printed.")
+@click.option("--follow", is_flag=True, help="Print it while it grows, until it has ended.")
 @options.event_config_hint
-def logs(config: Path | None, submission_id: int, private: bool, event_config: Path | None) -> None:
+def logs(
+    config: Path | None,
+    submission_id: int,
+    private: bool,
+    follow: bool,
+    event_config: Path | None,
+) -> None:
     """Print what a submission printed while it was trained."""
     from ramp_database import submissions
+    from ramp_engine.cli.follow import Follower
     from ramp_engine.run import submission_log
 
+    if follow and private:
+        raise click.UsageError("the organisers' log is there when the run has ended: no --follow")
     database = options.open_database(config)
     with database.session(read_only=True) as session:
         row = submissions.get(session, submission_id)
         event = options.load_event_of(row.event, event_config, config)
         state, error = row.state, row.error
+    if follow:
+        Follower(database, event, submission_id).run()
+        return
     path = submission_log(event, submission_id)
     if private:
         path = path.with_name("private.log")

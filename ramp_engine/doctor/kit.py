@@ -34,7 +34,7 @@ def are_as_deployed(event: PatientEvent) -> Iterator[Finding]:
 
 def _changes(event: PatientEvent) -> Iterator[tuple[str, bool]]:
     assert event.config is not None  # noqa: S101  the callers have looked
-    assert event.row is not None  # noqa: S101
+    assert event.row is not None  # noqa: S101  the callers have looked
     kit, data = event.config.ramp.kit_dir, event.config.ramp.data_dir
     kit_hash = fingerprint.files_hash(kit, fingerprint.kit_files(kit))
     data_hash = fingerprint.files_hash(data, fingerprint.data_files(data, kit))
@@ -44,7 +44,7 @@ def _changes(event: PatientEvent) -> Iterator[tuple[str, bool]]:
 
 def _bundle(event: PatientEvent) -> Bundle:
     assert event.config is not None  # noqa: S101  the callers have looked
-    assert event.row is not None  # noqa: S101
+    assert event.row is not None  # noqa: S101  the callers have looked
     return Bundle.within(event.config.ramp.work_dir / "bundles", event.row.bundle_hash)
 
 

@@ -238,7 +238,7 @@ def _fill(plan: Confinement) -> None:
         (root / "dev" / name).symlink_to(f"/proc/self/fd{end}")
     for name, text in _accounts(plan).items():
         (root / "etc" / name).write_text(text)
-    for folder in ("/tmp", "/dev/shm"):  # noqa: S108
+    for folder in ("/tmp", "/dev/shm"):  # noqa: S108  of the new root, empty and its own
         size = f"mode=1777,size={plan.tmp_mb}m,nr_inodes={_MAX_FILES}"
         _mount_tmpfs(folder, size)
 

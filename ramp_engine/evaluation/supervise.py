@@ -285,7 +285,7 @@ def _become(command: Sequence[str], supervisor: int) -> None:
             signal.signal(number, signal.SIG_DFL)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == supervisor:
-            os.execvp(command[0], list(command))  # noqa: S606
+            os.execvp(command[0], list(command))  # noqa: S606  no shell; our own command
     except OSError as error:
         _say(f"{command[0]} cannot be started: {error.strerror}")
     finally:

@@ -14,7 +14,7 @@ A plugin's test is a subclass with one fixture::
 
 `ramp_engine.testing.ToyEvent` gives submissions that play the scenarios.
 """
-# ruff: noqa: S101
+# ruff: noqa: S101  a test suite, run by pytest
 
 from __future__ import annotations
 

@@ -51,8 +51,13 @@ def test_status_tells_states_and_reasons_to_people_and_to_scripts(scored: Deploy
     assert "Traceback" not in shown.stdout, "hundreds of them could not be read"
     assert shown.stderr.count("ramp explain ID") == 1
     (failed,) = [row for row in status["submissions"] if row["state"] == "training_error"]
-    assert "Traceback" in failed["error"], "scripts get it whole"
-    assert "Traceback" in scored.ramp("explain", str(failed["id"])).stdout
+    number = str(failed["id"])
+    assert "Traceback" not in failed["error"]
+    for told in (failed["error"], scored.ramp("explain", number).stdout):
+        assert "fold 0, training: KeyError: 'petal_widht' (estimator.py, line" in told
+        assert "ramp-test --submission broken" in told
+        assert f"ramp logs {number}" in told
+    assert "Traceback" in scored.ramp("logs", number).stdout, "it stays in the log"
 
 
 def test_leaderboards_page_and_show_the_best_of_each_team(scored: Deployment) -> None:

@@ -41,7 +41,7 @@ DEEDS = {
         "import os; os.kill(os.getppid(), 9); __import__('time').sleep(60)",
         "",
         "training_error",
-        "SIGKILL",
+        "fold 0, training",  # killed, or not allowed to where it is confined
     ),
     "nan": ("", "proba[0] = np.nan", "validating_error", "NaN"),
     "too_short": ("", "proba = proba[:-1]", "validating_error", ""),

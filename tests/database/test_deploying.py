@@ -24,7 +24,10 @@ from ramp_database.submissions import SubmissionFile
 from ramp_database.testing import ACCURACY, TOY, add_toy_event, add_toy_submission, toy_spec
 from tests.database.conftest import Toy
 
-FILES = [SubmissionFile("estimator.py", b"\x00\xff"), SubmissionFile("data/a b.csv", b"")]
+FILES = [
+    SubmissionFile("estimator.py", b"# caf\xc3\xa9\r\n"),
+    SubmissionFile("data/a b.csv", b"\x00\xff"),
+]
 
 
 def test_users_and_teams_are_found_by_name(database: Database) -> None:
@@ -165,8 +168,8 @@ def test_a_submission_keeps_its_files(toy: Toy, tmp_path: Path) -> None:
         found = submissions.assignment(session, row.id).files
     assert found == sorted(FILES, key=lambda file: file.path)
     submissions.write_files(found, tmp_path / "made" / "here")
-    assert (tmp_path / "made/here/estimator.py").read_bytes() == b"\x00\xff"
-    assert (tmp_path / "made/here/data/a b.csv").read_bytes() == b""
+    assert (tmp_path / "made/here/estimator.py").read_bytes() == b"# caf\xc3\xa9\r\n"
+    assert (tmp_path / "made/here/data/a b.csv").read_bytes() == b"\x00\xff"
     (step,) = toy.history(row.id)
     assert (step.from_state, step.to_state, step.reason) == (None, "new", "submitted")
 

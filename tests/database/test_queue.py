@@ -197,7 +197,8 @@ def test_crashes_are_counted_delayed_and_told_in_the_end(toy: Toy) -> None:
     assert toy.do(queue.crash, claim, "broken 3", 3) is State.CHECKING_ERROR
     error = toy.row(submission_id).error
     assert error is not None
-    for words in ("not your code", "broken 1", "broken 2", "broken 3", "shutdown"):
+    assert error.splitlines()[0] == "The platform failed, not your code: broken 3"
+    for words in ("nothing for you to do", "broken 1", "broken 2", "broken 3", "shutdown"):
         assert words in error
     assert toy.row(submission_id).n_crashes == 3
     assert toy.row(submission_id).n_interruptions == 2
@@ -304,6 +305,19 @@ def test_an_organiser_sets_what_is_an_organisers_to_set(toy: Toy, target: State)
         assert toy.history(claim.submission_id)[-1].reason == "by hand"
         with pytest.raises(ClaimLostError):
             toy.do(queue.release, claim, "shutdown")
+
+
+def test_a_long_story_of_the_platform_tells_its_begin_and_its_end(toy: Toy) -> None:
+    submission_id, n_attempts = toy.submit(), 9
+    for n in range(1, n_attempts + 1):
+        with clock.shifted(3600.0 * n):
+            (claim,) = toy.claim()
+            toy.do(queue.crash, claim, f"broken {n}\ntrace\n{'x' * 1000}", n_attempts)
+    error = toy.row(submission_id).error or ""
+    assert [n for n in range(1, 10) if f"broken {n}" in error] == [1, 2, 3, 7, 8, 9]
+    assert "3 attempts left out" in error
+    assert "trace" not in error
+    assert len(error.splitlines()) == 9
 
 
 def test_an_unknown_submission_is_told(toy: Toy) -> None:

@@ -6,11 +6,12 @@ import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ramp_database.submissions import SubmissionFile
+from ramp_database.submissions import SubmissionFile, check_files
 from ramp_engine import intake
 from ramp_engine.errors import SubmissionRejectedError
 
@@ -98,14 +99,18 @@ def test_links_and_special_files_are_refused(tmp_path: Path) -> None:
         intake.read_files(path)
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_links_in_archives_are_refused(tmp_path: Path, kind: bytes) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE],
+)
+def test_links_and_devices_in_archives_are_refused(tmp_path: Path, kind: bytes) -> None:
     member = tarfile.TarInfo("estimator.py")
     member.type, member.linkname = kind, "/etc/passwd"
     with pytest.raises(SubmissionRejectedError, match="link or a special file"):
         intake.read_files(tarred(tmp_path, [member]))
-    with pytest.raises(SubmissionRejectedError, match="link or a special file"):
-        intake.read_files(zipped(tmp_path, {"estimator.py": b"/etc/passwd"}, mode=0o120777))
+    for mode in (0o120777, 0o020666, 0o060666, 0o010666):
+        with pytest.raises(SubmissionRejectedError, match="link or a special file"):
+            intake.read_files(zipped(tmp_path, {"estimator.py": b"/etc/passwd"}, mode=mode))
 
 
 def test_a_small_archive_with_huge_content_is_refused_while_it_is_read(tmp_path: Path) -> None:
@@ -147,3 +152,125 @@ def test_a_cut_off_archive_is_told_as_such(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:50_000])
     with pytest.raises(SubmissionRejectedError, match="cannot be read"):
         intake.read_files(path)
+
+
+def test_an_archive_that_says_that_it_holds_too_much_is_not_read(tmp_path: Path) -> None:
+    path = zipped(tmp_path, {"bomb": b"x" * 100})
+    declared = (3 << 30).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace((100).to_bytes(4, "little"), declared))
+    with pytest.raises(SubmissionRejectedError, match="more than 100 MB"):
+        intake.read_files(path)
+
+
+def test_an_archive_that_says_less_than_it_holds_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path, {"bomb": b"x" * 100_000})
+    declared = (100_000).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(declared, (10).to_bytes(4, "little")))
+    with pytest.raises(SubmissionRejectedError, match="cannot be read: Bad CRC-32"):
+        intake.read_files(path)
+
+
+def bomb_in_a_zip(root: Path) -> Path:
+    return zipped(root, {"bomb": b"\0" * (20 << 20)})
+
+
+def bomb_in_a_tar(root: Path) -> Path:
+    return tarred(root, [tarfile.TarInfo("bomb")], b"\0" * (20 << 20))
+
+
+def bomb_that_would_be_left_out(root: Path) -> Path:
+    return tarred(root, [tarfile.TarInfo(".hidden")], b"\0" * (20 << 20))
+
+
+@pytest.mark.parametrize("make", [bomb_in_a_zip, bomb_in_a_tar, bomb_that_would_be_left_out])
+def test_an_archive_that_holds_far_more_than_its_size_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    with pytest.raises(SubmissionRejectedError, match="more than 200 times its own size"):
+        intake.read_files(make(tmp_path))
+
+
+def test_well_compressed_small_files_are_no_bomb(tmp_path: Path) -> None:
+    assert len(intake.read_files(zipped(tmp_path, {"zeros": b"\0" * (1 << 20)}))) == 1
+
+
+def test_a_compressed_tar_is_not_read_beyond_the_limit(tmp_path: Path) -> None:
+    content = os.urandom(1 << 16) * 64
+    path = tarred(tmp_path, [tarfile.TarInfo("a")], content)
+    with pytest.raises(SubmissionRejectedError, match="more than 1 MB"):
+        intake.read_files(path, max_bytes=1 << 20)
+
+
+def test_an_archive_of_more_entries_than_anybody_needs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MAX_ENTRIES", 2)
+    names = {".a": b"", ".b": b"", ".c": b"", "estimator.py": b""}
+    with pytest.raises(SubmissionRejectedError, match="more than 2 entries"):
+        intake.read_files(zipped(tmp_path, names))
+    with pytest.raises(SubmissionRejectedError, match="more than 2 entries"):
+        intake.read_files(tarred(tmp_path, [tarfile.TarInfo(name) for name in names]))
+
+
+def test_a_file_too_deep_in_folders_is_refused(tmp_path: Path) -> None:
+    deep = "a/" * (intake.MAX_DEPTH + 1) + "b"
+    with pytest.raises(SubmissionRejectedError, match="more than 16 folders deep"):
+        intake.read_files(zipped(tmp_path, {deep: b"x"}))
+    assert intake.read_files(zipped(tmp_path, {deep[2:]: b"x", "c": b"x"}))
+
+
+def test_an_encrypted_or_unusually_compressed_member_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path, {"estimator.py": b"x"})
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    path.write_bytes(content)
+    with pytest.raises(SubmissionRejectedError, match="encrypted"):
+        intake.read_files(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("estimator.py", b"x" * 1000)
+    with pytest.raises(SubmissionRejectedError, match="compressed in a way that is not read"):
+        intake.read_files(path)
+
+
+def test_a_damaged_stream_is_told_as_such(tmp_path: Path) -> None:
+    path = zipped(tmp_path, {"a": os.urandom(10_000)})
+    content = bytearray(path.read_bytes())
+    content[100:5000] = bytes(4900)
+    path.write_bytes(content)
+    with pytest.raises(SubmissionRejectedError, match="cannot be read"):
+        intake.read_files(path)
+
+
+def given(**files: bytes) -> list[SubmissionFile]:
+    return [SubmissionFile(path, content) for path, content in files.items()]
+
+
+@pytest.mark.parametrize(
+    ("paths", "reason"),
+    [
+        (("Model.py", "model.py"), "'Model.py' and 'model.py' are the same name"),
+        (("caf\u00e9", "cafe\u0301"), "the same name on some systems"),
+        (("STRASSE", "stra\u00dfe"), "the same name on some systems"),
+        (("data", "data/weights"), "'data' is the name of a file and of a folder"),
+        (("Data/weights", "data"), "'data' is the name of a file and of a folder"),
+        (("a", "a"), "it holds 'a' twice"),
+    ],
+)
+def test_names_that_collide_on_some_system_are_refused(paths: tuple[str, str], reason: str) -> None:
+    with pytest.raises(SubmissionRejectedError, match=reason):
+        check_files([SubmissionFile(path, b"") for path in paths])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"x = 1\ny = '\xe9'\n", "'estimator.py' is not UTF-8 text: the byte 0xe9 in line 2"),
+        ("x = 1".encode("utf-16"), "the byte 0xff in line 1"),
+        (b"x\n\ny\0", "a NUL in line 3"),
+    ],
+)
+def test_code_that_is_not_utf_8_is_refused_with_its_line(content: bytes, reason: str) -> None:
+    with pytest.raises(SubmissionRejectedError, match=reason):
+        check_files(given(**{"estimator.py": content}))
+    check_files(given(**{"weights.bin": content, "a.py": "caf\u00e9 = 1".encode()}))

@@ -41,7 +41,7 @@ def test_predictions_of_every_fold_are_a_success() -> None:
 def test_a_failed_fold_is_the_participants_in_its_phase(state: str) -> None:
     broken = FoldFacts(1, state, "ValueError: no", has_predictions=False)
     verdict = judge(good(returncode=1, folds=(done(0), broken)))
-    assert verdict == Verdict(Outcome.FAILED, State(state), "ValueError: no")
+    assert verdict == Verdict(Outcome.FAILED, State(state), "ValueError: no", fold=1)
 
 
 @pytest.mark.parametrize(
