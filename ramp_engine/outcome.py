@@ -84,8 +84,8 @@ class Verdict:
     outcome: Outcome
     state: State | None  #: the state that follows from it; None: the queue decides
     error: str | None = None  #: for the participant; None when there is nothing to tell
-    is_disk_full: bool = False  #: whether others will end like this until somebody makes room
     fold: int | None = None  #: the one that failed, where that is known
+    is_disk_full: bool = False  #: whether others will end like this until somebody makes room
 
 
 #: Limits of which the outcome has a name of its own.
