@@ -47,6 +47,7 @@ def code(fit: str) -> dict[str, str]:
 
 def stubborn(deployment: Deployment) -> tuple[dict[str, str], Callable[[], bool]]:
     """A submission that will not end, and what tells that it and its daemon run."""
+    deployment.unconfine()
     marker = deployment.directory / "started"
     markers = [marker, Path(f"{marker}.daemon")]
     return code(STUBBORN.format(marker=str(marker))), lambda: all(

@@ -104,6 +104,7 @@ def test_one_submission_runs_while_another_one_does(
     """Each waits for the other's file: they are scored only if both run at once."""
     deployment = make_deployment(timeout=60)
     deployment.deploy()
+    deployment.unconfine()
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     code = """
@@ -126,6 +127,7 @@ def test_one_submission_runs_while_another_one_does(
 
 
 def test_a_running_submission_is_canceled_with_its_processes(deployment: Deployment) -> None:
+    deployment.unconfine()
     marker = deployment.directory / "started"
     sleeper = f"import pathlib, time; pathlib.Path({str(marker)!r}).touch(); time.sleep(600)"
     number = deployment.submit("sleeper", {"estimator.py": sleeper})

@@ -24,7 +24,7 @@ from ramp_engine.errors import DatabaseUnavailableError
 IRIS = Path(__file__).parents[2] / "events" / "iris"
 CONFIG = """
 ramp: {{problem_name: iris, event_name: iris}}
-worker: {{worker_type: local, python: {python}}}
+worker: {{worker_type: local, python: {python}, sandbox: "off"}}
 dispatcher: {{n_workers: 1, time_between_collection: 0.1, heartbeat_seconds: 0.5}}
 """
 WAITING = """
