@@ -82,8 +82,8 @@ class Calls:
 
     @property
     def current(self) -> Call | None:
-        """The call that is under way."""
-        return self._current
+        """The call that is under way; None as well when it was given up."""
+        return None if self._is_given_up else self._current
 
     def give_up(self, call: Call) -> bool:
         """Give up a call, unless it has returned.

@@ -169,6 +169,8 @@ def _unknown_type(file: ConfigFile, error: PluginError) -> ConfigError:
 
 def _located(key: str, value: Any, directory: Path) -> Any:
     """Make a path of the section ``worker`` absolute, where it is known to be one."""
+    if isinstance(value, list):
+        return [_located(key, item, directory) for item in value]
     if isinstance(value, Path):
         return absolute(value, directory)
     if key in _PROGRAMS and isinstance(value, str):
@@ -177,4 +179,6 @@ def _located(key: str, value: Any, directory: Path) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -81,12 +81,17 @@ def find_sandbox(python: Path, keys: SandboxKeys) -> Sandbox:
     Raises
     ------
     SandboxError
-        Confinement is required, and the machine refuses it; or ``sandbox_user`` is unknown.
+        Confinement is required, and the machine refuses it; ``sandbox_user`` is unknown; or one
+        of ``extra_read_paths`` is missing.
 
     Notes
     -----
     Takes a fraction of a second: keep the answer. A weaker level is warned of here.
     """
+    for path in keys.extra_read_paths:
+        if not path.exists():
+            hint = "Correct extra_read_paths, or put it there"
+            raise SandboxError(f"submissions should be able to read {path}, which is missing", hint)
     if keys.sandbox == "off":
         return Sandbox(NONE)
     uid, gid = _ids(keys.sandbox_user) if os.geteuid() == 0 else (None, None)

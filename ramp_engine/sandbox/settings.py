@@ -26,6 +26,11 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _off(value: Any) -> Any:
+    """Take what YAML makes of an ``off`` without quotes."""
+    return "off" if value is False else value
+
+
 _Amount = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
 
@@ -83,7 +88,11 @@ class SandboxKeys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    sandbox: Literal["required", "auto", "off"] = Field(
+    sandbox: Annotated[
+        Literal["required", "auto", "off"],
+        BeforeValidator(_off),
+        Expected("required, auto or off"),
+    ] = Field(
         default="auto",
         description="How submissions are confined: required (by namespaces, or not at all run), "
         "auto (as well as the machine can), off.",
@@ -97,7 +106,8 @@ class SandboxKeys(BaseModel):
         default=False, description="Whether submissions may use the network."
     )
     extra_read_paths: list[Path] = Field(
-        default=[], description="Folders and files that submissions may read as well."
+        default=[],
+        description="Folders and files that submissions may read as well; from the event's folder.",
     )
     limits: Limits = Field(default_factory=Limits, description="What a fold may take.")
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from ramp_engine import config_sections
 from ramp_engine.config import EventConfig, load_event
 from ramp_engine.errors import ConfigErrors, PluginError
+from ramp_engine.sandbox import SandboxKeys
 
 LEAST = "ramp: {problem_name: iris, event_name: iris_test}\nworker: {worker_type: local}\n"
 
@@ -495,3 +496,13 @@ def test_an_event_closes_after_it_opens(event_dir: Path) -> None:
     times = "opening_timestamp: 2026-11-21T18:00:00Z, closing_timestamp: 2026-11-21T17:00:00Z"
     (problem,) = problems(event_dir, LEAST.replace("event_name", f"{times}, event_name"))
     assert "ramp.closing_timestamp: expected a time after opening_timestamp" in problem
+
+
+def test_paths_in_a_list_are_taken_from_the_events_folder_and_printed(event_dir: Path) -> None:
+    worker = "local, sandbox: off, extra_read_paths: [models, /opt/data]}"
+    config = load(event_dir, LEAST.replace("local}", worker), worker_model=lambda _: SandboxKeys)
+    paths = [event_dir / "models", Path("/opt/data")]
+    assert config.worker["extra_read_paths"] == paths
+    assert config.worker["sandbox"] == "off"
+    printed = config.to_printable()["worker"]["extra_read_paths"]
+    assert printed == [str(path) for path in paths]

@@ -66,6 +66,24 @@ def test_a_limit_that_makes_no_sense_is_refused(limits: dict[str, Any]) -> None:
         keys(limits=limits)
 
 
+@pytest.mark.parametrize("value", ["off", False])
+def test_off_needs_no_quotes_in_yaml(value: object) -> None:
+    assert keys(sandbox=value).sandbox == "off"
+
+
+@pytest.mark.parametrize("value", [True, 0, None, "of"])
+def test_other_words_are_refused(value: object) -> None:
+    with pytest.raises(ValidationError):
+        keys(sandbox=value)
+
+
+def test_a_path_that_is_missing_is_told_and_not_left_out(offers: Any, tmp_path: Path) -> None:
+    offers("namespaces")
+    with pytest.raises(SandboxError, match="models, which is missing"):
+        find(extra_read_paths=[tmp_path / "models"])
+    assert find(extra_read_paths=[tmp_path]).level == "namespaces"
+
+
 def test_off_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "_probe", None)
     assert find(sandbox="off").level == "none"
