@@ -326,3 +326,27 @@ def test_the_dispatchers_of_a_daemon_that_is_killed_end_in_order(deployment: Dep
     assert wait_until(lambda: processes_of(deployment.directory) == [], seconds=40)
     row = deployment.submissions()[submission]
     assert (row["state"], row["attempt"], row["outcome"]) == ("new", 1, "interrupted")
+
+
+def test_a_submission_is_confined_and_held_to_limits_and_both_are_told(
+    deployment: Deployment,
+) -> None:
+    config = deployment.directory / deployment.event_config
+    keys = "worker:\n  limits: {fold_seconds: 3, memory_mb: 1024}\n"
+    config.write_text(config.read_text().replace("worker:\n", keys, 1))
+    honest = deployment.submit("honest", code("", ""))
+    sleeper = deployment.submit("sleeper", code("import time; time.sleep(600)", ""))
+    eater = deployment.submit("eater", code("data = bytearray(b'x') * (1500 << 20)", ""))
+    deployment.dispatch()
+    rows = deployment.submissions()
+    found = {id_: (rows[id_]["state"], rows[id_]["outcome"]) for id_ in (honest, sleeper, eater)}
+    assert found == {
+        honest: ("scored", "succeeded"),
+        sleeper: ("training_error", "timed_out"),
+        eater: ("training_error", "out_of_memory"),
+    }
+    assert "of 3 s" in rows[sleeper]["error"].splitlines()[0]
+    assert "of 1 GB in fold 0, training" in rows[eater]["error"].splitlines()[0]
+    told = deployment.ramp("explain", str(honest)).stdout
+    assert "confined by " in told or "not confined" in told
+    assert processes_of(deployment.directory) == []
