@@ -52,9 +52,7 @@ class Limits(BaseModel):
     cpu_seconds: _Amount | None = Field(
         default=None, description="Seconds of processor time of all processes of a fold."
     )
-    processes: _Count | None = Field(
-        default=512, description="Processes and threads of a fold at once."
-    )
+    processes: _Count | None = Field(default=512, description="Processes of a fold at once.")
     file_mb: _Amount | None = Field(default=2048, description="Size of a file that a fold writes.")
     output_mb: _Amount | None = Field(
         default=8192, description="Size of all files that a fold writes."
