@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import bundle, child, private, starting, supervise, verdict
+from .control_group import control_group
 from .failure import KitError
 from .forked_fold import ForkedFold
 from .kit import Fold, import_problem, working_directory
@@ -136,14 +137,15 @@ def _run_fold(
     sandbox = run.sandbox or Sandbox()
     places = _places(run, task)
     tree = ProcessTree(starting.n_keepers(sandbox))
-    pid = starting.fork(task, inputs, pipes, places, sandbox)
-    watch = Watch(sandbox.limits, tree, places.write)
     pump = LogPump(pipes.log[0], logs.public, logs.private)
     header = f"--- fold {number}: predicting the test data\n".encode()
     times: dict[str, str] = {}
-    ending = ForkedFold(pid, pipes, pump, watch, tree).tend(
-        header, lambda: times.update(verdict.times_so_far(task))
-    )
+    with control_group(sandbox.limits) as group:
+        pid = starting.fork(task, inputs, pipes, places, sandbox, group)
+        watch = Watch(sandbox.limits, tree, places.write, group)
+        ending = ForkedFold(pid, pipes, pump, watch, tree).tend(
+            header, lambda: times.update(verdict.times_so_far(task))
+        )
     verdict.restore(task, times)
     result, told = verdict.judge(task, ending, sandbox.limits)
     logs.say(told)

@@ -39,6 +39,14 @@ class Limits:
         """Size of a log [bytes]."""
         return None if self.log_mb is None else int(self.log_mb * _MB)
 
+    @property
+    def n_tasks(self) -> Optional[int]:
+        """Return the most processes and threads together that the kernel lets a fold have.
+
+        It is a last barrier far above the limit: who reaches the limit shall be told so.
+        """
+        return None if self.processes is None else 4 * int(self.processes) + 64
+
     def rlimits(self) -> dict[str, int]:
         """Return what the kernel can hold for each process by itself.
 

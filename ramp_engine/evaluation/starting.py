@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Optional
 
 from . import child, confine
+from .control_group import ControlGroup
 from .limits import Sandbox
 from .private import BEGUN, MAX_FACTS
 
@@ -91,7 +92,12 @@ def own_places(places: Places, scratch: Path, fold: int, sandbox: Sandbox) -> Pl
 
 
 def fork(
-    task: child.Task, inputs: tuple[Any, Any, Any, Any], pipes: Pipes, places: Places, box: Sandbox
+    task: child.Task,
+    inputs: tuple[Any, Any, Any, Any],
+    pipes: Pipes,
+    places: Places,
+    box: Sandbox,
+    group: Optional[ControlGroup],
 ) -> int:
     """Start the fold.
 
@@ -107,6 +113,8 @@ def fork(
         Its folders, which exist.
     box : Sandbox
         How it is confined.
+    group : ControlGroup or None
+        It is put into.
 
     Returns
     -------
@@ -120,16 +128,23 @@ def fork(
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _begin(task, inputs, pipes, places, box)
+        _begin(task, inputs, pipes, places, box, group)
     pipes.close(1)
     return pid
 
 
 def _begin(
-    task: child.Task, inputs: tuple[Any, Any, Any, Any], pipes: Pipes, places: Places, box: Sandbox
+    task: child.Task,
+    inputs: tuple[Any, Any, Any, Any],
+    pipes: Pipes,
+    places: Places,
+    box: Sandbox,
+    group: Optional[ControlGroup],
 ) -> NoReturn:
     try:
         pipes.close(0)
+        if group is not None:
+            group.enter()
         _redirect(pipes.log[1])
         _move_home(places)
         confine.enter(
@@ -166,12 +181,11 @@ def _plan(places: Places, box: Sandbox) -> confine.Confinement:
 def _rlimits(box: Sandbox) -> dict[str, int]:
     """Return what the kernel shall hold.
 
-    Its count of processes, which takes in threads, is a last barrier far above the limit: who
-    reaches the limit shall be told so. Without namespaces it would count those of other folds.
+    Without namespaces its count of tasks would take in those of other folds.
     """
     rlimits = box.limits.rlimits()
-    if box.level == "namespaces" and box.limits.processes is not None:
-        rlimits["NPROC"] = 4 * int(box.limits.processes) + 64
+    if box.level == "namespaces" and box.limits.n_tasks is not None:
+        rlimits["NPROC"] = box.limits.n_tasks
     return rlimits
 
 

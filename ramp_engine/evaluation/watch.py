@@ -1,7 +1,8 @@
 """The watch over one fold: what it uses, held against its limits.
 
 It is asked some twenty times a second, less often in a long fold that is far from its limits, and
-costs some 0.1 ms each time. Exact memory is measured on suspicion only.
+costs some 0.1 ms each time. Memory is what the kernel counts for the fold's control group; without
+one it is measured on suspicion only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
+from .control_group import ControlGroup
 from .disk_use import DiskUse, walk
 from .limits import MAX_PATH, Excess, Limits
 from .process_tree import ProcessTree
@@ -36,14 +38,22 @@ class Watch:
         The processes.
     folders : sequence of Path
         Where the fold may write.
+    group : ControlGroup, optional
+        It is in.
     """
 
-    def __init__(self, limits: Limits, tree: ProcessTree, folders: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        tree: ProcessTree,
+        folders: Sequence[Path],
+        group: Optional[ControlGroup] = None,
+    ) -> None:
         self._limits = limits
         self._tree = tree
         self._started_at = self._looked_at = time.monotonic()
         self._interval = FIRST_INTERVAL
-        self._memory = _MemoryWatch(limits.memory_mb, tree)
+        self._memory = _MemoryWatch(limits.memory_mb, tree, group)
         self._disk = _DiskWatch(limits, folders)
 
     @property
@@ -78,8 +88,12 @@ class Watch:
         return excess
 
     def look_back(self) -> Optional[Excess]:
-        """Look at what remains of a fold that has ended: its CPU time and its files."""
-        return self._cpu([]) or self._disk.look_back(time.monotonic() + WALK_INTERVAL)
+        """Look at what remains of a fold that has ended: its CPU time, its files, how it died."""
+        return (
+            self._memory.look_back()
+            or self._cpu([])
+            or self._disk.look_back(time.monotonic() + WALK_INTERVAL)
+        )
 
     def _time(self, now: float) -> Optional[Excess]:
         return _over("fold_seconds", now - self._started_at, self._limits.fold_seconds)
@@ -99,11 +113,14 @@ def _over(limit: str, figure: float, allowed: Optional[float]) -> Optional[Exces
 
 
 class _MemoryWatch:
-    """Memory, cheaply bounded, and measured when the bound is above the limit."""
+    """Memory: as the kernel counts it for a group, or measured when a cheap bound is too high."""
 
-    def __init__(self, limit_mb: Optional[float], tree: ProcessTree) -> None:
+    def __init__(
+        self, limit_mb: Optional[float], tree: ProcessTree, group: Optional[ControlGroup]
+    ) -> None:
         self._limit = None if limit_mb is None else limit_mb * _MB
         self._tree = tree
+        self._group = group
         self.peak = 0  #: [bytes]
         self.is_near = False  #: more than half of the limit is used
         self._bound = 0  # at the last measurement
@@ -113,14 +130,27 @@ class _MemoryWatch:
     def look(self, pids: list[int], now: float) -> Optional[Excess]:
         if self._limit is None:
             return None
+        counted = self._group and self._group.own_bytes()
+        if counted is not None:
+            return self._judge(counted, self._limit)
         bound = self._tree.resident_bytes(pids)
         grown = self._own + bound - self._bound
         if bound <= self._limit or (grown <= self._limit and now < self._not_before):
             self.is_near = bound > self._limit / 2
             return None
         self._measure(pids, bound)
-        self.is_near = self._own > self._limit / 2
-        return _over("memory", self._own / _MB, self._limit / _MB)
+        return self._judge(self._own, self._limit)
+
+    def look_back(self) -> Optional[Excess]:
+        """Tell whether the kernel has ended a process for its memory, of whatever kind."""
+        if self._limit is None or self._group is None or not self._group.is_exhausted:
+            return None
+        return Excess("memory", max(self.peak, self._limit) / _MB, self._limit / _MB)
+
+    def _judge(self, n_bytes: int, limit: float) -> Optional[Excess]:
+        self.peak = max(self.peak, n_bytes)
+        self.is_near = n_bytes > limit / 2
+        return _over("memory", n_bytes / _MB, limit / _MB) or self.look_back()
 
     def _measure(self, pids: list[int], bound: int) -> None:
         begun_at = time.monotonic()
@@ -128,7 +158,6 @@ class _MemoryWatch:
         self._bound = bound
         now = time.monotonic()
         self._not_before = now + THRIFT * (now - begun_at)
-        self.peak = max(self.peak, self._own)
 
 
 class _DiskWatch:

@@ -78,7 +78,11 @@ class Arena:
         self.level = level
 
     def run(
-        self, name: str, limits: dict[str, float] | None = None, more: Sequence[str] = ()
+        self,
+        name: str,
+        limits: dict[str, float] | None = None,
+        more: Sequence[str] = (),
+        within: Sequence[str] = (),
     ) -> Aftermath:
         """Run one submission.
 
@@ -90,6 +94,8 @@ class Arena:
             As in ``--sandbox``; none by default.
         more : sequence of str
             Further options of the fold step.
+        within : sequence of str
+            A command that runs the fold step, which follows as its arguments.
         """
         root = self.event.root / self.level / name
         shutil.rmtree(root, ignore_errors=True)
@@ -110,7 +116,7 @@ class Arena:
             "--sandbox": json.dumps(sandbox),
         }
         arguments = [str(word) for option in options.items() for word in option]
-        command = [sys.executable, "-I", str(EVALUATION), "fold", *arguments, *more]
+        command = [*within, sys.executable, "-I", str(EVALUATION), "fold", *arguments, *more]
         with (root / "log").open("a+b") as log:
             code, survivors = _run(command, log, root)
         result = root / "result.json"
