@@ -130,7 +130,7 @@ class _MemoryWatch:
     def look(self, pids: list[int], now: float) -> Optional[Excess]:
         if self._limit is None:
             return None
-        counted = self._group and self._group.own_bytes()
+        counted = None if self._group is None else self._group.own_bytes()
         if counted is not None:
             return self._judge(counted, self._limit)
         bound = self._tree.resident_bytes(pids)
