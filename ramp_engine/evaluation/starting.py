@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import child, confine
+from . import child, confine, stopping
 from .limits import Sandbox
 from .private import BEGUN, MAX_FACTS
 
@@ -129,6 +129,7 @@ def _begin(
     task: child.Task, inputs: tuple[Any, Any, Any, Any], pipes: Pipes, places: Places, box: Sandbox
 ) -> NoReturn:
     try:
+        stopping.forget()
         pipes.close(0)
         _redirect(pipes.log[1])
         _move_home(places)
