@@ -236,7 +236,7 @@ class BaseWorker(ABC):
             self._become(WorkerStatus.KILLED)
 
     def cancel(self) -> None:
-        """End the run early, with everything that it started; nothing is collected."""
+        """End the run early, with everything that it started; no results are collected."""
         self.teardown()
         self.status = WorkerStatus.KILLED
 

@@ -22,8 +22,9 @@ from ramp_engine.evaluation.untrusted_files import RefusedFileError, open_regula
 
 __all__ = ["copy_log", "copy_predictions", "failure_message", "open_untrusted", "read_result"]
 
-#: Of a longer log so many bytes are kept of its head, and as many of its tail.
-LOG_HALF_BYTES = 5 << 20
+#: Of a longer log so many bytes are kept of its head, and as many of its tail: more than the fold
+#: step leaves by default, or what it says of its own cut would be cut out.
+LOG_HALF_BYTES = (5 << 20) + (1 << 16)
 #: A larger file of predictions is not taken, nor what goes beyond the total, in bytes.
 MAX_FILE_BYTES, MAX_TOTAL_BYTES = 2 << 30, 16 << 30
 #: A larger result file is not read, in bytes.

@@ -31,6 +31,8 @@ THREAD_VARIABLES = (
 )
 #: Sockets in TMPDIR, as multiprocessing makes them, have some 40 bytes of their own, of 108.
 MAX_TMPDIR_LENGTH = 64
+#: How long a run may take to finish its logs when it is ended early, in seconds.
+GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class FoldRun:
             environment=fold_environment(self.python, self.scratch, n_threads, gpus),
             cwd=self.scratch.work,
             timeout_seconds=timeout_seconds,
+            grace_seconds=GRACE_SECONDS,
             remove_when_orphaned=(self.scratch.root, self.scratch.tmp),
             on_end=on_end,
         )

@@ -218,14 +218,17 @@ class FoldProcessWorker(BaseWorker):
         return returncode, error_msg
 
     def _copy_outputs(self, run: FoldRun) -> None:
+        self._copy_logs(run)
+        copy_predictions(self._output_dir, self._path("predictions_dir") / self.submission)
+
+    def _copy_logs(self, run: FoldRun) -> None:
         logs = self._path("logs_dir") / self.submission
         copy_log(run.log, logs / "log")
         with contextlib.suppress(OSError), open_untrusted(run.scratch.private_log) as private:
             copy_log(private, logs / "private.log", 0o600)
-        copy_predictions(self._output_dir, self._path("predictions_dir") / self.submission)
 
     def _timed_out(self) -> tuple[int, str]:
-        return TIMEOUT_RETURNCODE, f"time limit exceeded: not done after {self._timeout:g} s"
+        return TIMEOUT_RETURNCODE, f"out of time: not done after {self._timeout:g} s"
 
     def _facts(self, run: FoldRun) -> tuple[int, str]:
         if run.process is not None and run.process.killed_by is not None:
@@ -239,6 +242,16 @@ class FoldProcessWorker(BaseWorker):
             raise CollectError("the folds left no result on a full disk") from full
         error_msg = failure_message(result, returncode)
         return returncode or int(bool(error_msg)), error_msg
+
+    def cancel(self) -> None:
+        """End the run early, with everything that it started; of it the logs are kept."""
+        run = self._run
+        if run is not None and run.process is not None and not run.log.closed and run.end():
+            try:
+                self._copy_logs(run)
+            except OSError as error:
+                logger.warning("no log is kept: %s", error, extra={"worker": repr(self)})
+        super().cancel()
 
     def teardown(self) -> None:
         """End the tree and remove the directories of the run; safe from any status, and twice."""

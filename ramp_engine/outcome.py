@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ramp_database.states import PARTICIPANT_ERRORS, State
+from ramp_engine.evaluation.failure import DOING
 
 #: Exit codes of the fold step that tell of a fault of ours or of the kit's.
 EXIT_KIT, EXIT_OURS = 3, 70
@@ -167,10 +168,12 @@ def _timed_out(facts: Facts) -> Verdict | None:
     if facts.worker_status != "timeout":
         return None
     fold = _last(facts)
-    limit = f"{facts.timeout_seconds:g} s" if facts.timeout_seconds else "the time limit"
-    where = f" in fold {fold.fold}" if fold else ""
-    error = f"time limit exceeded: not done after {limit}, ended{where}"
-    return Verdict(Outcome.TIMED_OUT, _phase(fold), error, fold.fold if fold else None)
+    state = (fold and _told_state(fold)) or _phase(fold)
+    seconds = f"{facts.timeout_seconds:g} s" if facts.timeout_seconds else ""
+    amounts = f"{seconds} of {seconds}" if seconds else "the time limit is exceeded"
+    where = f", in fold {fold.fold}, {DOING[state]}" if fold else ""
+    error = f"out of time: {amounts} for the whole submission{where}"
+    return Verdict(Outcome.TIMED_OUT, state, error, fold.fold if fold else None)
 
 
 def _beyond_limit(facts: Facts) -> Verdict | None:

@@ -41,6 +41,9 @@ class SupervisedProcess:
     cwd : Path, optional
     timeout_seconds : float, optional
         Time limit of the whole tree.
+    grace_seconds : float
+        How long the program may take to finish its logs after SIGTERM, at the time limit and on
+        `end`, before the tree is killed; 0: it gets no signal but SIGKILL.
     remove_when_orphaned : sequence of Path
         Directories that the supervisor removes when this process has died before the tree.
     pass_on : sequence of int
@@ -63,6 +66,7 @@ class SupervisedProcess:
         environment: Mapping[str, str],
         cwd: Path | None = None,
         timeout_seconds: float | None = None,
+        grace_seconds: float = 0.0,
         remove_when_orphaned: Sequence[Path] = (),
         pass_on: Sequence[int] = (),
         on_end: Callable[[], None] = lambda: None,
@@ -71,6 +75,7 @@ class SupervisedProcess:
         self._on_end = on_end
         theirs, self._life_fd = os.pipe()
         options = [] if timeout_seconds is None else ["--timeout", repr(float(timeout_seconds))]
+        options += ["--grace", repr(float(grace_seconds))] if grace_seconds else []
         options += [word for path in remove_when_orphaned for word in ("--remove", str(path))]
         try:
             self._process = subprocess.Popen(

@@ -1,7 +1,8 @@
 """The commands: arguments, exit codes, and the result file.
 
 Exit codes: 0 done, 1 the participant's failure, 2 usage, 3 the kit, the data or the environment
-is at fault, 70 a bug of ours. The result is one JSON file, written atomically.
+is at fault, 70 a bug of ours, 143 ended on request (SIGTERM). The result is one JSON file,
+written atomically.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ EXIT_PARTICIPANT = 1
 EXIT_USAGE = 2
 EXIT_KIT = 3
 EXIT_BUG = 70
+#: The run was ended on request: 128 + SIGTERM.
+EXIT_STOPPED = 143
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -86,6 +89,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
     from .fold import FoldRun, run_folds
+    from .stopping import StoppedError
 
     run = FoldRun(
         bundle=arguments.bundle,
@@ -95,7 +99,10 @@ def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
         private_log=arguments.private_log,
         sandbox=arguments.sandbox,
     )
-    folds = run_folds(run, arguments.folds)
+    try:
+        folds = run_folds(run, arguments.folds)
+    except StoppedError as stopped:
+        return {"folds": stopped.results}, EXIT_STOPPED
     is_done = all(fold["state"] == "tested" for fold in folds)
     return {"folds": folds}, EXIT_DONE if is_done else EXIT_PARTICIPANT
 

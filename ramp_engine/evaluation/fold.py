@@ -9,6 +9,7 @@ whole tree of a fold before the next one begins.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from .kit import Fold, import_problem, working_directory
 from .limits import Sandbox
 from .log_pump import Log, LogPump
 from .process_tree import ProcessTree
+from .stopping import StoppedError, StopSignal
 from .watch import Watch
 
 
@@ -53,7 +55,7 @@ class _Logs:
     def say(self, text: str) -> None:
         self.public.write(text.encode("utf-8", "backslashreplace"))
 
-    def finish(self) -> None:
+    def close(self) -> None:
         self.public.finish()
         self.private.finish()
 
@@ -79,6 +81,8 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
     ------
     KitError
         The bundle is damaged or does not go with this environment.
+    StoppedError
+        SIGTERM has come: the fold was ended, and the logs are complete.
     """
     if not run.submission.is_dir():
         raise FileNotFoundError(f"there is no submission in {run.submission}")
@@ -94,15 +98,16 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
     supervise.become_subreaper()
     logs = _Logs.of(run)
     results = []
-    try:
+    with StopSignal() as stop, contextlib.closing(logs):
         for number in range(len(folds)) if numbers is None else numbers:
             _check_number(number, len(folds))
             inputs = (problem, X, y, folds[number])
-            results.append(_run_fold(run, number, inputs, logs, bool(manifest["has_test"])))
-            if results[-1]["state"] != "tested":
+            has_test = bool(manifest["has_test"])
+            results.append(_run_fold(run, number, inputs, logs, stop, has_test))
+            if results[-1]["state"] != "tested" or stop.is_given:
                 break
-    finally:
-        logs.finish()
+    if stop.is_given:
+        raise StoppedError(results)
     return results
 
 
@@ -118,6 +123,7 @@ def _run_fold(
     number: int,
     inputs: tuple[Any, Any, Any, Fold],
     logs: _Logs,
+    stop: StopSignal,
     has_test: bool,
 ) -> dict[str, Any]:
     logs.say(f"CV fold {number}\n")
@@ -143,7 +149,7 @@ def _run_fold(
     with control_group(sandbox.limits) as group:
         pid = starting.fork(task, inputs, pipes, places, sandbox, group)
         watch = Watch(sandbox.limits, tree, places.write, group)
-        ending = ForkedFold(pid, pipes, pump, watch, tree).tend(
+        ending = ForkedFold(pid, pipes, pump, watch, tree, stop).tend(
             header, lambda: times.update(verdict.times_so_far(task))
         )
     verdict.restore(task, times)

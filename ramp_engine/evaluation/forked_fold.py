@@ -22,6 +22,7 @@ from .log_pump import LogPump
 from .private import BEGUN, MAX_FACTS, TESTING
 from .process_tree import ProcessTree
 from .starting import Pipes
+from .stopping import StopSignal
 from .watch import Watch
 
 #: Time between two looks for the end of a process, where the kernel cannot tell of it [s].
@@ -37,6 +38,7 @@ class Ending:
     is_released: bool  #: whether it could read the test data
     excess: Optional[Excess]  #: the limit for which it was ended
     peak_memory_mb: float  #: beyond what it shared with the parent
+    is_stopped: bool = False  #: whether it was ended on request
 
 
 class ForkedFold:
@@ -54,16 +56,25 @@ class ForkedFold:
         Over what it uses.
     tree : ProcessTree
         Made before the fork.
+    stop : StopSignal
+        The wish that it ends early.
     """
 
     def __init__(
-        self, pid: int, pipes: Pipes, pump: LogPump, watch: Watch, tree: ProcessTree
+        self,
+        pid: int,
+        pipes: Pipes,
+        pump: LogPump,
+        watch: Watch,
+        tree: ProcessTree,
+        stop: StopSignal,
     ) -> None:
         self._pid = pid
         self._pipes = pipes
         self._pump = pump
         self._watch = watch
         self._tree = tree
+        self._stop = stop
         self._facts = b""
         self._answer = b""
         self._is_released = False
@@ -90,6 +101,7 @@ class ForkedFold:
         self._header, self._at_release = header, at_release
         self._listen(self._pump.descriptor, self._pump.pump)
         self._listen(self._pipes.facts[0], self._hear_facts)
+        self._listen(self._stop.descriptor, lambda: False)
         with contextlib.ExitStack() as stack:
             stack.callback(self._pipes.close, 0)
             stack.callback(self._pump.drain)
@@ -98,7 +110,7 @@ class ForkedFold:
             excess, status, max_resident = self._wait(wakes)
             supervise.end_descendants()
             self._hear_facts()
-            if excess is None:
+            if excess is None and not self._stop.is_given:
                 self._check_begun()
                 excess = self._watch.look_back()
             return Ending(
@@ -107,6 +119,7 @@ class ForkedFold:
                 is_released=self._is_released,
                 excess=excess,
                 peak_memory_mb=max(self._watch.peak_memory_mb, self._own_mb(max_resident)),
+                is_stopped=self._stop.is_given,
             )
 
     def _own_mb(self, max_resident_kb: int) -> float:
@@ -133,14 +146,17 @@ class ForkedFold:
             os.close(descriptor)
 
     def _wait(self, wakes: bool) -> tuple[Optional[Excess], int, int]:
-        """Return the limit that is exceeded or None, the wait status, and the most memory [kB]."""
+        """Return the limit that is exceeded or None, the wait status, and the most memory [kB].
+
+        Without a limit too the fold is ended when that is asked for.
+        """
         while True:
             self._handle(self._patience(wakes))
             pid, status, usage = os.wait4(self._pid, os.WNOHANG)
             if pid:
                 return None, status, usage.ru_maxrss
             excess = self._watch.look() if self._watch.seconds_to_next() == 0 else None
-            if excess is not None:
+            if excess is not None or self._stop.is_given:
                 supervise.kill_descendants(os.getpid())
                 _, status, usage = os.wait4(self._pid, 0)
                 return excess, status, usage.ru_maxrss

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import child, confine
+from . import child, confine, stopping
 from .control_group import ControlGroup
 from .limits import Sandbox
 from .private import BEGUN, MAX_FACTS
@@ -142,6 +142,7 @@ def _begin(
     group: Optional[ControlGroup],
 ) -> NoReturn:
     try:
+        stopping.forget()
         pipes.close(0)
         if group is not None:
             group.enter()

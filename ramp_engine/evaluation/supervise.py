@@ -2,7 +2,8 @@
 
 ::
 
-    python -I -S supervise.py --life-fd N [--timeout SECONDS] [--remove DIR ...] -- COMMAND ...
+    python -I -S supervise.py --life-fd N [--timeout SECONDS] [--grace SECONDS] [--remove DIR ...]
+        -- COMMAND ...
 
 The supervisor is the subreaper of the command: what double-forks and calls ``setsid`` stays below
 it. The whole tree is ended when
@@ -12,6 +13,10 @@ it. The whole tree is ended when
 * the supervisor gets SIGTERM, SIGINT or SIGHUP: 128 + the signal;
 * the other end of the pipe or socket N is closed, as it is when the process that holds it dies in
   whatever way: 137. Nobody else will then tidy up: each DIR is removed.
+
+With ``--grace`` the command itself, and nothing below it, first gets SIGTERM when time is up or a
+signal has come, and so many seconds to end by itself: it can then finish its logs. Nothing that the
+tree does makes that longer, and an end of file on N ends it.
 
 It leaves neither a process nor a zombie, and writes nothing to stdout. It needs Linux and the
 standard library of Python 3.9 or later, and is run as a file, by any interpreter.
@@ -76,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     supervisor = Supervisor(options.life_fd, options.timeout)
     supervisor.start(options.command)
     code = supervisor.watch()
+    supervisor.grant(options.grace)
+    if code == EXIT_TIMEOUT:  # after the last words of the command
+        _say(f"time limit of {options.timeout:g} s exceeded, the run was ended")
     supervisor.end_tree()
     if supervisor.is_cut:
         for directory in options.remove:
@@ -140,8 +148,16 @@ class Supervisor:
             if self.is_cut:
                 return EXIT_LIFELINE_CUT
             if self._seconds_left() == 0:
-                _say(f"time limit of {self.timeout_seconds:g} s exceeded, the run was ended")
                 return EXIT_TIMEOUT
+
+    def grant(self, seconds: float) -> None:
+        """Ask the command to end, and wait for that so long, while anybody cares."""
+        until = time.monotonic() + seconds
+        if self.code is None and not self.is_cut and seconds > 0 and self.child is not None:
+            _send(self.child, signal.SIGTERM)
+        while self.code is None and not self.is_cut and time.monotonic() < until:
+            self._wait(until - time.monotonic())
+            self.reap()
 
     def _seconds_left(self) -> float | None:
         if self.timeout_seconds is None:
@@ -323,6 +339,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="supervise.py", allow_abbrev=False)
     parser.add_argument("--life-fd", type=int, required=True)
     parser.add_argument("--timeout", type=float)
+    parser.add_argument("--grace", type=float, default=0.0)
     parser.add_argument("--remove", action="append", default=[])
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)

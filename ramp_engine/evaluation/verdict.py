@@ -62,6 +62,8 @@ def judge(task: child.Task, ending: Ending, limits: Limits) -> tuple[dict[str, A
         return result, ""
     is_told = said in FAILED_AFTER.values() and not ending.is_released
     state = result["state"] = _failed_state(said, ending)
+    if ending.is_stopped:
+        return _tell(task, result, f"the run was ended in fold {task.fold}, {DOING[state]}\n")
     excess = ending.excess or _file_excess(ending, limits)
     if excess is not None:
         result["limit"] = excess.to_json(DOING[state])

@@ -61,6 +61,9 @@ def test_a_log_is_shown_while_the_submission_runs_until_it_is_canceled(
     shown = output.read_text()
     assert f"submission {number} runs, attempt 1: its log follows" in shown
     assert shown.rstrip().endswith(f"submission {number} has ended: canceled\nseen enough")
+    kept = deployment.ramp("logs", str(number)).stdout
+    assert "line 9" in kept, "what it has printed until then is kept"
+    assert "the run was ended in fold 0, training" in kept
 
 
 def test_a_log_is_waited_for_and_followed_to_the_score_without_what_testing_printed(

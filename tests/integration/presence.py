@@ -35,6 +35,11 @@ class Presence:
         """Wait until the tree has written so many lines; give them."""
         while self._text.count(b"\n") < n_lines:
             assert self._read(), f"the tree ended after {self._text!r}"
+        return self.lines
+
+    @property
+    def lines(self) -> list[str]:
+        """What the tree has said so far."""
         return self._text.decode().splitlines()
 
     def wait_for_end(self) -> None:

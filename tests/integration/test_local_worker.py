@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from ramp_engine import evaluation
+from ramp_engine.attempt import read_folds
 from ramp_engine.base import WorkerStatus
 from ramp_engine.errors import WorkerLostError, WorkerSetupError
 from ramp_engine.evaluation.supervise import descendants
@@ -155,10 +157,80 @@ def test_the_time_limit_ends_code_and_daemon_and_keeps_the_log(
     make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
     worker = make_worker(scenario=Scenario.HANGING, timeout=4.0)
-    assert worker.launch() == (124, "time limit exceeded: not done after 4 s")
+    assert worker.launch() == (124, "out of time: not done after 4 s")
     assert processes_with(str(tmp_path)) == []
     assert "hanging" in log_of(worker)
     assert "time limit of 4 s exceeded" in log_of(worker)
+
+
+#: Prints 50 MB, makes a folder when it has, and does not end by itself for long.
+VERBOSE = (
+    "[print('x' * 1023) for _ in range(50 << 10)]; print('the end', flush=True); "
+    "os.mkdir('ready'); __import__('time').sleep(600)"
+)
+
+
+def is_head_note_and_tail(log: str) -> bool:
+    note = re.search(r"\n\[\.\.\. (\d+) bytes left out \.\.\.\]\n", log)
+    assert note, log[-300:]
+    n_bytes = len(log) + int(note[1])
+    is_whole = (50 << 20) <= n_bytes <= (50 << 20) + 1000
+    return is_whole and log.startswith("CV fold 0\nx") and "x\nthe end\n" in log
+
+
+def test_of_a_long_log_head_and_tail_are_kept_when_time_is_up(
+    make_worker: Callable[..., LocalWorker],
+) -> None:
+    worker = make_worker(VERBOSE, limits={"log_mb": 2}, timeout=12.0)
+    assert worker.launch()[0] == 124
+    log = log_of(worker)
+    assert is_head_note_and_tail(log)
+    assert log.endswith(
+        "the run was ended in fold 0, training\ntime limit of 12 s exceeded, the run was ended\n"
+    )
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "off"])
+def test_of_a_long_log_head_and_tail_are_kept_on_cancel(
+    make_worker: Callable[..., LocalWorker], tmp_path: Path, sandbox: str
+) -> None:
+    worker = make_worker(VERBOSE, sandbox=sandbox, limits={"log_mb": 2})
+    worker.setup()
+    worker.launch_submission()
+    never = threading.Event()
+    while not list(tmp_path.glob("scratch-*/work/fold_0/ready")):
+        assert worker.status == "running"
+        never.wait(0.02)
+    worker.cancel()
+    worker.cancel()
+    assert is_head_note_and_tail(log_of(worker))
+    assert "time limit" not in log_of(worker)
+
+
+def test_results_of_finished_folds_are_kept_when_time_is_up(
+    make_worker: Callable[..., LocalWorker], tmp_path: Path
+) -> None:
+    code = "os.path.basename(os.getcwd()) == 'fold_1' and __import__('time').sleep(600)"
+    worker = make_worker(code, timeout=10.0)
+    assert run_until_ended(worker) == "timeout"
+    (result,) = tmp_path.glob("scratch-*/result.json")
+    folds = json.loads(result.read_text())["folds"]
+    assert [(fold["fold"], fold["state"]) for fold in folds] == [
+        (0, "tested"),
+        (1, "training_error"),
+    ]
+    worker.collect_results()
+    told = [(fold.fold, fold.state) for fold in read_folds(tmp_path / "predictions" / NAME)]
+    assert told == [(0, "tested"), (1, "training_error")]
+
+
+def test_a_participant_who_stops_the_fold_step_gains_nothing(
+    make_worker: Callable[..., LocalWorker], tmp_path: Path
+) -> None:
+    code = "print('hanging', flush=True); os.kill(os.getppid(), 19); __import__('time').sleep(600)"
+    worker = make_worker(code, sandbox="off", timeout=6.0)
+    assert worker.launch()[0] == 124
+    assert processes_with(str(tmp_path)) == []
 
 
 def test_code_that_exits_as_if_time_were_up_has_not_timed_out(

@@ -93,6 +93,55 @@ def test_the_tree_ends_at_the_time_limit_and_the_log_says_so(presence: Presence)
         presence.wait_for_end()
 
 
+#: Says its last words when it gets SIGTERM; what it has started hears nothing of that.
+CAREFUL_TREE = PRELUDE + (
+    "def finish(*_):\n    say('finishes')\n    os._exit(0)\n"
+    "signal.signal(signal.SIGTERM, lambda *_: say('disturbed'))\n"
+    "if os.fork() == 0: say('child'); sleep()\n"
+    "signal.signal(signal.SIGTERM, finish)\n"
+    "say('command')\n"
+    "sleep()\n"
+)
+
+
+@pytest.mark.parametrize("is_timed", [True, False])
+def test_the_command_alone_may_finish_within_its_grace(presence: Presence, is_timed: bool) -> None:
+    options = ["--grace", "60", *(["--timeout", "1"] if is_timed else [])]
+    with supervised(presence, CAREFUL_TREE, *options) as (process, _):
+        presence.wait_for_lines(2)
+        if not is_timed:
+            process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == (124 if is_timed else 143)
+        presence.wait_for_end()
+    said = [line.split()[0] for line in presence.lines]
+    assert sorted(said) == ["child", "command", "finishes"]
+
+
+def test_who_does_not_finish_within_the_grace_is_killed(presence: Presence) -> None:
+    options = ("--grace", "0.3", "--timeout", "0.5")
+    with supervised(presence, HANGING_TREE, *options) as (process, _):
+        assert process.wait(PATIENCE_SECONDS) == 124
+        presence.wait_for_end()
+
+
+def test_the_end_of_the_life_line_ends_the_grace(presence: Presence) -> None:
+    stubborn = PRELUDE + "signal.signal(15, lambda *_: say('asked'))\nsay('command')\nsleep()\n"
+    with supervised(presence, stubborn, "--grace", "3600") as (process, life):
+        presence.wait_for_lines(1)
+        process.terminate()
+        presence.wait_for_lines(2)
+        os.close(life)
+        assert process.wait(PATIENCE_SECONDS) == 143
+        presence.wait_for_end()
+
+
+def test_a_stopped_command_is_not_waited_for_longer_than_its_grace(presence: Presence) -> None:
+    stopping = PRELUDE + "say('command')\nos.kill(os.getpid(), signal.SIGSTOP)\n"
+    with supervised(presence, stopping, "--timeout", "0.5", "--grace", "0.3") as (process, _):
+        assert process.wait(PATIENCE_SECONDS) == 124
+        presence.wait_for_end()
+
+
 def test_what_the_command_leaves_behind_ends_with_it(presence: Presence) -> None:
     with supervised(presence, TREE + "sys.exit(3)\n") as (process, _):
         assert process.wait(PATIENCE_SECONDS) == 3

@@ -149,7 +149,7 @@ def test_of_a_traceback_from_the_test_no_message_and_no_code_is_taken() -> None:
 
 
 def test_a_time_out_names_limit_fold_and_phase_once() -> None:
-    error = "time limit exceeded: not done after 30 s, ended in fold 1"
+    error = "out of time: 30 s of 30 s for the whole submission, in fold 1"
     told = lines(Verdict(Outcome.TIMED_OUT, VALIDATING, error, 1))
     assert told[0] == f"predicting the training data: {error}"
 

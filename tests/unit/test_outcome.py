@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from ramp_database.states import State
+from ramp_engine.evaluation.failure import DOING
+from ramp_engine.failure_card import Subject, with_card
 from ramp_engine.outcome import (
     MAX_ERROR_LENGTH,
     Facts,
@@ -54,8 +56,18 @@ def test_a_time_out_is_placed_in_the_phase_that_was_under_way(
     folds = (done(0), FoldFacts(1, phase, None, has_predictions=False))
     verdict = judge(good(worker_status="timeout", timeout_seconds=30.0, folds=folds))
     assert (verdict.outcome, verdict.state) == (Outcome.TIMED_OUT, State(state))
-    assert "30 s" in str(verdict.error)
-    assert "fold 1" in str(verdict.error)
+    doing = DOING[state]
+    told = f"out of time: 30 s of 30 s for the whole submission, in fold 1, {doing}"
+    assert verdict.error == told
+    subject = Subject("mine")
+    assert str(with_card(verdict, subject).error).splitlines()[0] == told, "nothing is said twice"
+
+
+def test_a_time_out_is_in_the_phase_that_the_fold_step_has_told() -> None:
+    cut = FoldFacts(1, "validating_error", "the run was ended", has_predictions=False)
+    verdict = judge(good(worker_status="timeout", timeout_seconds=30.0, folds=(done(0), cut)))
+    assert verdict.state is State.VALIDATING_ERROR
+    assert str(verdict.error).endswith("in fold 1, predicting the training data")
 
 
 def test_a_time_out_between_folds_names_the_next() -> None:
