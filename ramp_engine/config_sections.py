@@ -168,6 +168,8 @@ class EvaluationSection(Section):
         None  #: an interpreter: an absolute path, or a name on PATH
     )
     conda_env: Annotated[str, Field(min_length=1)] | None = None  #: name or absolute prefix
+    #: whether folds are forked from a warm process, where they are confined by namespaces
+    fold_server: Annotated[bool, Expected("on or off")] = True
 
     @field_validator("python", "conda_env")
     @classmethod

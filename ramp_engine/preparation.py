@@ -19,7 +19,7 @@ import ramp_engine
 from ramp_engine.config import EventConfig
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import EvaluationError, WorkerSetupError
-from ramp_engine.evaluation.scratch import MAKING, scratch_directory, sweep
+from ramp_engine.evaluation.scratch import MAKING, SERVERS, STEP, scratch_directory, sweep
 from ramp_engine.room import as_good_as_full
 from ramp_engine.supervised import last_lines, run_logged
 
@@ -39,7 +39,6 @@ __all__ = [
 PREPARE_TIMEOUT_SECONDS = 4 * 3600.0
 
 _EVALUATION = Path(ramp_engine.__file__).parent / "evaluation"
-_SCRATCH = "step-"
 _DONE, _PARTICIPANT, _KIT, _TIMEOUT = 0, 1, 3, 124
 
 
@@ -122,7 +121,7 @@ def trusted_python(event: EventConfig) -> Path:
     -----
     A name of a conda environment costs a call of conda, some 0.3 s: keep the answer.
     """
-    given = event.evaluation.model_dump(exclude_none=True)
+    given = event.evaluation.model_dump(include={"python", "conda_env"}, exclude_none=True)
     keys = {name: event.worker.get(name) for name in ("python", "conda_env")}
     try:
         return python_for_worker(given or keys, event.ramp.work_dir)
@@ -288,7 +287,8 @@ def sweep_scratch(event: EventConfig) -> list[Path]:
         What was removed; never what a live process uses.
     """
     unfinished = sweep(event.ramp.work_dir / "bundles", MAKING)
-    return unfinished + sweep(scratch_dir(event), _SCRATCH)
+    left = [path for prefix in (STEP, SERVERS) for path in sweep(scratch_dir(event), prefix)]
+    return unfinished + left
 
 
 @contextmanager
@@ -302,7 +302,7 @@ def scratch(step: str, parent: Path) -> Iterator[Path]:
     """
     with ExitStack() as stack:
         try:
-            directory = stack.enter_context(scratch_directory(parent, _SCRATCH))
+            directory = stack.enter_context(scratch_directory(parent, STEP))
         except OSError as error:
             raise EvaluationError(step, str(error)) from error
         yield directory

@@ -128,12 +128,16 @@ class Provisions:
 
     def _check_all(self) -> None:
         try:
-            for make in (self.python, self.bundle, self.shared):
+            for make in (self.python, self.bundle, self.shared, self._warm_up):
                 if not self._ending.is_set():
                     self._try_to_make(make)
         finally:
             self._is_checked.set()
             self._on_checked()
+
+    def _warm_up(self) -> None:
+        config = self._event.worker_config() | {"bundle_dir": str(self.bundle().public)}
+        self._worker_class.warm_up(config, self.shared())
 
     def _try_to_make(self, make: Callable[[], object]) -> None:
         try:

@@ -41,6 +41,18 @@ class FoldRun:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What all folds of all submissions of an event share."""
+
+    bundle: Path  #: where they are from: the public part
+    manifest: dict[str, Any]
+    problem: Any  #: the module
+    folds: list[Fold]
+    X: Any  #: training instances
+    y: Any  #: their labels
+
+
+@dataclass(frozen=True)
 class _Logs:
     """The logs of one run."""
 
@@ -60,7 +72,32 @@ class _Logs:
         self.private.finish()
 
 
-def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dict[str, Any]]:
+def load_inputs(folder: Path) -> Inputs:
+    """Import the problem of a bundle and read its training part, to be shared with children.
+
+    Parameters
+    ----------
+    folder : Path
+        The public part of the bundle.
+
+    Raises
+    ------
+    KitError
+        The bundle is damaged or does not go with this environment.
+    """
+    manifest = bundle.read_manifest(folder)
+    folds = bundle.load_folds(folder / "folds")
+    problem = import_problem(folder / "kit")
+    X = bundle.load(folder / "train", "X", problem)
+    y = bundle.load(folder / "train", "y", problem)
+    gc.collect()
+    gc.freeze()  # what the children share stays shared
+    return Inputs(folder, manifest, problem, folds, X, y)
+
+
+def run_folds(
+    run: FoldRun, numbers: Optional[Sequence[int]] = None, held: Optional[Inputs] = None
+) -> list[dict[str, Any]]:
     """Train and predict, fold after fold; stop at the first failure, as ramp-test does.
 
     Parameters
@@ -69,6 +106,8 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
         What is run, and where.
     numbers : sequence of int, optional
         The folds; all of them by default.
+    held : Inputs, optional
+        What this process has read of the bundle before.
 
     Returns
     -------
@@ -86,24 +125,16 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
     """
     if not run.submission.is_dir():
         raise FileNotFoundError(f"there is no submission in {run.submission}")
-    manifest = bundle.read_manifest(run.bundle)
-    folds = bundle.load_folds(run.bundle / "folds")
     run.scratch.mkdir(parents=True, exist_ok=True)
-    problem = import_problem(run.bundle / "kit")
     with working_directory(run.scratch):
-        X = bundle.load(run.bundle / "train", "X", problem)
-        y = bundle.load(run.bundle / "train", "y", problem)
-    gc.collect()
-    gc.freeze()  # what the children share stays shared
+        inputs = load_inputs(run.bundle) if held is None else held
     supervise.become_subreaper()
     logs = _Logs.of(run)
     results = []
     with StopSignal() as stop, contextlib.closing(logs):
-        for number in range(len(folds)) if numbers is None else numbers:
-            _check_number(number, len(folds))
-            inputs = (problem, X, y, folds[number])
-            has_test = bool(manifest["has_test"])
-            results.append(_run_fold(run, number, inputs, logs, stop, has_test))
+        for number in range(len(inputs.folds)) if numbers is None else numbers:
+            _check_number(number, len(inputs.folds))
+            results.append(_run_fold(run, number, inputs, logs, stop))
             if results[-1]["state"] != "tested" or stop.is_given:
                 break
     if stop.is_given:
@@ -121,10 +152,9 @@ def _check_number(number: int, n_folds: int) -> None:
 def _run_fold(
     run: FoldRun,
     number: int,
-    inputs: tuple[Any, Any, Any, Fold],
+    inputs: Inputs,
     logs: _Logs,
     stop: StopSignal,
-    has_test: bool,
 ) -> dict[str, Any]:
     logs.say(f"CV fold {number}\n")
     pipes = starting.Pipes.open()
@@ -138,7 +168,7 @@ def _run_fold(
         facts=pipes.facts[1],
         go=pipes.go[1],
         known_errors=private.known_errors(),
-        has_test=has_test,
+        has_test=bool(inputs.manifest["has_test"]),
     )
     sandbox = run.sandbox or Sandbox()
     places = _places(run, task)
@@ -147,7 +177,8 @@ def _run_fold(
     header = f"--- fold {number}: predicting the test data\n".encode()
     times: dict[str, str] = {}
     with control_group(sandbox.limits) as group:
-        pid = starting.fork(task, inputs, pipes, places, sandbox, group)
+        data = inputs.problem, inputs.X, inputs.y, inputs.folds[number]
+        pid = starting.fork(task, data, pipes, places, sandbox, group)
         watch = Watch(sandbox.limits, tree, places.write, group)
         ending = ForkedFold(pid, pipes, pump, watch, tree, stop).tend(
             header, lambda: times.update(verdict.times_so_far(task))

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, Optional
 
-from . import bundle, data_files, fingerprint
+from . import bundle, data_files, fingerprint, preload
 from .failure import KitError, kit_code
 from .kit import (
     Dataset,
@@ -81,6 +81,7 @@ def prepare(
         "has_test": dataset.X_test is not None,
         "has_test_labels": dataset.y_test is not None,
         "environment": lock,
+        "imports": preload.find_imports(kit / "submissions"),
         **result,
     }
     if not (bundles_dir / result["bundle"]).exists():

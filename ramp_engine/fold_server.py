@@ -1,0 +1,399 @@
+"""Fold servers, seen from the engine: warm processes from which runs of the fold step are forked.
+
+What they are and what is said to them is in `ramp_engine.evaluation.server`. A server is a
+convenience: whatever is wrong with one, a run starts cold, and the log says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ramp_engine.errors import WorkerSetupError
+from ramp_engine.evaluation import supervise
+from ramp_engine.evaluation.process_tree import resident
+from ramp_engine.supervised import PATIENCE_SECONDS, SupervisedProcess, last_lines
+
+__all__ = ["FoldServer", "FoldServers", "ServedProcess", "StepCall"]
+
+logger = logging.getLogger(__name__)
+
+#: How long a ready server may take to begin a run, in seconds.
+START_SECONDS = 10.0
+#: A server that so many runs were forked from is renewed.
+MAX_RUNS = 500
+#: So much more memory than when it was ready has a server renewed, in bytes.
+MAX_GROWTH = 512 << 20
+#: A server that nobody has needed for so long ends, in seconds.
+IDLE_SECONDS = 1800.0
+#: So many servers in a row that are never ready: no more are tried.
+MAX_FAILURES = 3
+
+_MAX_MESSAGE = 1 << 17
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """One run of the fold step, however its process begins."""
+
+    arguments: Sequence[str]  #: of the evaluation's command line
+    log: IO[bytes]  #: for all that it prints
+    environment: Mapping[str, str]  #: all variables
+    cwd: Path
+    timeout_seconds: float | None
+    grace_seconds: float
+    remove_when_orphaned: Sequence[Path]
+    on_end: Callable[[], None]
+
+    def to_message(self) -> bytes:
+        """Give what a server is sent."""
+        request = {
+            "arguments": list(self.arguments),
+            "environment": dict(self.environment),
+            "cwd": str(self.cwd),
+            "timeout": self.timeout_seconds,
+            "grace": self.grace_seconds,
+            "remove": [str(path) for path in self.remove_when_orphaned],
+        }
+        return json.dumps(request).encode()
+
+
+class ServedProcess:
+    """A run that was forked from a server, with everything that it starts.
+
+    It is to its user what a `SupervisedProcess` is, and ends with this process as that does.
+
+    Parameters
+    ----------
+    channel : socket
+        To its supervisor; the life-line.
+    pid : int
+        Of the supervisor.
+    on_end : callable
+        Called once when the tree has ended, in a thread of its own.
+    """
+
+    def __init__(self, channel: socket.socket, pid: int, on_end: Callable[[], None]) -> None:
+        self.pid = pid
+        self._channel = channel
+        self._on_end = on_end
+        self._code: int | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, name="served", daemon=True).start()
+
+    def _watch(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._code = int(_read_line(self._channel))
+        self._ended.set()
+        self._on_end()
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code of the supervisor, 128 + the signal that ended it; None while it runs."""
+        if not self._ended.is_set():
+            return None
+        return 128 + signal.SIGKILL if self._code is None else self._code
+
+    @property
+    def killed_by(self) -> signal.Signals | None:
+        """The signal that ended the supervisor itself: its last word has not come."""
+        return signal.SIGKILL if self._ended.is_set() and self._code is None else None
+
+    def end(self, patience_seconds: float = PATIENCE_SECONDS) -> bool:
+        """End the tree and wait for it; tell whether it is gone. May be called again."""
+        with contextlib.suppress(OSError):  # it has ended, or was ended before
+            if not self._ended.is_set():
+                self._channel.send(b"end\n")
+                os.kill(self.pid, signal.SIGCONT)
+        if not self._ended.wait(patience_seconds):
+            supervise.kill_descendants(self.pid)
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._ended.wait(patience_seconds)
+        self._channel.close()
+        return self._ended.is_set()
+
+
+class FoldServer:
+    """One server, from its start to its end.
+
+    Parameters
+    ----------
+    command : sequence of str
+        To which ``--socket N`` is added.
+    folder : Path
+        Where it works and keeps its log.
+    environment : mapping of str
+        All its variables.
+
+    Raises
+    ------
+    WorkerSetupError
+        The machine refuses another process, or the disk a file.
+    """
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> None:
+        self._log_path = folder / "log"
+        self._lock = threading.Lock()
+        self._state = threading.Condition()
+        self._modules: dict[str, int] = {}
+        self._baseline = 0
+        self._is_ready = self._has_failed = False
+        self.n_runs = 0
+        self._engine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            folder.mkdir()
+            with theirs, self._log_path.open("wb") as log:
+                self._process = SupervisedProcess(
+                    [*command, "--socket", str(theirs.fileno())],
+                    log=log,
+                    environment=environment,
+                    cwd=folder,
+                    pass_on=(theirs.fileno(),),
+                )
+        except OSError as error:
+            self._engine.close()
+            raise WorkerSetupError(f"no fold server can be started: {error}") from error
+        threading.Thread(target=self._await_ready, name="fold-server", daemon=True).start()
+
+    def _await_ready(self) -> None:
+        said: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            said = json.loads(self._engine.recv(_MAX_MESSAGE))
+        with self._state:
+            if said:
+                self.pid = int(said["pid"])
+                self._modules = _changed_at(said["paths"])
+                self._baseline = resident(self.pid)
+                self._is_ready = True
+            else:
+                self._has_failed = True
+            self._state.notify_all()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until it is ready or has failed; tell whether it is ready."""
+        with self._state:
+            self._state.wait_for(lambda: self._is_ready or self._has_failed, timeout_seconds)
+            return self._is_ready
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether runs can be forked from it."""
+        return self._is_ready and not self.has_failed
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._has_failed or self._process.returncode is not None
+
+    @property
+    def last_words(self) -> str:
+        """The end of its log."""
+        return last_lines(self._log_path, 3)
+
+    def reason_to_renew(self) -> str:
+        """Say why no more runs should be forked from it; empty: there is no reason."""
+        if self._is_ready and _changed_at(self._modules) != self._modules:
+            return "the event's environment has changed"
+        if self.n_runs >= MAX_RUNS:
+            return f"{self.n_runs} runs were forked from it"
+        if self._is_ready and resident(self.pid) > self._baseline + MAX_GROWTH:
+            return "it has grown"
+        return ""
+
+    def start(self, call: StepCall) -> ServedProcess | None:
+        """Start a run; None when that failed: it has not begun, and never will."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(START_SECONDS)
+        try:
+            with theirs, self._lock:
+                self._engine.settimeout(START_SECONDS)
+                descriptors = [call.log.fileno(), theirs.fileno()]
+                socket.send_fds(self._engine, [call.to_message()], descriptors)
+            pid = int(_read_line(ours))
+        except (OSError, ValueError):
+            ours.close()  # the life-line of a run that begins all the same
+            return None
+        ours.settimeout(None)
+        self.n_runs += 1
+        return ServedProcess(ours, pid, call.on_end)
+
+    def retire(self) -> None:
+        """Let it end after its last run."""
+        with contextlib.suppress(OSError):  # it has been retired before
+            self._engine.shutdown(socket.SHUT_RDWR)  # wakes who waits for it to be ready
+        self._engine.close()
+
+    def end(self) -> bool:
+        """End it and all its runs; tell whether they are gone."""
+        self.retire()
+        return self._process.end()
+
+
+class FoldServers:
+    """The fold servers of one dispatcher: one at a time, made in the background, renewed.
+
+    Parameters
+    ----------
+    make : callable
+        Starts a server for a bundle.
+    """
+
+    def __init__(self, make: Callable[[Path], FoldServer]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._bundle: Path | None = None
+        self._server: FoldServer | None = None
+        self._retired: list[FoldServer] = []
+        self._n_failures = 0
+        self._is_closed = False
+        self._used_at = time.monotonic()
+        self._idle: threading.Timer | None = None
+
+    def prepare(self, bundle: Path) -> FoldServer | None:
+        """Have a server for a bundle in the background, soon.
+
+        Parameters
+        ----------
+        bundle : Path
+            The public half.
+
+        Returns
+        -------
+        FoldServer or None
+            It may not be ready yet; None: there is none to be had.
+        """
+        with self._lock:
+            self._look_after(bundle)
+            return self._server
+
+    def start(self, bundle: Path, call: StepCall) -> ServedProcess | None:
+        """Start a run; None: the caller starts it cold.
+
+        Parameters
+        ----------
+        bundle : Path
+            The public half.
+        call : StepCall
+        """
+        server = self.prepare(bundle)
+        if server is None or not server.is_ready:
+            return None
+        run = server.start(call)
+        if run is None:
+            logger.warning("a fold server does not answer; runs start cold until there is another")
+            with self._lock:
+                if self._server is server:
+                    self._server = None
+            server.end()
+        return run
+
+    def close(self) -> None:
+        """End all servers, with the runs that were forked from them."""
+        with self._lock:
+            self._is_closed = True
+            if self._idle is not None:
+                self._idle.cancel()
+            servers = [*self._retired, *([] if self._server is None else [self._server])]
+            self._server, self._retired = None, []
+        for server in servers:
+            server.end()
+
+    def _look_after(self, bundle: Path) -> None:
+        """See to it that there is a server that may be used, or that one is on its way."""
+        self._used_at = time.monotonic()
+        self._forget_ended()
+        server = self._server
+        if server is not None and server.has_failed:
+            self._n_failures = 0 if server.n_runs else self._n_failures + 1
+            logger.warning("a fold server has ended by itself: %s", server.last_words)
+            server.end()
+            self._server = None
+        elif server is not None:
+            reason = "" if self._bundle == bundle else "the event was deployed anew"
+            reason = reason or server.reason_to_renew()
+            if reason:
+                logger.info("a fold server is renewed: %s", reason)
+                self._retire()
+        if self._server is None and not self._is_closed and self._n_failures < MAX_FAILURES:
+            self._launch(bundle)
+
+    def _launch(self, bundle: Path) -> None:
+        try:
+            self._server = self._make(bundle)
+        except WorkerSetupError as error:
+            self._n_failures += 1
+            logger.warning("runs start cold: %s", error)
+            return
+        self._bundle = bundle
+        self._watch_idleness(IDLE_SECONDS)
+
+    def _retire(self) -> None:
+        if self._server is not None:
+            self._server.retire()
+            self._retired.append(self._server)
+            self._server = None
+
+    def _forget_ended(self) -> None:
+        for server in [one for one in self._retired if one.has_failed]:
+            server.end()
+            self._retired.remove(server)
+
+    def _watch_idleness(self, seconds: float) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = threading.Timer(seconds, self._end_when_idle)
+        self._idle.daemon = True
+        self._idle.start()
+
+    def _end_when_idle(self) -> None:
+        with self._lock:
+            left = self._used_at + IDLE_SECONDS - time.monotonic()
+            if self._is_closed or self._server is None:
+                return
+            if left > 0:
+                self._watch_idleness(left)
+                return
+            logger.info("a fold server that nobody needs ends")
+            self._retire()
+
+
+def _changed_at(paths: Sequence[str] | Mapping[str, int]) -> dict[str, int]:
+    """Tell for each path when it was changed [ns]; 0 where there is nothing."""
+    return {path: _mtime(path) for path in paths}
+
+
+def _mtime(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read_line(channel: socket.socket) -> bytes:
+    """Read up to the end of a line; what comes is short.
+
+    Raises
+    ------
+    OSError
+        It takes too long, or the channel was reset.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        data = channel.recv(1)
+        if not data:
+            break
+        line += data
+    return line
