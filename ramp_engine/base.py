@@ -119,7 +119,7 @@ class BaseWorker(ABC):
         yield None
 
     @classmethod
-    def warm_up(cls, config: Mapping[str, Any], shared: Any) -> None:
+    def warm_up(cls, config: Mapping[str, Any], shared: Any) -> None:  # noqa: ARG003
         """Have ready what runs will soon need; called once, in the background of a dispatcher.
 
         Parameters

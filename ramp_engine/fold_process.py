@@ -15,7 +15,8 @@ from typing import Any
 from ramp_engine import evaluation
 from ramp_engine.errors import WorkerSetupError
 from ramp_engine.evaluation.scratch import SERVERS, scratch_directory
-from ramp_engine.fold_server import FoldServer, FoldServers, ServedProcess, StepCall
+from ramp_engine.fold_server import FoldServer, ServedProcess, StepCall
+from ramp_engine.fold_servers import FoldServers
 from ramp_engine.supervised import SupervisedProcess
 
 __all__ = ["FoldRun", "FoldScratch", "fold_servers", "remove_tree"]

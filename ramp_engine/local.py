@@ -23,7 +23,7 @@ from ramp_engine.fold_outputs import (
     read_result,
 )
 from ramp_engine.fold_process import FoldRun, fold_servers, remove_tree
-from ramp_engine.fold_server import FoldServers
+from ramp_engine.fold_servers import FoldServers
 from ramp_engine.gpus import GpuPool
 from ramp_engine.outcome import EXIT_OURS
 from ramp_engine.room import as_good_as_full

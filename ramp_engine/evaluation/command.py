@@ -157,9 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_paths(fold, "bundle", "submission", "output", "scratch", "private_log", "result")
     fold.add_argument("--folds", type=_numbers, metavar="0,1,...")
     fold.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level and limits")
-    serve = commands.add_parser(
-        "serve", help="run `fold` for many submissions, without starting anew"
-    )
+    serve = commands.add_parser("serve", help="fork a `fold` for each request")
     _add_paths(serve, "bundle", "result")
     serve.add_argument("--socket", type=int, required=True, metavar="N", help="descriptor")
     score = commands.add_parser("score", help="score predictions")

@@ -1,4 +1,4 @@
-"""A fold server: the fold step for many submissions, from one process that is warm.
+r"""A fold server: the fold step for many submissions, from one process that is warm.
 
 It has imported the kit's libraries, holds the training part of one bundle and has never fitted
 anything; it holds no test data, no label of them and no secret. For each run it forks a
@@ -11,10 +11,11 @@ The engine holds the other end of a socket (``SOCK_SEQPACKET``). It hears once::
 
 and asks, with the descriptors of a log and of a channel, a stream socket::
 
-    {"arguments": [...], "environment": {...}, "cwd": "...", "timeout": null, "grace": 1.0, "remove": []}
+    {"arguments": [...], "environment": {...}, "cwd": "...",
+     "timeout": null, "grace": 1.0, "remove": ["..."]}
 
-On the channel the engine hears ``<pid>\\n`` of the supervisor and, when everything of the run has
-ended, ``<exit code>\\n``. What it writes there, and its end of file, are the supervisor's life-line
+On the channel the engine hears ``<pid>\n`` of the supervisor and, when everything of the run has
+ended, ``<exit code>\n``. What it writes there, and its end of file, are the supervisor's life-line
 (see `supervise`). End of file on the socket retires the server: it ends after its last run.
 """
 
