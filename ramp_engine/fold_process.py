@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ramp_engine import evaluation
 from ramp_engine.errors import WorkerSetupError
-from ramp_engine.evaluation.scratch import SERVERS, scratch_directory
-from ramp_engine.fold_server import FoldServer, ServedProcess, StepCall
-from ramp_engine.fold_servers import FoldServers
+from ramp_engine.step_server import ServedProcess, StepCall, start_cold
+from ramp_engine.step_servers import StepServers, step_servers
 from ramp_engine.supervised import SupervisedProcess
 
 __all__ = ["FoldRun", "FoldScratch", "fold_servers", "remove_tree"]
@@ -94,7 +91,7 @@ class FoldRun:
         gpus: Sequence[str],
         timeout_seconds: float | None,
         on_end: Callable[[], None],
-        servers: FoldServers | None = None,
+        servers: StepServers | None = None,
     ) -> None:
         """Start the folds, from a warm process where there is one.
 
@@ -116,7 +113,7 @@ class FoldRun:
             Time limit of the whole run.
         on_end : callable
             Called once when the tree has ended, in a thread of its own.
-        servers : FoldServers, optional
+        servers : StepServers, optional
             Those of the event.
 
         Raises
@@ -145,7 +142,7 @@ class FoldRun:
             on_end=on_end,
         )
         warm = None if servers is None else servers.start(bundle, call)
-        self.process = warm or _start_cold(self.python, call)
+        self.process = warm or start_cold(self.python, call)
 
     @property
     def is_warm(self) -> bool:
@@ -180,21 +177,9 @@ def _make_scratch(parent: Path) -> FoldScratch:
     return scratch
 
 
-def _start_cold(python: Path, call: StepCall) -> SupervisedProcess:
-    return SupervisedProcess(
-        [*_evaluation(python), *call.arguments],
-        log=call.log,
-        environment=call.environment,
-        cwd=call.cwd,
-        timeout_seconds=call.timeout_seconds,
-        grace_seconds=call.grace_seconds,
-        remove_when_orphaned=call.remove_when_orphaned,
-        on_end=call.on_end,
-    )
-
-
-@contextlib.contextmanager
-def fold_servers(python: Path, scratch_dir: Path, n_threads: int | None) -> Iterator[FoldServers]:
+def fold_servers(
+    python: Path, scratch_dir: Path, n_threads: int | None
+) -> contextlib.AbstractContextManager[StepServers]:
     """Hold the fold servers of a dispatcher; they end with the block, and their runs with them.
 
     Parameters
@@ -208,30 +193,12 @@ def fold_servers(python: Path, scratch_dir: Path, n_threads: int | None) -> Iter
 
     Raises
     ------
-    WorkerSetupError
-        The disk refuses a folder.
+    OSError
+        The disk refuses a folder; on entering.
     """
-    numbers = itertools.count()
-    with contextlib.ExitStack() as stack:
-        try:
-            root = stack.enter_context(scratch_directory(scratch_dir, SERVERS))
-        except OSError as error:
-            raise WorkerSetupError(f"no room for a fold server: {error}") from error
-
-        def start(bundle: Path) -> FoldServer:
-            folder = root / str(next(numbers))
-            options = ["--bundle", str(bundle), "--result", str(folder / "result.json")]
-            command = [*_evaluation(python), "serve", *options]
-            return FoldServer(command, folder, _environment(python, folder, folder, n_threads, ()))
-
-        servers = FoldServers(start)
-        stack.callback(servers.close)
-        yield servers
-
-
-def _evaluation(python: Path) -> list[str]:
-    """Give the command that runs a step, but for its name and options."""
-    return [str(python), "-I", str(Path(evaluation.__path__[0]).absolute())]
+    return step_servers(
+        python, "fold", scratch_dir, lambda home: _environment(python, home, home, n_threads, ())
+    )
 
 
 def _environment(

@@ -23,11 +23,11 @@ from ramp_engine.fold_outputs import (
     read_result,
 )
 from ramp_engine.fold_process import FoldRun, fold_servers, remove_tree
-from ramp_engine.fold_servers import FoldServers
 from ramp_engine.gpus import GpuPool
 from ramp_engine.outcome import EXIT_OURS
 from ramp_engine.room import as_good_as_full
 from ramp_engine.sandbox import STRONGEST, Sandbox, SandboxKeys, find_sandbox
+from ramp_engine.step_servers import StepServers
 
 __all__ = ["CondaEnvWorker", "CondaWorkerConfig", "FoldProcessWorker", "LocalWorker"]
 __all__ += ["LocalWorkerConfig", "SharedPlace"]
@@ -71,7 +71,7 @@ class SharedPlace:
     python: Path  #: the event's interpreter
     sandbox: Sandbox  #: how submissions are confined
     gpus: GpuPool
-    servers: FoldServers | None = None  #: None: every run starts cold
+    servers: StepServers | None = None  #: None: every run starts cold
 
 
 class FoldProcessWorker(BaseWorker):
@@ -119,7 +119,12 @@ class FoldProcessWorker(BaseWorker):
             yield SharedPlace(python, sandbox, gpus)
             return
         scratch_dir = Path(config["work_dir"], "scratch")
-        with fold_servers(python, scratch_dir, config.get("n_threads")) as servers:
+        with contextlib.ExitStack() as stack:
+            try:
+                opened = fold_servers(python, scratch_dir, config.get("n_threads"))
+                servers = stack.enter_context(opened)
+            except OSError as error:
+                raise WorkerSetupError(f"no room for a fold server: {error}") from error
             yield SharedPlace(python, sandbox, gpus, servers)
 
     @classmethod

@@ -116,7 +116,7 @@ def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def _serve(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
     from .server import serve
 
-    return serve(arguments.bundle, arguments.socket), EXIT_DONE
+    return serve(arguments.step, arguments.bundle, arguments.socket), EXIT_DONE
 
 
 def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -157,7 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_paths(fold, "bundle", "submission", "output", "scratch", "private_log", "result")
     fold.add_argument("--folds", type=_numbers, metavar="0,1,...")
     fold.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level and limits")
-    serve = commands.add_parser("serve", help="fork a `fold` for each request")
+    serve = commands.add_parser("serve", help="fork a step for each request")
+    serve.add_argument("--step", choices=["fold", "score"], required=True)
     _add_paths(serve, "bundle", "result")
     serve.add_argument("--socket", type=int, required=True, metavar="N", help="descriptor")
     score = commands.add_parser("score", help="score predictions")

@@ -1,9 +1,10 @@
-r"""A fold server: the fold step for many submissions, from one process that is warm.
+r"""A step server: one step for many submissions, from one process that is warm.
 
-It has imported the kit's libraries, holds the training part of one bundle and has never fitted
-anything; it holds no test data, no label of them and no secret. For each run it forks a
-supervisor, which does with a child of its own what the command ``fold`` does, and which alone the
-engine has to do with from then on: a run outlives its server.
+A fold server has imported the kit's libraries, holds the training part of one bundle and has never
+fitted anything; it holds no test data, no label of them and no secret. A score server, which shares
+no ancestor of that kind with it, has imported what scores; the labels are read by its children. For
+each run a server forks a supervisor, which does with a child of its own what the command does, and
+which alone the engine has to do with from then on: a run outlives a server that retires.
 
 The engine holds the other end of a socket (``SOCK_SEQPACKET``). It hears once::
 
@@ -31,10 +32,11 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Optional
 
 from . import command, supervise
 from .fold import Inputs, load_inputs
+from .kit import import_problem
 from .preload import preload
 
 #: The longest message [bytes]: arguments and environment of a run.
@@ -44,11 +46,13 @@ MAX_MESSAGE = 1 << 17
 _REAP_MILLISECONDS = 1000
 
 
-def serve(bundle: Path, descriptor: int) -> dict[str, Any]:
-    """Load a bundle, and run submissions until the engine has enough of it.
+def serve(step: str, bundle: Path, descriptor: int) -> dict[str, Any]:
+    """Get warm, and run submissions until the engine has enough of it.
 
     Parameters
     ----------
+    step : str
+        ``fold`` or ``score``.
     bundle : Path
         The public part.
     descriptor : int
@@ -66,8 +70,7 @@ def serve(bundle: Path, descriptor: int) -> dict[str, Any]:
     """
     with socket.socket(fileno=descriptor) as engine:
         engine.set_inheritable(False)
-        inputs = load_inputs(bundle)
-        preload(inputs.manifest.get("imports", ()))
+        inputs = _warm_up(step, bundle)
         gc.collect()
         gc.freeze()
         engine.send(json.dumps({"pid": os.getpid(), "paths": sys.path}).encode())
@@ -76,10 +79,21 @@ def serve(bundle: Path, descriptor: int) -> dict[str, Any]:
     return {"n_runs": server.n_runs}
 
 
+def _warm_up(step: str, bundle: Path) -> Optional[Inputs]:
+    """Import what the step will need; return what its runs share."""
+    if step == "fold":
+        inputs = load_inputs(bundle)
+        preload(inputs.manifest.get("imports", ()))
+        return inputs
+    preload([f"{__package__}.score"])
+    import_problem(bundle / "kit")
+    return None
+
+
 class _Server:
     """The loop of a server that is ready."""
 
-    def __init__(self, engine: socket.socket, inputs: Inputs) -> None:
+    def __init__(self, engine: socket.socket, inputs: Optional[Inputs]) -> None:
         self._engine = engine
         self._inputs = inputs
         self.n_runs = 0
@@ -116,7 +130,9 @@ class _Server:
             self._n_children -= 1
 
 
-def _supervise(request: dict[str, Any], inputs: Inputs, log: int, channel: int) -> NoReturn:
+def _supervise(
+    request: dict[str, Any], inputs: Optional[Inputs], log: int, channel: int
+) -> NoReturn:
     """Be the supervisor of one run, in a process just forked."""
     code = command.EXIT_BUG
     try:
@@ -147,7 +163,7 @@ def _take_on(request: dict[str, Any]) -> None:
     tempfile.tempdir = None  # it may have been looked up before
 
 
-def _run(arguments: list[str], inputs: Inputs, channel: int) -> NoReturn:
+def _run(arguments: list[str], inputs: Optional[Inputs], channel: int) -> NoReturn:
     code = command.EXIT_BUG
     try:
         os.close(channel)

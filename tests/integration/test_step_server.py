@@ -1,4 +1,4 @@
-"""Fold servers: what is forked from them is as alone and as mortal as what starts cold."""
+"""Step servers: what is forked from them is as alone and as mortal as what starts cold."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 
 from ramp_engine.evaluation.preload import find_imports, preload
 from ramp_engine.fold_process import FoldRun, fold_servers
-from ramp_engine.fold_server import FoldServer, StepCall
-from ramp_engine.fold_servers import MAX_FAILURES, FoldServers
+from ramp_engine.step_server import StepCall, StepServer
+from ramp_engine.step_servers import MAX_FAILURES, StepServers
 from tests.integration.presence import PATIENCE_SECONDS
 from tests.kits.evaluation import Event, bundled_event
 
@@ -51,13 +51,13 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
 
 
 @pytest.fixture(scope="module")
-def servers(event: Event) -> Iterator[FoldServers]:
+def servers(event: Event) -> Iterator[StepServers]:
     with fold_servers(Path(sys.executable), event.root / "scratch", 1) as servers:
         _ready(servers, event)
         yield servers
 
 
-def _ready(servers: FoldServers, event: Event) -> FoldServer:
+def _ready(servers: StepServers, event: Event) -> StepServer:
     server = servers.prepare(event.bundle / "public")
     assert server is not None
     assert server.wait(PATIENCE_SECONDS), server.last_words
@@ -73,7 +73,7 @@ class Lane:
         self.level = level
         self.runs: list[FoldRun] = []
 
-    def start(self, servers: FoldServers | None, fit: str = "pass", predict: str = "pass") -> Path:
+    def start(self, servers: StepServers | None, fit: str = "pass", predict: str = "pass") -> Path:
         """Start a submission that does this; give the folder of its output."""
         submission = self.root / f"submission_{len(self.runs)}"
         submission.mkdir()
@@ -81,7 +81,7 @@ class Lane:
         self.submit(servers, submission)
         return submission / "training_output"
 
-    def submit(self, servers: FoldServers | None, submission: Path, **options: float) -> None:
+    def submit(self, servers: StepServers | None, submission: Path, **options: float) -> None:
         run = FoldRun(Path(sys.executable), self.root)
         self.runs.append(run)
         sandbox: dict[str, object] = {"level": self.level}
@@ -107,7 +107,7 @@ class Lane:
         run = self.runs[-1]
         return run.returncode, run.scratch.log.read_text(errors="replace")
 
-    def run(self, servers: FoldServers | None, fit: str = "pass", predict: str = "pass") -> str:
+    def run(self, servers: StepServers | None, fit: str = "pass", predict: str = "pass") -> str:
         """Run a submission to its end; give its log."""
         self.start(servers, fit, predict)
         code, log = self.finish()
@@ -139,7 +139,7 @@ def lane(make_lane: Callable[..., Lane]) -> Lane:
 
 @pytest.mark.parametrize("level", ["none", "namespaces"])
 def test_a_warm_run_leaves_what_a_cold_one_does(
-    servers: FoldServers, event: Event, make_lane: Callable[..., Lane], level: str
+    servers: StepServers, event: Event, make_lane: Callable[..., Lane], level: str
 ) -> None:
     outputs = []
     for which in (None, servers):
@@ -160,7 +160,7 @@ def test_a_warm_run_leaves_what_a_cold_one_does(
             np.testing.assert_array_equal(one["y_pred"], other["y_pred"])
 
 
-def test_nothing_of_one_submission_is_seen_by_the_next(servers: FoldServers, lane: Lane) -> None:
+def test_nothing_of_one_submission_is_seen_by_the_next(servers: StepServers, lane: Lane) -> None:
     lane.run(
         servers,
         "builtins.MARK = 'left'; np.MARK = 'left'; os.environ['MARK'] = 'left'; "
@@ -174,14 +174,14 @@ def test_nothing_of_one_submission_is_seen_by_the_next(servers: FoldServers, lan
     assert log.count(f"SEES False False False False False False {0o22}") == 2
 
 
-def test_randomness_is_fresh_in_each_fold(servers: FoldServers, lane: Lane) -> None:
+def test_randomness_is_fresh_in_each_fold(servers: StepServers, lane: Lane) -> None:
     code = "print('DRAWN', random.random(), np.random.rand(), np.random.default_rng().random())"
     lines = [line for _ in range(2) for line in lane.run(servers, code).splitlines()]
     numbers = [number for line in lines if "DRAWN" in line for number in line.split()[1:]]
     assert len(numbers) == len(set(numbers)) == 2 * 2 * 3
 
 
-def test_a_run_has_an_environment_of_its_own(servers: FoldServers, lane: Lane) -> None:
+def test_a_run_has_an_environment_of_its_own(servers: StepServers, lane: Lane) -> None:
     log = lane.run(servers, "print(json.dumps(dict(os.environ)))")
     environment = json.loads(next(line for line in log.splitlines() if line.startswith("{")))
     assert environment["CUDA_VISIBLE_DEVICES"] == "7"
@@ -190,7 +190,7 @@ def test_a_run_has_an_environment_of_its_own(servers: FoldServers, lane: Lane) -
     assert environment["TMPDIR"].startswith(str(lane.runs[-1].scratch.tmp))
 
 
-def test_a_run_inherits_no_descriptor_of_the_server(servers: FoldServers, lane: Lane) -> None:
+def test_a_run_inherits_no_descriptor_of_the_server(servers: StepServers, lane: Lane) -> None:
     log = lane.run(
         servers,
         "print('OPEN', [os.readlink(f'/proc/self/fd/{n}') for n in range(3, 64) "
@@ -200,7 +200,7 @@ def test_a_run_inherits_no_descriptor_of_the_server(servers: FoldServers, lane: 
         assert "socket" not in line or not line.startswith("OPEN"), line
 
 
-def test_the_time_limit_ends_a_warm_run(servers: FoldServers, lane: Lane, tmp_path: Path) -> None:
+def test_the_time_limit_ends_a_warm_run(servers: StepServers, lane: Lane, tmp_path: Path) -> None:
     submission = tmp_path / "sleeper"
     submission.mkdir()
     (submission / "estimator.py").write_text(
@@ -213,7 +213,7 @@ def test_the_time_limit_ends_a_warm_run(servers: FoldServers, lane: Lane, tmp_pa
     assert "time limit of 3 s exceeded" in log
 
 
-def _start_sleeper(lane: Lane, servers: FoldServers) -> int:
+def _start_sleeper(lane: Lane, servers: StepServers) -> int:
     """Start a submission that hangs; give the pid of its supervisor."""
     lane.start(servers, "print('asleep', flush=True); time.sleep(600)")
     never = threading.Event()
@@ -225,13 +225,13 @@ def _start_sleeper(lane: Lane, servers: FoldServers) -> int:
     return run.process.pid
 
 
-def test_a_warm_run_ends_when_it_is_told_to(servers: FoldServers, lane: Lane) -> None:
+def test_a_warm_run_ends_when_it_is_told_to(servers: StepServers, lane: Lane) -> None:
     _start_sleeper(lane, servers)
     assert lane.runs[-1].end()
     assert lane.finish()[0] == 128 + signal.SIGTERM
 
 
-def test_the_death_of_a_supervisor_is_told(servers: FoldServers, lane: Lane) -> None:
+def test_the_death_of_a_supervisor_is_told(servers: StepServers, lane: Lane) -> None:
     pid = _start_sleeper(lane, servers)
     os.kill(pid, signal.SIGKILL)
     assert lane.ended.wait(PATIENCE_SECONDS)
@@ -267,7 +267,7 @@ def _unused_call(folder: Path) -> StepCall:
 def test_a_server_that_does_not_answer_is_given_up(
     event: Event, lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ramp_engine.fold_server.START_SECONDS", 0.5)
+    monkeypatch.setattr("ramp_engine.step_server.START_SECONDS", 0.5)
     with fold_servers(Path(sys.executable), tmp_path / "scratch", 1) as servers:
         server = _ready(servers, event)
         os.kill(server.pid, signal.SIGSTOP)
@@ -276,7 +276,7 @@ def test_a_server_that_does_not_answer_is_given_up(
         assert servers.prepare(event.bundle / "public") is not server
 
 
-class _Stub(FoldServer):
+class _Stub(StepServer):
     """A server as the manager sees it."""
 
     def __init__(self, bundle: Path) -> None:
@@ -309,14 +309,14 @@ class _Stub(FoldServer):
 
 
 def test_a_server_is_kept_while_nothing_changes() -> None:
-    servers = FoldServers(_Stub)
+    servers = StepServers(_Stub)
     first = servers.prepare(Path("a"))
     assert servers.prepare(Path("a")) is first
     servers.close()
 
 
 def test_another_bundle_or_environment_makes_another_server() -> None:
-    servers = FoldServers(_Stub)
+    servers = StepServers(_Stub)
     first = servers.prepare(Path("a"))
     second = servers.prepare(Path("b"))
     assert isinstance(first, _Stub)
@@ -335,32 +335,32 @@ def test_servers_that_are_never_ready_are_not_tried_for_ever(
 ) -> None:
     made: list[_Stub] = []
 
-    def make(bundle: Path) -> FoldServer:
+    def make(bundle: Path) -> StepServer:
         made.append(_Stub(bundle))
         made[-1].failed = True
         return made[-1]
 
-    servers = FoldServers(make)
+    servers = StepServers(make)
     for _ in range(10):
         servers.prepare(Path("a"))
     assert len(made) == MAX_FAILURES
     assert servers.prepare(Path("a")) is None
-    assert "a fold server has ended by itself: no memory" in caplog.text
+    assert "a step server has ended by itself: no memory" in caplog.text
     servers.close()
 
 
 def test_a_server_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ramp_engine.fold_servers.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("ramp_engine.step_servers.IDLE_SECONDS", 0.05)
     retired = threading.Event()
 
     class Idle(_Stub):
         def retire(self) -> None:
             retired.set()
 
-    servers = FoldServers(Idle)
+    servers = StepServers(Idle)
     first = servers.prepare(Path("a"))
     assert retired.wait(PATIENCE_SECONDS)
-    monkeypatch.setattr("ramp_engine.fold_servers.IDLE_SECONDS", 1800.0)
+    monkeypatch.setattr("ramp_engine.step_servers.IDLE_SECONDS", 1800.0)
     assert servers.prepare(Path("a")) is not first
     servers.close()
 

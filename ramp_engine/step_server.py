@@ -1,4 +1,4 @@
-"""Fold servers, seen from the engine: warm processes from which runs of the fold step are forked.
+"""Step servers, seen from the engine: warm processes from which runs of a step are forked.
 
 What they are and what is said to them is in `ramp_engine.evaluation.server`.
 """
@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ramp_engine import evaluation
 from ramp_engine.errors import WorkerSetupError
 from ramp_engine.evaluation import supervise
 from ramp_engine.evaluation.process_tree import resident
 from ramp_engine.supervised import PATIENCE_SECONDS, SupervisedProcess, last_lines
 
-__all__ = ["FoldServer", "ServedProcess", "StepCall"]
+__all__ = ["ServedProcess", "StepCall", "StepServer", "evaluation_command", "start_cold"]
 
 #: How long a ready server may take to begin a run, in seconds.
 START_SECONDS = 10.0
@@ -35,16 +36,16 @@ _MAX_MESSAGE = 1 << 17
 
 @dataclass(frozen=True)
 class StepCall:
-    """One run of the fold step, however its process begins."""
+    """One run of a step, however its process begins."""
 
-    arguments: Sequence[str]  #: of the evaluation's command line
+    arguments: Sequence[str]  #: of the evaluation's command line, its name first
     log: IO[bytes]  #: for all that it prints
     environment: Mapping[str, str]  #: all variables
     cwd: Path
     timeout_seconds: float | None
-    grace_seconds: float
-    remove_when_orphaned: Sequence[Path]
-    on_end: Callable[[], None]
+    grace_seconds: float = 0.0
+    remove_when_orphaned: Sequence[Path] = ()
+    on_end: Callable[[], None] = lambda: None
 
     def to_message(self) -> bytes:
         """Give what a server is sent."""
@@ -100,6 +101,10 @@ class ServedProcess:
         """The signal that ended the supervisor itself: its last word has not come."""
         return signal.SIGKILL if self._ended.is_set() and self._code is None else None
 
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for the end of the tree; tell whether it has come."""
+        return self._ended.wait(timeout_seconds)
+
     def end(self, patience_seconds: float = PATIENCE_SECONDS) -> bool:
         """End the tree and wait for it; tell whether it is gone. May be called again."""
         with contextlib.suppress(OSError):  # it has ended, or was ended before
@@ -115,15 +120,19 @@ class ServedProcess:
         return self._ended.is_set()
 
 
-class FoldServer:
+class StepServer:
     """One server, from its start to its end.
 
     Parameters
     ----------
-    command : sequence of str
-        To which ``--socket N`` is added.
+    python : Path
+        The event's interpreter.
+    step : str
+        ``fold`` or ``score``.
+    bundle : Path
+        The public half of the event's bundle.
     folder : Path
-        Where it works and keeps its log.
+        Where it works and keeps its log; made.
     environment : mapping of str
         All its variables.
 
@@ -134,7 +143,7 @@ class FoldServer:
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+        self, python: Path, step: str, bundle: Path, folder: Path, environment: Mapping[str, str]
     ) -> None:
         self._log_path = folder / "log"
         self._lock = threading.Lock()
@@ -146,9 +155,11 @@ class FoldServer:
         self._engine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             folder.mkdir()
+            options = ["--step", step, "--bundle", str(bundle), "--socket", str(theirs.fileno())]
+            options += ["--result", str(folder / "result.json")]
             with theirs, self._log_path.open("wb") as log:
                 self._process = SupervisedProcess(
-                    [*command, "--socket", str(theirs.fileno())],
+                    [*evaluation_command(python), "serve", *options],
                     log=log,
                     environment=environment,
                     cwd=folder,
@@ -156,8 +167,8 @@ class FoldServer:
                 )
         except OSError as error:
             self._engine.close()
-            raise WorkerSetupError(f"no fold server can be started: {error}") from error
-        threading.Thread(target=self._await_ready, name="fold-server", daemon=True).start()
+            raise WorkerSetupError(f"no server can be started: {error}") from error
+        threading.Thread(target=self._await_ready, name="step-server", daemon=True).start()
 
     def _await_ready(self) -> None:
         said: dict[str, Any] = {}
@@ -231,6 +242,37 @@ class FoldServer:
         """End it and all its runs; tell whether they are gone."""
         self.retire()
         return self._process.end()
+
+
+def evaluation_command(python: Path) -> list[str]:
+    """Give the command that runs a step, but for its name and options."""
+    return [str(python), "-I", str(Path(evaluation.__path__[0]).absolute())]
+
+
+def start_cold(python: Path, call: StepCall) -> SupervisedProcess:
+    """Start a run in a process of its own.
+
+    Parameters
+    ----------
+    python : Path
+        The event's interpreter.
+    call : StepCall
+
+    Raises
+    ------
+    WorkerSetupError
+        The machine refuses another process.
+    """
+    return SupervisedProcess(
+        [*evaluation_command(python), *call.arguments],
+        log=call.log,
+        environment=call.environment,
+        cwd=call.cwd,
+        timeout_seconds=call.timeout_seconds,
+        grace_seconds=call.grace_seconds,
+        remove_when_orphaned=call.remove_when_orphaned,
+        on_end=call.on_end,
+    )
 
 
 def _changed_at(paths: Sequence[str] | Mapping[str, int]) -> dict[str, int]:

@@ -1,20 +1,23 @@
-"""The fold servers of a dispatcher: started in the background, renewed, ended.
+"""The step servers of a dispatcher: started in the background, renewed, ended.
 
 A server is a convenience: whatever is wrong with one, a run starts cold, and the log says why.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ramp_engine.errors import WorkerSetupError
-from ramp_engine.fold_server import FoldServer, ServedProcess, StepCall
+from ramp_engine.evaluation.scratch import SERVERS, scratch_directory
+from ramp_engine.step_server import ServedProcess, StepCall, StepServer
 
-__all__ = ["FoldServers"]
+__all__ = ["StepServers", "step_servers"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,27 +27,63 @@ IDLE_SECONDS = 1800.0
 MAX_FAILURES = 3
 
 
-class FoldServers:
-    """The fold servers of one dispatcher: one at a time, made in the background, renewed.
+@contextlib.contextmanager
+def step_servers(
+    python: Path, step: str, scratch_dir: Path, environment: Callable[[Path], Mapping[str, str]]
+) -> Iterator[StepServers]:
+    """Hold the servers of a dispatcher for one step; they end with the block, and their runs too.
+
+    Parameters
+    ----------
+    python : Path
+        The event's interpreter.
+    step : str
+        ``fold`` or ``score``.
+    scratch_dir : Path
+        Where they work; made when missing.
+    environment : callable
+        Gives all variables of a server that works in a folder.
+
+    Raises
+    ------
+    OSError
+        The disk refuses a folder.
+    """
+    numbers = itertools.count()
+    with scratch_directory(scratch_dir, SERVERS) as root:
+
+        def start(bundle: Path) -> StepServer:
+            folder = root / str(next(numbers))
+            return StepServer(python, step, bundle, folder, environment(folder))
+
+        servers = StepServers(start)
+        try:
+            yield servers
+        finally:
+            servers.close()
+
+
+class StepServers:
+    """The servers of one dispatcher for one step: one at a time.
 
     Parameters
     ----------
     make : callable
-        Starts a server for a bundle.
+        Starts a server for a bundle, given the public half.
     """
 
-    def __init__(self, make: Callable[[Path], FoldServer]) -> None:
+    def __init__(self, make: Callable[[Path], StepServer]) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._bundle: Path | None = None
-        self._server: FoldServer | None = None
-        self._retired: list[FoldServer] = []
+        self._server: StepServer | None = None
+        self._retired: list[StepServer] = []
         self._n_failures = 0
         self._is_closed = False
         self._used_at = time.monotonic()
         self._idle: threading.Timer | None = None
 
-    def prepare(self, bundle: Path) -> FoldServer | None:
+    def prepare(self, bundle: Path) -> StepServer | None:
         """Have a server for a bundle in the background, soon.
 
         Parameters
@@ -54,7 +93,7 @@ class FoldServers:
 
         Returns
         -------
-        FoldServer or None
+        StepServer or None
             It may not be ready yet; None: there is none to be had.
         """
         with self._lock:
@@ -75,7 +114,7 @@ class FoldServers:
             return None
         run = server.start(call)
         if run is None:
-            logger.warning("a fold server does not answer; runs start cold until there is another")
+            logger.warning("a step server does not answer; runs start cold till there is another")
             with self._lock:
                 if self._server is server:
                     self._server = None
@@ -100,14 +139,14 @@ class FoldServers:
         server = self._server
         if server is not None and server.has_failed:
             self._n_failures = 0 if server.n_runs else self._n_failures + 1
-            logger.warning("a fold server has ended by itself: %s", server.last_words)
+            logger.warning("a step server has ended by itself: %s", server.last_words)
             server.end()
             self._server = None
         elif server is not None:
             reason = "" if self._bundle == bundle else "the event was deployed anew"
             reason = reason or server.reason_to_renew()
             if reason:
-                logger.info("a fold server is renewed: %s", reason)
+                logger.info("a step server is renewed: %s", reason)
                 self._retire()
         if self._server is None and not self._is_closed and self._n_failures < MAX_FAILURES:
             self._launch(bundle)
@@ -148,5 +187,5 @@ class FoldServers:
             if left > 0:
                 self._watch_idleness(left)
                 return
-            logger.info("a fold server that nobody needs ends")
+            logger.info("a step server that nobody needs ends")
             self._retire()
