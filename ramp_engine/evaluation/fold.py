@@ -99,10 +99,10 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
     gc.freeze()  # what the children share stays shared
     supervise.become_subreaper()
     logs = _Logs.of(run)
-    if hides_labels:
-        logs.say("The labels of a fold's validation part are hidden from it.\n")
     results = []
     with StopSignal() as stop, contextlib.closing(logs):
+        if hides_labels:
+            logs.say("The labels of a fold's validation part are hidden from it.\n")
         for number in range(len(folds)) if numbers is None else numbers:
             _check_number(number, len(folds))
             inputs = (problem, X, y, folds[number])
