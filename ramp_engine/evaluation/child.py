@@ -45,6 +45,7 @@ class Task:
     go: int  #: descriptor of the pipe on which the parent says that the test data may be read
     known_errors: dict[type[BaseException], str]  #: those that were there before
     has_test: bool  #: whether there is an X_test
+    labels: Optional[Path] = None  #: the folder of this fold's labels; None: they come with X
 
 
 class _FoldFailed(Exception):
@@ -73,7 +74,7 @@ def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
     problem : module
         The problem.
     X, y : object
-        All training instances and labels.
+        All training instances and labels; no labels where the task names their folder.
     fold : pair of ndarray
         Indices of training and validation.
     """
@@ -111,6 +112,8 @@ class _Fold:
         random.seed()
         np.random.seed()
         faulthandler.enable()
+        if self.task.labels is not None:  # where validation labels are hidden
+            y = bundle.load(self.task.labels, "y", self.problem)
         self._work_on("train")
         model = self._train(X, y)
         self._predict("train", model, X, self.fold)

@@ -2,7 +2,8 @@
 
 This process imports the libraries and the problem and reads the training part of the bundle,
 once. It never fits anything (a child forked after an OpenMP fit hangs) and never holds X_test or
-a test label, since its children inherit its memory. The participant's code runs in `child` only.
+a test label, since its children inherit its memory; where validation labels are hidden, no label at
+all: each child reads those of its own fold. The participant's code runs in `child` only.
 Of what it says nothing is believed: this process keeps the logs, holds the limits and ends the
 whole tree of a fold before the next one begins.
 """
@@ -87,23 +88,25 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
     if not run.submission.is_dir():
         raise FileNotFoundError(f"there is no submission in {run.submission}")
     manifest = bundle.read_manifest(run.bundle)
+    hides_labels = bundle.hides_labels(manifest)
     folds = bundle.load_folds(run.bundle / "folds")
     run.scratch.mkdir(parents=True, exist_ok=True)
     problem = import_problem(run.bundle / "kit")
     with working_directory(run.scratch):
         X = bundle.load(run.bundle / "train", "X", problem)
-        y = bundle.load(run.bundle / "train", "y", problem)
+        y = None if hides_labels else bundle.load(run.bundle / "train", "y", problem)
     gc.collect()
     gc.freeze()  # what the children share stays shared
     supervise.become_subreaper()
     logs = _Logs.of(run)
     results = []
     with StopSignal() as stop, contextlib.closing(logs):
+        if hides_labels:
+            logs.say("The labels of a fold's validation part are hidden from it.\n")
         for number in range(len(folds)) if numbers is None else numbers:
             _check_number(number, len(folds))
             inputs = (problem, X, y, folds[number])
-            has_test = bool(manifest["has_test"])
-            results.append(_run_fold(run, number, inputs, logs, stop, has_test))
+            results.append(_run_fold(run, number, inputs, logs, stop, manifest))
             if results[-1]["state"] != "tested" or stop.is_given:
                 break
     if stop.is_given:
@@ -118,15 +121,26 @@ def _check_number(number: int, n_folds: int) -> None:
         )
 
 
+def _masked_labels(run: FoldRun, number: int, manifest: dict[str, Any]) -> Optional[Path]:
+    """Return the folder of one fold's labels, None where all labels are given to all folds."""
+    if not bundle.hides_labels(manifest):
+        return None
+    folder = bundle.masked_folder(run.bundle, number)
+    if not any(folder.glob("y.*")):
+        raise KitError(f"{folder} holds no labels", "Remove the bundle, and deploy the event anew.")
+    return folder
+
+
 def _run_fold(
     run: FoldRun,
     number: int,
     inputs: tuple[Any, Any, Any, Fold],
     logs: _Logs,
     stop: StopSignal,
-    has_test: bool,
+    manifest: dict[str, Any],
 ) -> dict[str, Any]:
     logs.say(f"CV fold {number}\n")
+    labels = _masked_labels(run, number, manifest)
     pipes = starting.Pipes.open()
     task = child.Task(
         fold=number,
@@ -138,7 +152,8 @@ def _run_fold(
         facts=pipes.facts[1],
         go=pipes.go[1],
         known_errors=private.known_errors(),
-        has_test=has_test,
+        has_test=bool(manifest["has_test"]),
+        labels=labels,
     )
     sandbox = run.sandbox or Sandbox()
     places = _places(run, task)
@@ -161,10 +176,11 @@ def _run_fold(
 def _places(run: FoldRun, task: child.Task) -> starting.Places:
     for folder in (task.output, task.scratch):
         folder.mkdir(parents=True, exist_ok=True)
-    parts = ("manifest.json", "kit", "train", "folds")
+    parts = [run.bundle / part for part in ("manifest.json", "kit", "train", "folds")]
+    parts += [] if task.labels is None else [task.labels]  # and not those of other folds
     places = starting.Places(
         write=[task.output, task.scratch],
-        read=[run.submission, *(run.bundle / part for part in parts)],
+        read=[run.submission, *parts],
         released=[run.bundle / "test"],
     )
     if run.sandbox is None:
