@@ -27,6 +27,7 @@ class Limits:
     cpu_seconds: Optional[float] = None  #: of all processes together
     memory_mb: Optional[float] = None  #: of all processes together
     processes: Optional[float] = None  #: at one time
+    threads: Optional[float] = None  #: of all processes together, at one time
     file_mb: Optional[float] = None  #: size of one file
     output_mb: Optional[float] = None  #: of all files together, as disk space
     n_files: Optional[float] = None  #: files and folders together
@@ -45,7 +46,8 @@ class Limits:
 
         It is a last barrier far above the limit: who reaches the limit shall be told so.
         """
-        return None if self.processes is None else 4 * int(self.processes) + 64
+        allowed = self.threads or self.processes
+        return None if allowed is None else 4 * int(allowed) + 64
 
     def rlimits(self) -> dict[str, int]:
         """Return what the kernel can hold for each process by itself.
@@ -168,6 +170,7 @@ _KINDS = {
     "fold_seconds": ("out of time", "s"),
     "cpu_seconds": ("out of CPU time", "s"),
     "processes": ("too many processes", ""),
+    "threads": ("too many threads", ""),
     "file_mb": ("a file is too large", "MB"),
     "output_mb": ("too much output", "MB"),
     "n_files": ("too many files", ""),
