@@ -10,6 +10,7 @@ import json
 import math
 import os
 import select
+import socket
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -20,6 +21,7 @@ from . import supervise
 from .failure import KitError
 from .limits import Excess
 from .log_pump import LogPump
+from .namespaces import MOUNTED
 from .private import BEGUN, MAX_FACTS, TESTING, TRAINED, TRAINING
 from .process_tree import ProcessTree
 from .record import Record, RefusedReleaseError
@@ -116,7 +118,10 @@ class ForkedFold:
         self._listen(self._pump.descriptor, self._pump.pump)
         self._listen(self._pipes.facts[0], self._hear_facts)
         self._listen(self._stop.descriptor, lambda: False)
+        if self._tree.n_keepers:
+            self._listen(self._pipes.control[0], self._hear_control)
         with contextlib.ExitStack() as stack:
+            stack.callback(self._tree.close)
             stack.callback(self._pipes.close, 0)
             stack.callback(self._pump.drain)
             stack.callback(supervise.end_descendants)
@@ -242,19 +247,20 @@ class ForkedFold:
         self._record.note("state.txt", "validated")
         self._released_at = time.monotonic()
         if self._tree.n_keepers:
-            self._listen(self._pipes.control[0], self._hear_control)
             _send(self._pipes.control[0], b"release\n")
         else:
             _send(self._pipes.go[0], b"g")
 
     def _hear_control(self) -> bool:
-        """Let the fold go on when the test data have appeared in its file system."""
+        """Learn where its files in memory are; let it go on when it has the test data in its."""
         try:
-            said = os.read(self._pipes.control[0], 64)
+            with socket.socket(fileno=os.dup(self._pipes.control[0])) as control:
+                said, places, _, _ = socket.recv_fds(control, 64, 2, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             return False
+        self._tree.count_files(places)
         self._answer += said
-        if self._answer != b"released\n":
+        if self._answer != MOUNTED + b"released\n":
             return bool(said)
         _send(self._pipes.go[0], b"g")
         return False

@@ -120,6 +120,7 @@ class Excess:
     limit: str  #: a field of `Limits`; ``memory`` for its memory, ``path_length`` for `MAX_PATH`
     figure: float  #: what was found
     allowed: float
+    in_files: float = 0.0  #: so much of ``memory`` is files in memory
 
     @property
     def unit(self) -> str:
@@ -149,7 +150,15 @@ class Excess:
             unit, scale = "GB", 1024.0
         figure, allowed = _pair(self.figure / scale, self.allowed / scale)
         amounts = f"{figure} {unit} of {allowed} {unit}" if unit else f"{figure} of {allowed}"
-        return f"{_KINDS[self.limit][0]}: {amounts} in fold {fold}, {phase}\n"
+        return f"{_KINDS[self.limit][0]}: {amounts} in fold {fold}, {phase}{self._of_which()}\n"
+
+    def _of_which(self) -> str:
+        """Tell of files in memory where they are a tenth or more: few know that they count."""
+        if self.in_files < max(1.0, self.figure / 10):
+            return ""
+        is_large = self.in_files >= 1024
+        amount = f"{self.in_files / 1024:.1f} GB" if is_large else f"{self.in_files:.0f} MB"
+        return f", of which {amount} in /tmp and /dev/shm"
 
 
 def _pair(figure: float, allowed: float) -> tuple[str, str]:

@@ -31,6 +31,7 @@ class ProcessTree:
     def __init__(self, n_keepers: int = 0) -> None:
         self.n_keepers = n_keepers
         self._cpu_before = _reaped_seconds()
+        self._places: list[int] = []
         #: Resident memory that a child shares with this process at first [bytes].
         self.baseline = resident(os.getpid())
 
@@ -46,23 +47,53 @@ class ProcessTree:
         """Return the number of threads of all processes that are not ours."""
         return sum(map(_n_threads, self.theirs(pids)))
 
+    def count_files(self, places: list[int]) -> None:
+        """Count what is written into file systems in memory as well.
+
+        Parameters
+        ----------
+        places : list of int
+            A descriptor in each of them; closed by `close`.
+        """
+        self._places += places
+
+    def close(self) -> None:
+        """Close the descriptors. May be called again."""
+        while self._places:
+            os.close(self._places.pop())
+
+    def file_bytes(self) -> int:
+        """Return the size of all files in those file systems [bytes], also of removed ones."""
+        return sum(map(_used, self._places))
+
     def resident_bytes(self, pids: list[int]) -> int:
         """Return an upper bound of what `own_bytes` would find, at 2 µs a process."""
-        return sum(resident(pid) for pid in self.theirs(pids))
+        return sum(resident(pid) for pid in self.theirs(pids)) + self.file_bytes()
 
     def own_bytes(self, pids: list[int]) -> int:
         """Return the memory that exists because of the tree, at some 15 ms a GB [bytes].
 
         Pages that several of its processes share count once, those that are still shared with
-        this process by copy-on-write not at all. Files mapped into memory do not count.
+        this process by copy-on-write not at all. Files of a disk that are mapped do not count.
+        Those in memory do, once: what of them is mapped is looked up where that can matter, at as
+        much time again. Memory without a name that no process maps (``memfd_create``, System V)
+        does not.
         """
+        files = self.file_bytes()
         rollups = [rollup for rollup in map(_rollup, pids) if rollup is not None]
         mine = _rollup(os.getpid())
         if mine is None or (pids and not rollups):
-            return sum(max(0, resident(pid) - self.baseline) for pid in self.theirs(pids))
+            return files + sum(max(0, resident(p) - self.baseline) for p in self.theirs(pids))
         shares = sum(rollup["Pss_Anon"] + rollup["SwapPss"] for rollup in (*rollups, mine))
-        shares += sum(rollup["Pss_Shmem"] for rollup in rollups)
-        return max(0, shares - mine["Anonymous"] - mine["Swap"])
+        mapped = sum(rollup["Pss_Shmem"] for rollup in rollups)
+        if files and mapped:
+            files = max(0, files - self._mapped_bytes(pids))
+        return max(0, shares - mine["Anonymous"] - mine["Swap"]) + mapped + files
+
+    def _mapped_bytes(self, pids: list[int]) -> int:
+        """Return how much of the files in memory is mapped, at least [bytes]."""
+        devices = {_device(place) for place in self._places}
+        return sum(_mapped(pid, devices) for pid in pids)
 
     def cpu_seconds(self, pids: list[int]) -> float:
         """Return the CPU time of the tree [s], of processes that were waited for as well."""
@@ -81,6 +112,32 @@ def resident(pid: int) -> int:
     """Return the resident memory of a process [bytes]; 0 when it has ended."""
     text = _read(_PROC / f"{pid}/statm").split()
     return int(text[1]) * _PAGE if len(text) > 1 else 0
+
+
+def _used(place: int) -> int:
+    usage = os.fstatvfs(place)
+    return (usage.f_blocks - usage.f_bfree) * usage.f_frsize
+
+
+def _device(place: int) -> str:
+    """Return the device of a file system as `smaps` writes it."""
+    number = os.fstat(place).st_dev
+    return f"{os.major(number):02x}:{os.minor(number):02x}"
+
+
+def _mapped(pid: int, devices: set[str]) -> int:
+    """Return a process's share of the pages that it maps of files on some devices [bytes]."""
+    found = share = 0
+    is_theirs = False
+    for line in _read(_PROC / f"{pid}/smaps").splitlines():
+        name, *words = line.split()
+        if not name.endswith(":"):  # of a mapping: addresses, rights, offset, device
+            is_theirs = words[2] in devices
+        elif is_theirs and name == "Pss:":
+            share = int(words[0]) << 10
+        elif is_theirs and name == "Anonymous:":  # copied on writing
+            found += max(0, share - (int(words[0]) << 10))
+    return found
 
 
 def _rollup(pid: int) -> Optional[dict[str, int]]:

@@ -69,11 +69,12 @@ def judge(
     excess = None if ending.is_stopped else ending.excess or _file_excess(ending, limits)
     if excess is not None:
         result["limit"] = excess.to_json(DOING[state])
-        result["error"] = excess.sentence(task.fold, DOING[state])
-        result["error"] += own_report if ending.excess is None else ""  # with the line that wrote
+        report = excess.sentence(task.fold, DOING[state])
+        report += own_report if ending.excess is None else ""  # with the line that wrote
     else:
-        result["error"] = _reason(task, ending, state, own_report)
-    told = "" if result["error"] == own_report else result["error"]
+        report = _reason(task, ending, state, own_report)
+    result["error"] = report
+    told = "" if report == own_report else report
     return result, told + _write(task.fold, record, result)
 
 

@@ -155,12 +155,16 @@ class _MemoryWatch:
         """Tell whether the kernel has ended a process for its memory, of whatever kind."""
         if self._limit is None or self._group is None or not self._group.is_exhausted:
             return None
-        return Excess("memory", max(self.peak, self._limit) / _MB, self._limit / _MB)
+        return self._excess(max(self.peak, self._limit), self._limit)
 
     def _judge(self, n_bytes: int, limit: float) -> Optional[Excess]:
         self.peak = max(self.peak, n_bytes)
         self.is_near = n_bytes > limit / 2
-        return _over("memory", n_bytes / _MB, limit / _MB) or self.look_back()
+        return self._excess(n_bytes, limit) if n_bytes > limit else self.look_back()
+
+    def _excess(self, n_bytes: float, limit: float) -> Excess:
+        in_files = min(self._tree.file_bytes(), n_bytes)
+        return Excess("memory", n_bytes / _MB, limit / _MB, in_files / _MB)
 
     def _measure(self, pids: list[int], bound: int) -> None:
         begun_at = time.monotonic()

@@ -44,7 +44,7 @@ def leave_free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def leave(n_bytes: int) -> None:
         usage = SimpleNamespace(total=1 << 40, free=n_bytes)
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
     return leave
 
