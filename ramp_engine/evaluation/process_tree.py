@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -30,7 +31,7 @@ class ProcessTree:
 
     def __init__(self, n_keepers: int = 0) -> None:
         self.n_keepers = n_keepers
-        self._cpu_before = _reaped_seconds()
+        self._cpu = _CpuMeter()
         self._places: list[int] = []
         #: Resident memory that a child shares with this process at first [bytes].
         self.baseline = resident(os.getpid())
@@ -96,8 +97,12 @@ class ProcessTree:
         return sum(_mapped(pid, devices) for pid in pids)
 
     def cpu_seconds(self, pids: list[int]) -> float:
-        """Return the CPU time of the tree [s], of processes that were waited for as well."""
-        return sum(map(_cpu_seconds, pids)) + _reaped_seconds() - self._cpu_before
+        """Return the CPU time of the tree [s], of processes that have ended as well.
+
+        Those for which nobody waited (their parent ignores SIGCHLD) count as far as they were seen:
+        what such a process took since the look before its end is lost.
+        """
+        return self._cpu.read(pids)
 
 
 def _n_threads(pid: int) -> int:
@@ -147,10 +152,46 @@ def _rollup(pid: int) -> Optional[dict[str, int]]:
     return sums if "Pss_Anon" in sums and "SwapPss" in sums else None
 
 
-def _cpu_seconds(pid: int) -> float:
+@dataclass(frozen=True)
+class _CpuTimes:
+    """CPU time of a process [s]."""
+
+    own: float
+    waited: float  #: of its children for which it, or whoever was its child, has waited
+
+
+class _CpuMeter:
+    """The CPU time of a tree from look to look."""
+
+    def __init__(self) -> None:
+        self._reaped = self._reaped_before = _reaped_seconds()
+        self._seen: dict[tuple[int, str], _CpuTimes] = {}
+        self._lost = self._missing = 0.0
+
+    def read(self, pids: list[int]) -> float:
+        now = dict(found for found in map(_cpu_times, pids) if found is not None)
+        reaped = _reaped_seconds()
+        ended = [times for key, times in self._seen.items() if key not in now]
+        vanished = sum(times.own + times.waited for times in ended)
+        nothing = _CpuTimes(0.0, 0.0)
+        inherited = reaped - self._reaped
+        inherited += sum(t.waited - self._seen.get(k, nothing).waited for k, t in now.items())
+        # it may have ended after its parent was read: what is missing may come at the next look
+        self._lost += max(0.0, self._missing - inherited)
+        self._missing = max(0.0, vanished - inherited)
+        self._seen, self._reaped = now, reaped
+        living = sum(times.own + times.waited for times in now.values())
+        return living + reaped - self._reaped_before + self._lost
+
+
+def _cpu_times(pid: int) -> Optional[tuple[tuple[int, str], _CpuTimes]]:
+    """Return the times of a process, by its pid and start; None when it has ended."""
     text = _read(_PROC / f"{pid}/stat")
-    numbers = text[text.rfind(")") + 2 :].split()[11:15]  # the name may hold anything
-    return sum(map(int, numbers)) / _TICKS
+    words = text[text.rfind(")") + 2 :].split()  # the name may hold anything
+    if len(words) < 20:
+        return None
+    user, system, user_waited, system_waited = (int(word) / _TICKS for word in words[11:15])
+    return (pid, words[19]), _CpuTimes(user + system, user_waited + system_waited)
 
 
 def _reaped_seconds() -> float:

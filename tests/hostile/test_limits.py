@@ -121,6 +121,18 @@ CASES = [
         "cpu_seconds",
         r"out of CPU time: [\d.]+ s of 2 s in fold 0, training",
     ),
+    Case(
+        "busy_as_an_orphan",
+        {"cpu_seconds": 3},
+        "cpu_seconds",
+        r"out of CPU time: [\d.]+ s of 3 s in fold 0, training",
+    ),
+    Case(
+        "busy_without_trace",
+        {"cpu_seconds": 3},
+        "cpu_seconds",
+        r"out of CPU time: [\d.]+ s of 3 s in fold 0, training",
+    ),
 ]
 
 
