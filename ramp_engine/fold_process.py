@@ -46,9 +46,10 @@ class FoldScratch:
     result: Path = field(init=False)  #: what the fold step says of itself
     home: Path = field(init=False)
     work: Path = field(init=False)  #: where the folds may write
+    output: Path = field(init=False)  #: ``fold_<i>/`` as the fold step sees them; no fold sees it
 
     def __post_init__(self) -> None:
-        for name in ("log", "private_log", "home", "work"):
+        for name in ("log", "private_log", "home", "work", "output"):
             object.__setattr__(self, name, self.root / name)
         object.__setattr__(self, "result", self.root / "result.json")
 
@@ -83,7 +84,6 @@ class FoldRun:
         *,
         bundle: Path,
         submission: Path,
-        output: Path,
         n_threads: int | None,
         sandbox: Mapping[str, Any],
         gpus: Sequence[str],
@@ -102,7 +102,6 @@ class FoldRun:
                 self.python,
                 bundle=bundle,
                 submission=submission,
-                output=output,
                 scratch=self.scratch,
                 sandbox=sandbox,
             ),
@@ -148,7 +147,6 @@ def fold_command(
     *,
     bundle: Path,
     submission: Path,
-    output: Path,
     scratch: FoldScratch,
     sandbox: Mapping[str, Any],
 ) -> list[str]:
@@ -162,8 +160,6 @@ def fold_command(
         The public half of the event's bundle.
     submission : Path
         The participant's files.
-    output : Path
-        Where ``fold_<i>/`` will be.
     scratch : FoldScratch
     sandbox : mapping
         As `ramp_engine.sandbox.Sandbox.spec` gives it.
@@ -171,7 +167,7 @@ def fold_command(
     options = {
         "--bundle": bundle,
         "--submission": submission,
-        "--output": output,
+        "--output": scratch.output,
         "--scratch": scratch.work,
         "--private-log": scratch.private_log,
         "--result": scratch.result,

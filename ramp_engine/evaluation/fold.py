@@ -25,6 +25,7 @@ from .kit import Fold, import_problem, working_directory
 from .limits import Sandbox
 from .log_pump import Log, LogPump
 from .process_tree import ProcessTree
+from .record import Record
 from .stopping import StoppedError, StopSignal
 from .watch import Watch
 
@@ -35,7 +36,7 @@ class FoldRun:
 
     bundle: Path  #: the public part of the bundle
     submission: Path  #: the folder with the participant's files
-    output: Path  #: where ``fold_<i>/`` are written
+    output: Path  #: where ``fold_<i>/`` are written; below nothing that the folds may see
     scratch: Path  #: where the folds work
     private_log: Path  #: what is printed while predicting the test data; mode 0600
     sandbox: Optional[Sandbox] = None  #: None: neither confined nor limited
@@ -145,7 +146,7 @@ def _run_fold(
     task = child.Task(
         fold=number,
         submission=run.submission,
-        output=run.output / f"fold_{number}",
+        output=run.scratch / f"output_{number}",
         scratch=run.scratch / f"fold_{number}",
         bundle=run.bundle,
         log=pipes.log[1],
@@ -157,18 +158,15 @@ def _run_fold(
     )
     sandbox = run.sandbox or Sandbox()
     places = _places(run, task)
+    record = Record(task.output, run.output / f"fold_{number}")
     tree = ProcessTree(starting.n_keepers(sandbox))
     pump = LogPump(pipes.log[0], logs.public, logs.private)
     header = f"--- fold {number}: predicting the test data\n".encode()
-    times: dict[str, str] = {}
     with control_group(sandbox.limits) as group:
         pid = starting.fork(task, inputs, pipes, places, sandbox, group)
         watch = Watch(sandbox.limits, tree, places.write, group)
-        ending = ForkedFold(pid, pipes, pump, watch, tree, stop).tend(
-            header, lambda: times.update(verdict.times_so_far(task))
-        )
-    verdict.restore(task, times)
-    result, told = verdict.judge(task, ending, sandbox.limits)
+        ending = ForkedFold(pid, pipes, pump, watch, tree, record, stop).tend(header)
+    result, told = verdict.judge(task, ending, sandbox.limits, record)
     logs.say(told)
     return result
 
