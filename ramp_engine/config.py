@@ -48,7 +48,7 @@ class EventConfig:
     ramp: RampSection  #: the event's names and folders
     worker_type: str
     worker: dict[str, Any]  #: the keys of the worker
-    evaluation: EvaluationSection  #: the environment of the trusted steps, where it differs
+    evaluation: EvaluationSection  #: of the trusted steps: their environment, where it differs
     dispatcher: DispatcherSection
 
     def worker_config(self) -> dict[str, Any]:

@@ -162,12 +162,14 @@ class WorkerSection(OpenSection):
 
 
 class EvaluationSection(Section):
-    """The section ``evaluation``: the environment of the trusted steps on this machine."""
+    """The section ``evaluation``: the Python of the trusted steps here, and what folds may see."""
 
     python: Annotated[str, Field(min_length=1)] | None = (
         None  #: an interpreter: an absolute path, or a name on PATH
     )
     conda_env: Annotated[str, Field(min_length=1)] | None = None  #: name or absolute prefix
+    #: a fold gets the labels of its training part only; for workflows that train on ``train_is``
+    hide_validation_labels: bool = False
     #: whether folds are forked from a warm process, where they are confined by namespaces
     fold_server: Annotated[bool, Expected("on or off")] = True
 

@@ -10,6 +10,7 @@ from ramp_database.events import EventSpec, FoldSpec, ScoreTypeSpec
 from ramp_database.limits import EventLimits, differences
 from ramp_database.model import Event
 from ramp_database.session import Database
+from ramp_engine.bundles import hides_labels
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import AlreadyExistsError, NotFoundError
 from ramp_engine.preparation import PrepareResult, prepare_data, run_prepare, trusted_python
@@ -58,6 +59,7 @@ class _Stored:
     score_types: tuple[str, ...]
     folds: tuple[bytes, ...]
     limits: EventLimits
+    hides_labels: bool
 
 
 def deploy(
@@ -135,7 +137,7 @@ def _stored(database: Database, event: EventConfig) -> _Stored | None:
 def _of_row(row: Event, folds: tuple[bytes, ...]) -> _Stored:
     columns = {name: getattr(row, name) for name in (*_PARTS, "folds_hash", "n_train")}
     names = tuple(score_type.name for score_type in row.score_types)
-    return _Stored(row.problem.name, columns, names, folds, EventLimits.of(row))
+    return _Stored(row.problem.name, columns, names, folds, EventLimits.of(row), hides_labels(row))
 
 
 def _prepare(event: EventConfig, stored: _Stored | None) -> PrepareResult:
@@ -191,6 +193,8 @@ def _compared(prepared: PrepareResult, spec: EventSpec, stored: _Stored) -> Depl
         words for name, words in _PARTS.items() if getattr(spec, name) != stored.columns[name]
     ]
     has_new_folds = spec.folds_hash != stored.columns["folds_hash"]
+    if prepared.bundle.hides_labels() != stored.hides_labels:
+        changes.append("hide_validation_labels")
     if has_new_folds and not changes:
         changes = ["the folds"]
     kept = {score_type.name for score_type in spec.score_types}

@@ -48,9 +48,10 @@ class FoldScratch:
     result: Path = field(init=False)  #: what the fold step says of itself
     home: Path = field(init=False)
     work: Path = field(init=False)  #: where the folds may write
+    output: Path = field(init=False)  #: ``fold_<i>/`` as the fold step sees them; no fold sees it
 
     def __post_init__(self) -> None:
-        for name in ("log", "private_log", "home", "work"):
+        for name in ("log", "private_log", "home", "work", "output"):
             object.__setattr__(self, name, self.root / name)
         object.__setattr__(self, "result", self.root / "result.json")
 
@@ -85,7 +86,6 @@ class FoldRun:
         *,
         bundle: Path,
         submission: Path,
-        output: Path,
         n_threads: int | None,
         sandbox: Mapping[str, Any],
         gpus: Sequence[str],
@@ -101,8 +101,6 @@ class FoldRun:
             The public half of the event's bundle.
         submission : Path
             The participant's files.
-        output : Path
-            Where ``fold_<i>/`` will be.
         n_threads : int or None
             Of the run in total; None: as many as the libraries take.
         sandbox : mapping
@@ -125,7 +123,7 @@ class FoldRun:
         options = {
             "--bundle": bundle,
             "--submission": submission,
-            "--output": output,
+            "--output": scratch.output,
             "--scratch": scratch.work,
             "--private-log": scratch.private_log,
             "--result": scratch.result,

@@ -22,7 +22,7 @@ from ramp_engine.fold_outputs import (
     open_untrusted,
     read_result,
 )
-from ramp_engine.fold_process import FoldRun, fold_servers, remove_tree
+from ramp_engine.fold_process import FoldRun, fold_servers
 from ramp_engine.gpus import GpuPool
 from ramp_engine.outcome import EXIT_OURS
 from ramp_engine.room import as_good_as_full
@@ -171,11 +171,9 @@ class FoldProcessWorker(BaseWorker):
             The machine refuses another process.
         """
         self._require("launch_submission", WorkerStatus.SETUP)
-        remove_tree(self._output_dir)  # a participant may have sent one
         self._made_run.start(
             bundle=self._path("bundle_dir"),
             submission=self._submission_dir,
-            output=self._output_dir,
             n_threads=self.config.get("n_threads"),
             sandbox=self._sandbox_spec(),
             gpus=self._gpus,
@@ -240,7 +238,7 @@ class FoldProcessWorker(BaseWorker):
 
     def _copy_outputs(self, run: FoldRun) -> None:
         self._copy_logs(run)
-        copy_predictions(self._output_dir, self._path("predictions_dir") / self.submission)
+        copy_predictions(run.scratch.output, self._path("predictions_dir") / self.submission)
 
     def _copy_logs(self, run: FoldRun) -> None:
         logs = self._path("logs_dir") / self.submission
@@ -300,10 +298,6 @@ class FoldProcessWorker(BaseWorker):
     @property
     def _submission_dir(self) -> Path:
         return self._path("submissions_dir") / self.submission
-
-    @property
-    def _output_dir(self) -> Path:
-        return self._submission_dir / "training_output"
 
 
 class LocalWorker(FoldProcessWorker):

@@ -74,12 +74,26 @@ class Bundle:
         EvaluationError
             Its manifest cannot be read.
         """
+        hashes = self._read_manifest().get("hashes", {})
+        return {str(name): str(value) for name, value in hashes.items()}
+
+    def hides_labels(self) -> bool:
+        """Tell whether no fold sees the labels of its validation part.
+
+        Raises
+        ------
+        EvaluationError
+            Its manifest cannot be read.
+        """
+        return bool(self._read_manifest().get("hides_validation_labels", False))
+
+    def _read_manifest(self) -> dict[str, Any]:
         path = self.labels / "manifest.json"
         manifest = _read(path)
         if manifest is None:
             hint = f"Remove {self.public.parent}: the bundle is made again"
             raise EvaluationError("prepare", f"{path} cannot be read", hint)
-        return {str(name): str(value) for name, value in manifest.get("hashes", {}).items()}
+        return manifest
 
     @property
     def exists(self) -> bool:
@@ -123,8 +137,9 @@ def trusted_python(event: EventConfig) -> Path:
     -----
     A name of a conda environment costs a call of conda, some 0.3 s: keep the answer.
     """
-    given = event.evaluation.model_dump(include={"python", "conda_env"}, exclude_none=True)
-    keys = {name: event.worker.get(name) for name in ("python", "conda_env")}
+    names = ("python", "conda_env")
+    given = event.evaluation.model_dump(include=set(names), exclude_none=True)
+    keys = {name: event.worker.get(name) for name in names}
     try:
         return python_for_worker(given or keys, event.ramp.work_dir)
     except WorkerSetupError as error:
@@ -190,6 +205,8 @@ def run_prepare(
     arguments += ["--bundles-dir", bundles_dir]
     if event.ramp.data_label is not None:
         arguments += ["--data-label", event.ramp.data_label]
+    if event.evaluation.hide_validation_labels:
+        arguments.append("--hide-validation-labels")
     with scratch("prepare", scratch_dir(event)) as folds_dir:
         for index, content in enumerate(folds):
             (folds_dir / f"fold_{index}.npz").write_bytes(content)

@@ -39,7 +39,7 @@ _OTHERS = {
     "data": "other data",
     "folds": "other folds",
     "environment": "another environment",
-    "bundle": "another data label",
+    "bundle": "another data_label or hide_validation_labels",
 }
 #: The longest header of an array that is looked at, in bytes.
 _HEADER_BYTES = 256

@@ -129,6 +129,12 @@ def update_conda_env(config: Path | None, event_config: Path) -> None:
 
 _FOLDS_STAY = "the folds stay as they were drawn first; --force --new-folds draws others"
 
+_LABELS_ARE_HIDDEN = (
+    "the labels of each fold's validation part are hidden from it; the starting kit should score "
+    "as it does without them hidden:\n"
+    "  ramp launch worker --submission starting_kit --event-config {path}"
+)
+
 
 def _tell_making(log_path: Path) -> None:
     text = f"making the environment, which may take minutes; progress is in {log_path}"
@@ -159,6 +165,8 @@ def _tell_deployed(event: EventConfig, deployed: Deployed) -> None:
         f"{prepared.n_train} rows for training in {len(prepared.folds)} folds, "
         f"{n_test} labelled rows for testing; scored by {measures}"
     )
+    if event.evaluation.hide_validation_labels:
+        click.echo(_LABELS_ARE_HIDDEN.format(path=event.path))
     click.echo(f"a submission must bring {', '.join(prepared.required_files)}")
 
 

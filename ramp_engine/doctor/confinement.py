@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ramp_engine import registry
+from ramp_engine.config import EventConfig
 from ramp_engine.doctor.finding import Finding, ok, problem, warning
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import SandboxError, WorkerSetupError
@@ -23,6 +24,7 @@ def is_confined(event: PatientEvent) -> Iterator[Finding]:
     keys = SandboxKeys.of(config)
     if keys.sandbox == "off":
         yield warning("submissions run without any confinement", "set `sandbox: auto`")
+        yield from _can_hide_labels(event.config, "none")
         return
     try:
         found = find_sandbox(worker_class.find_python(config), keys)
@@ -31,8 +33,21 @@ def is_confined(event: PatientEvent) -> Iterator[Finding]:
     except SandboxError as error:
         yield problem(error.reason, error.hint)
         return
+    yield from _can_hide_labels(event.config, found.level)
     if found.level == STRONGEST:
         yield ok(f"submissions are confined by {found.level}")
         return
     for refusal in found.refused:
         yield warning(f"not confined by {refusal.level}: {refusal.reason}", refusal.hint)
+
+
+def _can_hide_labels(event: EventConfig, level: str) -> Iterator[Finding]:
+    """Say what keeping validation labels from a fold is worth at a level of confinement."""
+    if not event.evaluation.hide_validation_labels:
+        return
+    if level == STRONGEST:
+        yield ok("the labels of a fold's validation part are hidden from it")
+        return
+    how = "read them on the disk" if level == "none" else "pass them on by /dev/shm"
+    message = f"hide_validation_labels promises little: the folds of a submission can {how}"
+    yield warning(message, "have submissions confined by namespaces: set `sandbox: required`")

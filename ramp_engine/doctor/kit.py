@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ramp_database import events
+from ramp_engine.bundles import HIDING, hides_labels
 from ramp_engine.doctor.finding import Finding, ok, problem, warning
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import EvaluationError
@@ -16,7 +17,7 @@ from ramp_engine.preparation import Bundle, run_prepare
 
 
 def are_as_deployed(event: PatientEvent) -> Iterator[Finding]:
-    """Check that kit and data are those that were deployed; costs one reading of them."""
+    """Check that kit, data and what folds may see are as deployed; reads kit and data once."""
     if event.config is None or event.row is None:
         return
     changed = [part for part, is_changed in _changes(event) if is_changed]
@@ -40,6 +41,7 @@ def _changes(event: PatientEvent) -> Iterator[tuple[str, bool]]:
     data_hash = fingerprint.files_hash(data, fingerprint.data_files(data, kit))
     yield "kit", kit_hash != event.row.kit_hash
     yield "data", data_hash != event.row.data_hash
+    yield HIDING, event.config.evaluation.hide_validation_labels != hides_labels(event.row)
 
 
 def _bundle(event: PatientEvent) -> Bundle:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Optional
 import numpy as np
 
 from . import nested
-from .untrusted_files import RefusedFileError, is_regular, open_regular
+from .untrusted_files import RefusedFileError, open_regular
 
 #: Largest array that is read [bytes, uncompressed].
 MAX_ARRAY_BYTES = 8 << 30
@@ -102,11 +102,6 @@ def write(y_pred: Any, folder: Path, suffix: str) -> None:
     except (TypeError, RecursionError) as error:
         raise RefusedPredictionsError(f"the predictions are not data: {error}") from error
     (folder / f"y_pred_{suffix}.json").write_text(text, encoding="utf-8")
-
-
-def exists(folder: Path, suffix: str) -> bool:
-    """Return whether a fold has left predictions."""
-    return any(is_regular(folder, f"y_pred_{suffix}.{kind}") for kind in ("npz", "json"))
 
 
 def read(folder: Path, suffix: str, expected: Expected) -> Any:

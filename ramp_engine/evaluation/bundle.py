@@ -7,12 +7,16 @@
                   train/{X.*,y.*,files/}
                   test/{X.*,files/}
                   folds/fold_<i>.npz
+                  masked/fold_<i>/y.*    instead of train/y.* where validation labels are hidden
     <hash>/labels/manifest.json            what the score step trusts, mode 0700
                   kit/  folds/
                   y_train.*  y_test.*
 
 A value is a ``.npy`` file where numpy can hold it without objects, else a pickle. Pickles are
 written by the trusted side and read by either; what the untrusted side writes is never unpickled.
+
+Where validation labels are hidden, the public part holds the labels once for each fold, masked by
+`hidden_labels`: as many times their size on disk as there are folds.
 """
 
 from __future__ import annotations
@@ -132,6 +136,19 @@ def _load_fold(path: Path) -> Fold:
         raise KitError(
             f"the stored fold {path} cannot be read: {error}", "Deploy the event anew."
         ) from error
+
+
+def masked_folder(public: Path, number: int) -> Path:
+    """Name the folder with the labels that one fold may see, where validation labels are hidden.
+
+    A fold that is confined reads its own and no other: what is masked for it is shown to others.
+    """
+    return public / "masked" / f"fold_{number}"
+
+
+def hides_labels(manifest: dict[str, Any]) -> bool:
+    """Return whether validation labels are hidden; those of older bundles are not."""
+    return bool(manifest.get("hides_validation_labels", False))
 
 
 def copy_files(source: Path, names: Sequence[str], target: Path) -> None:

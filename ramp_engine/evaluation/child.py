@@ -12,6 +12,7 @@ import contextlib
 import errno
 import faulthandler
 import inspect
+import json
 import os
 import random
 import sys
@@ -28,7 +29,7 @@ from . import arrays, bundle, data_files
 from .arrays import RefusedPredictionsError
 from .failure import participant_report
 from .kit import Fold
-from .private import TESTING, facts
+from .private import MAX_FACTS, TESTING, TRAINED, TRAINING, facts
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Task:
 
     fold: int  #: its number
     submission: Path  #: the folder with the participant's files
-    output: Path  #: the folder for predictions, times, state
+    output: Path  #: where it leaves predictions, times and state; only `record` takes from there
     scratch: Path  #: the folder to work in
     bundle: Path  #: the public part of the bundle
     log: int  #: descriptor of the pipe for all that is printed
@@ -45,6 +46,7 @@ class Task:
     go: int  #: descriptor of the pipe on which the parent says that the test data may be read
     known_errors: dict[type[BaseException], str]  #: those that were there before
     has_test: bool  #: whether there is an X_test
+    labels: Optional[Path] = None  #: the folder of this fold's labels; None: they come with X
 
 
 class _FoldFailed(Exception):
@@ -55,7 +57,8 @@ class _FoldFailed(Exception):
         super().__init__(code)
 
 
-#: Exit code of a child that failed by itself, not by the participant's code.
+#: Exit code of a child that failed by itself. Once the participant's code has begun it proves
+#: nothing: that code can end the process by any code.
 EXIT_OURS = 70
 #: Exit code of a child that has told of a failure of the participant's code.
 EXIT_TOLD = 71
@@ -73,13 +76,14 @@ def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
     problem : module
         The problem.
     X, y : object
-        All training instances and labels.
+        All training instances and labels; no labels where the task names their folder.
     fold : pair of ndarray
         Indices of training and validation.
     """
     code = EXIT_OURS
+    one = _Fold(task, problem, fold)
     try:
-        _Fold(task, problem, fold).run(X, y)
+        one.run(X, y)
         code = 0
     except _FoldFailed as failure:
         code = failure.code
@@ -87,11 +91,19 @@ def run(task: Task, problem: Any, X: Any, y: Any, fold: Fold) -> NoReturn:
         if _is_file_limit(error):  # the predictions themselves
             code = EXIT_FILE_LIMIT
         with contextlib.suppress(BaseException):
+            if not one.has_begun:
+                tell_failure(task.facts, error)
             traceback.print_exc()
     finally:
         with contextlib.suppress(BaseException):
             _flush()
         os._exit(code)
+
+
+def tell_failure(descriptor: int, error: BaseException) -> None:
+    """Tell the parent why the participant's code has not begun."""
+    reason = {"message": str(error) or type(error).__name__, "hint": getattr(error, "hint", "")}
+    os.write(descriptor, json.dumps(reason)[: MAX_FACTS // 2].encode())
 
 
 class _Fold:
@@ -106,11 +118,14 @@ class _Fold:
         self.problem = problem
         self.fold = fold
         self.pid = os.getpid()
+        self.has_begun = False  #: whether any code of the participant has run
 
     def run(self, X: Any, y: Any) -> None:
         random.seed()
         np.random.seed()
         faulthandler.enable()
+        if self.task.labels is not None:  # where validation labels are hidden
+            y = bundle.load(self.task.labels, "y", self.problem)
         self._work_on("train")
         model = self._train(X, y)
         self._predict("train", model, X, self.fold)
@@ -125,12 +140,17 @@ class _Fold:
 
     def _train(self, X: Any, y: Any) -> Any:
         workflow = self.problem.workflow
-        return self._phase(
+        os.write(self.task.facts, TRAINING)
+        self.has_begun = True
+        model = self._phase(
             lambda: workflow.train_submission(str(self.task.submission), X, y, self.fold[0]),
             "train_time",
             "training_error",
             "trained",
         )
+        with contextlib.suppress(OSError):  # of closed descriptors is told at the release
+            os.write(self.task.facts, TRAINED)
+        return model
 
     def _predict(self, suffix: str, model: Any, X: Any, fold: Any) -> None:
         os.chdir(self.task.scratch)

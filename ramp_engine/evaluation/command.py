@@ -88,7 +88,12 @@ def _prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
     from .prepare import prepare
 
     result = prepare(
-        arguments.kit, arguments.data, arguments.bundles_dir, arguments.data_label, arguments.folds
+        arguments.kit,
+        arguments.data,
+        arguments.bundles_dir,
+        arguments.data_label,
+        arguments.folds,
+        arguments.hide_validation_labels,
     )
     return result, EXIT_DONE
 
@@ -153,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_paths(prepare, "kit", "data", "bundles_dir", "result")
     _add_paths(prepare, "folds", required=False)
     prepare.add_argument("--data-label", metavar="LABEL")
+    prepare.add_argument("--hide-validation-labels", action="store_true")
     fold = commands.add_parser("fold", help="train and predict")
     _add_paths(fold, "bundle", "submission", "output", "scratch", "private_log", "result")
     fold.add_argument("--folds", type=_numbers, metavar="0,1,...")

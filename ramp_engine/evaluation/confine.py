@@ -52,8 +52,9 @@ def enter(
     plan : Confinement
         What is to hold.
     control : int
-        One end of a socket pair. The other is the parent's: it writes ``release\\\\n`` and reads
-        ``released\\\\n``, and ends everything by closing it. Level ``namespaces`` only.
+        One end of a socket pair. The other is the parent's: it reads ``mounted\\\\n``, with
+        descriptors of `mounts.IN_MEMORY`, writes ``release\\\\n``, reads ``released\\\\n``, and
+        ends everything by closing it. Level ``namespaces`` only.
     status : int
         Writing end of a pipe, on which comes what ``os.waitpid`` would give for P (a native
         int); nothing when P was never there or was ended with its pid 1. ``namespaces`` only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from .limits import MAX_PATH
 
 #: Entries that are looked at in one step: some milliseconds.
 STEP = 1000
+#: With less room left, or less than a tenth of a small disk, it is as good as full [bytes].
+MIN_FREE_BYTES = 64 << 20
 
 
 @dataclass
@@ -47,6 +50,12 @@ def walk(folders: Sequence[Path]) -> Iterator[DiskUse]:
             if use.n_files % STEP == 0:
                 yield use
     yield use
+
+
+def is_full(folder: Path) -> bool:
+    """Return whether a disk is as good as full: the same rule as the engine's (`room`)."""
+    usage = shutil.disk_usage(folder)
+    return usage.free < min(MIN_FREE_BYTES, usage.total // 10)
 
 
 def _count(entry: os.DirEntry[str], use: DiskUse) -> bool:

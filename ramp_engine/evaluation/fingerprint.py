@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -117,7 +117,9 @@ def text_hash(lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def bundle_hash(hashes: dict[str, str], data_label: Optional[str]) -> str:
+def bundle_hash(
+    hashes: Mapping[str, str], data_label: Optional[str], hides_labels: bool = False
+) -> str:
     """Return the name of a bundle: the hash of its inputs.
 
     Parameters
@@ -126,6 +128,10 @@ def bundle_hash(hashes: dict[str, str], data_label: Optional[str]) -> str:
         The hashes of ``kit``, ``data``, ``folds`` and ``environment``.
     data_label : str or None
         The label of the data.
+    hides_labels : bool
+        Whether no fold sees the labels of its validation part.
     """
     lines = [f"format={FORMAT}", f"data_label={data_label!r}"]
+    if hides_labels:  # else the name is that of bundles made before there was a choice
+        lines.append("validation_labels=hidden")
     return text_hash(lines + [f"{key}={hashes[key]}" for key in sorted(hashes)])

@@ -2,7 +2,8 @@
 
 This process imports the libraries and the problem and reads the training part of the bundle,
 once. It never fits anything (a child forked after an OpenMP fit hangs) and never holds X_test or
-a test label, since its children inherit its memory. The participant's code runs in `child` only.
+a test label, since its children inherit its memory; where validation labels are hidden, no label at
+all: each child reads those of its own fold. The participant's code runs in `child` only.
 Of what it says nothing is believed: this process keeps the logs, holds the limits and ends the
 whole tree of a fold before the next one begins.
 """
@@ -24,6 +25,7 @@ from .kit import Fold, import_problem, working_directory
 from .limits import Sandbox
 from .log_pump import Log, LogPump
 from .process_tree import ProcessTree
+from .record import Record
 from .stopping import StoppedError, StopSignal
 from .watch import Watch
 
@@ -34,7 +36,7 @@ class FoldRun:
 
     bundle: Path  #: the public part of the bundle
     submission: Path  #: the folder with the participant's files
-    output: Path  #: where ``fold_<i>/`` are written
+    output: Path  #: where ``fold_<i>/`` are written; below nothing that the folds may see
     scratch: Path  #: where the folds work
     private_log: Path  #: what is printed while predicting the test data; mode 0600
     sandbox: Optional[Sandbox] = None  #: None: neither confined nor limited
@@ -49,7 +51,7 @@ class Inputs:
     problem: Any  #: the module
     folds: list[Fold]
     X: Any  #: training instances
-    y: Any  #: their labels
+    y: Any  #: their labels; None where those of validation are hidden: each child reads its own
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def load_inputs(folder: Path) -> Inputs:
     folds = bundle.load_folds(folder / "folds")
     problem = import_problem(folder / "kit")
     X = bundle.load(folder / "train", "X", problem)
-    y = bundle.load(folder / "train", "y", problem)
+    y = None if bundle.hides_labels(manifest) else bundle.load(folder / "train", "y", problem)
     gc.collect()
     gc.freeze()  # what the children share stays shared
     return Inputs(folder, manifest, problem, folds, X, y)
@@ -132,6 +134,8 @@ def run_folds(
     logs = _Logs.of(run)
     results = []
     with StopSignal() as stop, contextlib.closing(logs):
+        if bundle.hides_labels(inputs.manifest):
+            logs.say("The labels of a fold's validation part are hidden from it.\n")
         for number in range(len(inputs.folds)) if numbers is None else numbers:
             _check_number(number, len(inputs.folds))
             results.append(_run_fold(run, number, inputs, logs, stop))
@@ -149,6 +153,16 @@ def _check_number(number: int, n_folds: int) -> None:
         )
 
 
+def _masked_labels(run: FoldRun, number: int, manifest: dict[str, Any]) -> Optional[Path]:
+    """Return the folder of one fold's labels, None where all labels are given to all folds."""
+    if not bundle.hides_labels(manifest):
+        return None
+    folder = bundle.masked_folder(run.bundle, number)
+    if not any(folder.glob("y.*")):
+        raise KitError(f"{folder} holds no labels", "Remove the bundle, and deploy the event anew.")
+    return folder
+
+
 def _run_fold(
     run: FoldRun,
     number: int,
@@ -157,11 +171,12 @@ def _run_fold(
     stop: StopSignal,
 ) -> dict[str, Any]:
     logs.say(f"CV fold {number}\n")
+    labels = _masked_labels(run, number, inputs.manifest)
     pipes = starting.Pipes.open()
     task = child.Task(
         fold=number,
         submission=run.submission,
-        output=run.output / f"fold_{number}",
+        output=run.scratch / f"output_{number}",
         scratch=run.scratch / f"fold_{number}",
         bundle=run.bundle,
         log=pipes.log[1],
@@ -169,22 +184,20 @@ def _run_fold(
         go=pipes.go[1],
         known_errors=private.known_errors(),
         has_test=bool(inputs.manifest["has_test"]),
+        labels=labels,
     )
     sandbox = run.sandbox or Sandbox()
     places = _places(run, task)
+    record = Record(task.output, run.output / f"fold_{number}")
     tree = ProcessTree(starting.n_keepers(sandbox))
     pump = LogPump(pipes.log[0], logs.public, logs.private)
     header = f"--- fold {number}: predicting the test data\n".encode()
-    times: dict[str, str] = {}
     with control_group(sandbox.limits) as group:
         data = inputs.problem, inputs.X, inputs.y, inputs.folds[number]
         pid = starting.fork(task, data, pipes, places, sandbox, group)
         watch = Watch(sandbox.limits, tree, places.write, group)
-        ending = ForkedFold(pid, pipes, pump, watch, tree, stop).tend(
-            header, lambda: times.update(verdict.times_so_far(task))
-        )
-    verdict.restore(task, times)
-    result, told = verdict.judge(task, ending, sandbox.limits)
+        ending = ForkedFold(pid, pipes, pump, watch, tree, record, stop).tend(header)
+    result, told = verdict.judge(task, ending, sandbox.limits, record)
     logs.say(told)
     return result
 
@@ -192,10 +205,11 @@ def _run_fold(
 def _places(run: FoldRun, task: child.Task) -> starting.Places:
     for folder in (task.output, task.scratch):
         folder.mkdir(parents=True, exist_ok=True)
-    parts = ("manifest.json", "kit", "train", "folds")
+    parts = [run.bundle / part for part in ("manifest.json", "kit", "train", "folds")]
+    parts += [] if task.labels is None else [task.labels]  # and not those of other folds
     places = starting.Places(
         write=[task.output, task.scratch],
-        read=[run.submission, *(run.bundle / part for part in parts)],
+        read=[run.submission, *parts],
         released=[run.bundle / "test"],
     )
     if run.sandbox is None:

@@ -10,8 +10,10 @@ import json
 import math
 import os
 import select
+import socket
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Optional
 
@@ -19,14 +21,18 @@ from . import supervise
 from .failure import KitError
 from .limits import Excess
 from .log_pump import LogPump
-from .private import BEGUN, MAX_FACTS, TESTING
+from .namespaces import MOUNTED
+from .private import BEGUN, MAX_FACTS, TESTING, TRAINED, TRAINING
 from .process_tree import ProcessTree
+from .record import Record, RefusedReleaseError
 from .starting import Pipes
 from .stopping import StopSignal
 from .watch import Watch
 
 #: Time between two looks for the end of a process, where the kernel cannot tell of it [s].
 _LOOK_SECONDS = 0.02
+#: What a fold says on its way to the test data.
+_SCRIPT = BEGUN + TRAINING + TRAINED + TESTING
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Ending:
     status: int  #: wait status of the participant's process
     facts: bytes  #: what it has said after the release; not trusted
     is_released: bool  #: whether it could read the test data
+    test_seconds: float  #: for how long it could
+    refusal: str  #: why it was not released; empty: it was, or had not asked
     excess: Optional[Excess]  #: the limit for which it was ended
     peak_memory_mb: float  #: beyond what it shared with the parent
     is_stopped: bool = False  #: whether it was ended on request
@@ -56,6 +64,8 @@ class ForkedFold:
         Over what it uses.
     tree : ProcessTree
         Made before the fork.
+    record : Record
+        Takes at the release what the fold has left by then.
     stop : StopSignal
         The wish that it ends early.
     """
@@ -67,6 +77,7 @@ class ForkedFold:
         pump: LogPump,
         watch: Watch,
         tree: ProcessTree,
+        record: Record,
         stop: StopSignal,
     ) -> None:
         self._pid = pid
@@ -77,46 +88,58 @@ class ForkedFold:
         self._stop = stop
         self._facts = b""
         self._answer = b""
-        self._is_released = False
         self._header = b""
-        self._at_release: Callable[[], None] = lambda: None
+        self._record = record
+        self._taking: Optional[Generator[None, None, None]] = None  # until it is released
+        self._n_before = 0  # what it had said when it asked for that [bytes]
+        self._released_at: Optional[float] = None
+        self._refusal = ""
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[], bool]] = {}
 
-    def tend(self, header: bytes, at_release: Callable[[], None]) -> Ending:
+    def tend(self, header: bytes) -> Ending:
         """Stand by the fold until it and all that it has started are gone.
 
         Parameters
         ----------
         header : bytes
             The first line of what is printed after the release.
-        at_release : callable
-            Called when the participant's code says it has trained, before it sees the test data.
 
         Raises
         ------
         KitError
             The fold could not be confined as asked, and has not run.
+        ChildProcessError
+            The fold failed before any code of the participant ran.
+        OSError
+            The disk refuses what is taken at the release.
         """
-        self._header, self._at_release = header, at_release
+        self._header = header
         self._listen(self._pump.descriptor, self._pump.pump)
         self._listen(self._pipes.facts[0], self._hear_facts)
         self._listen(self._stop.descriptor, lambda: False)
+        if self._tree.n_keepers:
+            self._listen(self._pipes.control[0], self._hear_control)
         with contextlib.ExitStack() as stack:
+            stack.callback(self._tree.close)
             stack.callback(self._pipes.close, 0)
             stack.callback(self._pump.drain)
             stack.callback(supervise.end_descendants)
+            stack.callback(self._stop_taking)
             wakes = stack.enter_context(self._woken_at_end())
             excess, status, max_resident = self._wait(wakes)
+            ended_at = time.monotonic()
             supervise.end_descendants()
             self._hear_facts()
             if excess is None and not self._stop.is_given:
-                self._check_begun()
+                self._check_begun(status)
                 excess = self._watch.look_back()
             return Ending(
                 status=self._inner_status(status),
-                facts=self._facts[len(BEGUN + TESTING) :],
-                is_released=self._is_released,
+                facts=self._facts[self._n_before :],
+                is_released=self._released_at is not None,
+                test_seconds=ended_at - (self._released_at or ended_at),
+                refusal=self._refusal,
                 excess=excess,
                 peak_memory_mb=max(self._watch.peak_memory_mb, self._own_mb(max_resident)),
                 is_stopped=self._stop.is_given,
@@ -152,16 +175,19 @@ class ForkedFold:
         """
         while True:
             self._handle(self._patience(wakes))
+            self._take()
             pid, status, usage = os.wait4(self._pid, os.WNOHANG)
             if pid:
                 return None, status, usage.ru_maxrss
             excess = self._watch.look() if self._watch.seconds_to_next() == 0 else None
-            if excess is not None or self._stop.is_given:
+            if excess is not None or self._refusal or self._stop.is_given:
                 supervise.kill_descendants(os.getpid())
                 _, status, usage = os.wait4(self._pid, 0)
                 return excess, status, usage.ru_maxrss
 
     def _patience(self, wakes: bool) -> Optional[float]:
+        if self._taking is not None:
+            return 0.0
         seconds = self._watch.seconds_to_next()
         if wakes:
             return seconds
@@ -182,49 +208,77 @@ class ForkedFold:
         except BlockingIOError:
             return True
         self._facts += said
-        if not self._is_released and self._says_trained():
-            self._release()
+        if said and not self._n_before:
+            self._understand()
         return bool(said)
 
-    def _says_trained(self) -> bool:
-        """Tell whether the fold is done with training; anything that makes no sense means so too.
+    def _understand(self) -> None:
+        """Take note of how far the fold is; anything that makes no sense asks for the test data.
 
-        A participant's code that says so too early has only made private what it prints.
+        A participant's code that says too early that it is done has made private what it prints,
+        and has to have left the predictions.
         """
-        said = self._facts[len(BEGUN) :]
-        is_beginning = len(said) < len(TESTING) and TESTING.startswith(said)
-        return self._facts.startswith(BEGUN) and not is_beginning
+        if len(self._facts) < len(_SCRIPT) and _SCRIPT.startswith(self._facts):
+            if self._facts == BEGUN + TRAINING + TRAINED:
+                self._record.note("state.txt", "trained")
+        elif self._facts.startswith(BEGUN + TRAINING):
+            self._n_before = len(self._facts)
+            self._pump.switch(self._header)
+            self._taking = self._record.take_training()
+
+    def _take(self) -> None:
+        """Take a step of what is done before the release, if it was asked for."""
+        if self._taking is None:
+            return
+        try:
+            next(self._taking)
+        except StopIteration:
+            self._taking = None
+            self._release()
+        except RefusedReleaseError as error:
+            self._taking = None
+            self._refusal = str(error)
+
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.close()  # what it has begun is removed
 
     def _release(self) -> None:
-        self._pump.switch(self._header)
-        self._at_release()
-        self._is_released = True
+        self._record.note("state.txt", "validated")
+        self._released_at = time.monotonic()
         if self._tree.n_keepers:
-            self._listen(self._pipes.control[0], self._hear_control)
             _send(self._pipes.control[0], b"release\n")
         else:
             _send(self._pipes.go[0], b"g")
 
     def _hear_control(self) -> bool:
-        """Let the fold go on when the test data have appeared in its file system."""
+        """Learn where its files in memory are; let it go on when it has the test data in its."""
         try:
-            said = os.read(self._pipes.control[0], 64)
+            with socket.socket(fileno=os.dup(self._pipes.control[0])) as control:
+                said, places, _, _ = socket.recv_fds(control, 64, 2, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             return False
+        self._tree.count_files(places)
         self._answer += said
-        if self._answer != b"released\n":
+        if self._answer != MOUNTED + b"released\n":
             return bool(said)
         _send(self._pipes.go[0], b"g")
         return False
 
-    def _check_begun(self) -> None:
-        if self._facts.startswith(BEGUN):
+    def _check_begun(self, status: int) -> None:
+        """Raise what is ours: the fold has ended before any code of the participant ran."""
+        if self._facts.startswith(BEGUN + TRAINING):
             return
+        is_confined = self._facts.startswith(BEGUN)
         try:
-            reason = json.loads(self._facts)
+            reason = json.loads(self._facts[len(BEGUN) if is_confined else 0 :])
             message, hint = str(reason["message"]), str(reason["hint"])
         except (ValueError, TypeError, KeyError):
-            message, hint = "its process has died before", "The log may say why."
+            code = os.waitstatus_to_exitcode(status)
+            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            message, hint = f"its process has died before, {how}", "The log may say why."
+        if is_confined:
+            raise ChildProcessError(f"the fold failed before the submission was begun: {message}")
         raise KitError(f"the fold cannot be confined: {message}", hint)
 
     def _inner_status(self, outer: int) -> int:

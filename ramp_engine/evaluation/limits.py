@@ -27,6 +27,7 @@ class Limits:
     cpu_seconds: Optional[float] = None  #: of all processes together
     memory_mb: Optional[float] = None  #: of all processes together
     processes: Optional[float] = None  #: at one time
+    threads: Optional[float] = None  #: of all processes together, at one time
     file_mb: Optional[float] = None  #: size of one file
     output_mb: Optional[float] = None  #: of all files together, as disk space
     n_files: Optional[float] = None  #: files and folders together
@@ -45,7 +46,8 @@ class Limits:
 
         It is a last barrier far above the limit: who reaches the limit shall be told so.
         """
-        return None if self.processes is None else 4 * int(self.processes) + 64
+        allowed = self.threads or self.processes
+        return None if allowed is None else 4 * int(allowed) + 64
 
     def rlimits(self) -> dict[str, int]:
         """Return what the kernel can hold for each process by itself.
@@ -118,6 +120,7 @@ class Excess:
     limit: str  #: a field of `Limits`; ``memory`` for its memory, ``path_length`` for `MAX_PATH`
     figure: float  #: what was found
     allowed: float
+    in_files: float = 0.0  #: so much of ``memory`` is files in memory
 
     @property
     def unit(self) -> str:
@@ -147,7 +150,15 @@ class Excess:
             unit, scale = "GB", 1024.0
         figure, allowed = _pair(self.figure / scale, self.allowed / scale)
         amounts = f"{figure} {unit} of {allowed} {unit}" if unit else f"{figure} of {allowed}"
-        return f"{_KINDS[self.limit][0]}: {amounts} in fold {fold}, {phase}\n"
+        return f"{_KINDS[self.limit][0]}: {amounts} in fold {fold}, {phase}{self._of_which()}\n"
+
+    def _of_which(self) -> str:
+        """Tell of files in memory where they are a tenth or more: few know that they count."""
+        if self.in_files < max(1.0, self.figure / 10):
+            return ""
+        is_large = self.in_files >= 1024
+        amount = f"{self.in_files / 1024:.1f} GB" if is_large else f"{self.in_files:.0f} MB"
+        return f", of which {amount} in /tmp and /dev/shm"
 
 
 def _pair(figure: float, allowed: float) -> tuple[str, str]:
@@ -168,6 +179,7 @@ _KINDS = {
     "fold_seconds": ("out of time", "s"),
     "cpu_seconds": ("out of CPU time", "s"),
     "processes": ("too many processes", ""),
+    "threads": ("too many threads", ""),
     "file_mb": ("a file is too large", "MB"),
     "output_mb": ("too much output", "MB"),
     "n_files": ("too many files", ""),

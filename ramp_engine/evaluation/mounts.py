@@ -33,6 +33,8 @@ PROCESSORS = (
     "/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/fs/cgroup/cpu.max",
     "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us",
 )  # fmt: skip
+#: File systems of the new root that are memory; each may be written to.
+IN_MEMORY = ("/tmp", "/dev/shm")  # noqa: S108  of the new root, empty and its own
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _DEVICE_LINKS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 #: Of no use to a computation, and of some to an attack.
@@ -238,7 +240,7 @@ def _fill(plan: Confinement) -> None:
         (root / "dev" / name).symlink_to(f"/proc/self/fd{end}")
     for name, text in _accounts(plan).items():
         (root / "etc" / name).write_text(text)
-    for folder in ("/tmp", "/dev/shm"):  # noqa: S108  of the new root, empty and its own
+    for folder in IN_MEMORY:
         size = f"mode=1777,size={plan.tmp_mb}m,nr_inodes={_MAX_FILES}"
         _mount_tmpfs(folder, size)
 

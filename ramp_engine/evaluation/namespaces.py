@@ -26,6 +26,8 @@ from .diagnosis import step
 from .mounts import Hidden
 from .plan import Confinement
 
+#: What comes on the control socket first, with descriptors of `mounts.IN_MEMORY`.
+MOUNTED = b"mounted\n"
 _STATUS = struct.Struct("i")
 _RELEASE, _RELEASED = b"release\n", b"released\n"
 _EXIT_CUT = 137
@@ -119,6 +121,7 @@ def _become_first(
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     hidden, proc = mounts.build(plan)
+    _tell_of_memory(control)
     with step("start the confined process"):
         pid = os.fork()
     if pid:
@@ -128,6 +131,15 @@ def _become_first(
     for descriptor in (control, status, *(number for pair in hidden.trees for number in pair)):
         os.close(descriptor)
     _become_last(plan, proc, keep)
+
+
+def _tell_of_memory(control: int) -> None:
+    """Hand the parent what tells how full the file systems in memory are, whoever it is."""
+    places = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in mounts.IN_MEMORY]
+    with step("tell of the file systems in memory"), socket.socket(fileno=os.dup(control)) as way:
+        socket.send_fds(way, [MOUNTED], places)
+    for place in places:
+        os.close(place)
 
 
 def _become_last(plan: Confinement, proc: int, keep: Optional[Collection[int]]) -> None:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, Optional
 
-from . import bundle, data_files, fingerprint, preload
+from . import bundle, data_files, fingerprint, hidden_labels, preload
 from .failure import KitError, kit_code
 from .kit import (
     Dataset,
@@ -31,6 +31,7 @@ def prepare(
     bundles_dir: Path,
     data_label: Optional[str] = None,
     stored_folds: Optional[Path] = None,
+    hides_labels: bool = False,
 ) -> dict[str, Any]:
     """Make the bundle of an event, or find it when it is there.
 
@@ -46,6 +47,8 @@ def prepare(
         Which data, for kits that have several.
     stored_folds : Path, optional
         A folder with the ``fold_<i>.npz`` of an earlier bundle, to be used instead of drawing.
+    hides_labels : bool
+        Whether no fold sees the labels of its validation part.
 
     Returns
     -------
@@ -74,12 +77,13 @@ def prepare(
         "environment": fingerprint.text_hash(lock),
     }
     result = _describe(problem, kit, dataset, folds)
-    result.update(bundle=fingerprint.bundle_hash(hashes, data_label), hashes=hashes)
+    result.update(bundle=fingerprint.bundle_hash(hashes, data_label, hides_labels), hashes=hashes)
     manifest = {
         "format": fingerprint.FORMAT,
         "data_label": data_label,
         "has_test": dataset.X_test is not None,
         "has_test_labels": dataset.y_test is not None,
+        "hides_validation_labels": hides_labels,
         "environment": lock,
         "imports": preload.find_imports(kit / "submissions"),
         **result,
@@ -150,9 +154,26 @@ class _Writer:
 
     def _write_public(self, folder: Path) -> None:
         self._write_common(folder)
-        self._write_values(folder / "train", X=self.dataset.X_train, y=self.dataset.y_train)
+        self._write_values(folder / "train", X=self.dataset.X_train)
+        if bundle.hides_labels(self.manifest):
+            self._write_masked(folder)
+        else:
+            self._write_values(folder / "train", y=self.dataset.y_train)
         if self.dataset.X_test is not None:
             self._write_values(folder / "test", X=self.dataset.X_test)
+
+    def _write_masked(self, folder: Path) -> None:
+        _, files = data_files.relocate(self.dataset.y_train, self.data)
+        if files:
+            raise KitError(
+                f"hide_validation_labels: y_train refers to files ({files[0]} ...), which cannot "
+                "be hidden",
+                "Have get_train_data read them into y; or take hide_validation_labels out of the "
+                "section evaluation.",
+            )
+        for number, (train, _) in enumerate(self.folds):
+            hidden = hidden_labels.hide(self.dataset.y_train, train)
+            bundle.save(hidden, bundle.masked_folder(folder, number), "y", self.problem)
 
     def _write_labels(self, folder: Path) -> None:
         folder.mkdir(mode=0o700)

@@ -18,7 +18,11 @@ from .failure import is_below
 
 #: First line on the pipe from child to parent: it is confined as asked; no code of theirs has run.
 BEGUN = b"begun\n"
-#: Second line: training and validating are done, and it waits for the test data.
+#: Then: the participant's code begins now.
+TRAINING = b"training\n"
+#: Then: it has trained.
+TRAINED = b"trained\n"
+#: Then: it has predicted the training data, and waits for the test data.
 TESTING = b"testing\n"
 
 #: What is read of that pipe at most [bytes].
@@ -63,7 +67,7 @@ def report(sent: bytes, submission: Path, known: dict[type[BaseException], str])
     Parameters
     ----------
     sent : bytes
-        What came through the pipe after `TESTING`; not trusted.
+        What came through the pipe after the release; not trusted.
     submission : Path
         The folder of the submission.
     known : dict

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -16,7 +15,7 @@ from typing import Any, NoReturn, Optional
 from . import child, confine, stopping
 from .control_group import ControlGroup
 from .limits import Sandbox
-from .private import BEGUN, MAX_FACTS
+from .private import BEGUN
 
 #: Size of /tmp and of /dev/shm where nothing is said [MB].
 DEFAULT_TMP_MB = 1024
@@ -156,8 +155,7 @@ def _begin(
         )
         os.write(task.facts, BEGUN)
     except BaseException as error:  # noqa: BLE001 (nothing of theirs has run: it is ours to tell)
-        reason = {"message": str(error), "hint": getattr(error, "hint", "")}
-        os.write(task.facts, json.dumps(reason)[:MAX_FACTS].encode())
+        child.tell_failure(task.facts, error)
         os._exit(child.EXIT_OURS)
     child.run(task, *inputs)
 

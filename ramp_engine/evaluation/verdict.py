@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 from typing import Any, Optional
 
-from . import arrays, child, private
+from . import child, private
+from .disk_use import is_full
 from .failure import DOING, FAILED_AFTER, death_report
 from .forked_fold import Ending
 from .limits import Excess, Limits
-from .untrusted_files import RefusedFileError, read_text, remove, write_text
+from .record import Record, read_seconds
+from .untrusted_files import RefusedFileError, read_text
 
-_TIMES = ("train_time", "valid_time", "test_time")
-
-
-def times_so_far(task: child.Task) -> dict[str, str]:
-    """Return the files with the times of training and validating, as they are now."""
-    return {name: read_text(task.output, name) for name in _TIMES[:2]}
+_NO_SPACE = tuple(f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT))
 
 
-def restore(task: child.Task, times: dict[str, str]) -> None:
-    """Put those files back: they could have been made to carry test data since."""
-    for name, text in times.items():
-        if text and read_text(task.output, name) != text:
-            _write(task, name, text)
-
-
-def judge(task: child.Task, ending: Ending, limits: Limits) -> tuple[dict[str, Any], str]:
-    """Say how a fold has ended.
+def judge(
+    task: child.Task, ending: Ending, limits: Limits, record: Record
+) -> tuple[dict[str, Any], str]:
+    """Say how a fold has ended, and complete its record.
 
     Parameters
     ----------
@@ -39,6 +32,8 @@ def judge(task: child.Task, ending: Ending, limits: Limits) -> tuple[dict[str, A
         How its processes ended.
     limits : Limits
         What it could use.
+    record : Record
+        What others will see of it.
 
     Returns
     -------
@@ -49,49 +44,91 @@ def judge(task: child.Task, ending: Ending, limits: Limits) -> tuple[dict[str, A
 
     Raises
     ------
-    ChildProcessError
-        The process failed by itself, not by the participant's code.
+    OSError
+        The disk is full, and the fold failed for no other reason that is known.
+
+    Notes
+    -----
+    A process in which a participant's code has begun can end by any exit code, so no code of exit
+    makes a failure ours: that was told before their code began, or the parent sees a reason
+    itself. A fault of ours in that process, which nobody can tell from theirs, is therefore told
+    as theirs, with the words that organisers can tell it by the log.
     """
-    remove(task.output, "limit.json")  # whatever it is, it is theirs
     said = read_text(task.output, "state.txt")
-    times = {name: _seconds(read_text(task.output, name)) for name in _TIMES}
+    times = record.times(is_released=ending.is_released)
+    times["test_time"] = _test_seconds(task, ending)
     result = {"fold": task.fold, "state": said, "error": None, "limit": None}
     result["peak_memory_mb"] = round(ending.peak_memory_mb, 1)
     result.update(times)
-    if _is_complete(task, ending, said, times):
-        return result, ""
-    is_told = said in FAILED_AFTER.values() and not ending.is_released
-    state = result["state"] = _failed_state(said, ending)
-    if ending.is_stopped:
-        return _tell(task, result, f"the run was ended in fold {task.fold}, {DOING[state]}\n")
-    excess = ending.excess or _file_excess(ending, limits)
+    if _is_complete(task, ending, said, times, record):
+        return result, _write(task.fold, record, result)
+    own_report = ""
+    if said in FAILED_AFTER.values() and not ending.is_released:
+        own_report = read_text(task.output, "error.txt") or "No reason was left.\n"
+    result["state"] = state = _failed_state(said, ending)
+    excess = None if ending.is_stopped else ending.excess or _file_excess(ending, limits)
     if excess is not None:
         result["limit"] = excess.to_json(DOING[state])
-        _write(task, "limit.json", json.dumps(result["limit"]))
         report = excess.sentence(task.fold, DOING[state])
-        if is_told and ending.excess is None:
-            report += read_text(task.output, "error.txt")  # with the line that wrote
-        return _tell(task, result, report)
-    if is_told:
-        result["error"] = read_text(task.output, "error.txt") or "No reason was left.\n"
-        return result, ""
-    if os.waitstatus_to_exitcode(ending.status) == child.EXIT_OURS:
-        raise ChildProcessError(f"the process of fold {task.fold} failed; its log says why")
+        report += own_report if ending.excess is None else ""  # with the line that wrote
+    else:
+        report = _reason(task, ending, state, own_report)
+    result["error"] = report
+    told = "" if report == own_report else report
+    return result, told + _write(task.fold, record, result)
+
+
+def _reason(task: child.Task, ending: Ending, state: str, own_report: str) -> str:
+    """Return why a fold has failed that was not ended for a limit."""
+    if ending.is_stopped:
+        return f"the run was ended in fold {task.fold}, {DOING[state]}\n"
+    _blame_the_disk(task, ending, own_report)
+    if ending.refusal:
+        return f"The predictions of the training data cannot be used: {ending.refusal}.\n"
     if ending.is_released:
-        return _tell(task, result, _test_report(task, ending))
-    return _tell(task, result, death_report(ending.status, state))
+        return _test_report(task, ending)
+    return own_report or _death_report(ending, state)
+
+
+def _blame_the_disk(task: child.Task, ending: Ending, report: str) -> None:
+    """Raise an OSError where the disk is full and nothing speaks against that as the reason.
+
+    The fold itself has not filled it beyond what it may: that would be its excess.
+    """
+    is_likely = _code(ending) == child.EXIT_OURS or any(mark in report for mark in _NO_SPACE)
+    if is_likely and is_full(task.output):
+        raise OSError(errno.ENOSPC, f"fold {task.fold} failed on a full disk", str(task.output))
+
+
+def _code(ending: Ending) -> int:
+    return os.waitstatus_to_exitcode(ending.status)
+
+
+def _test_seconds(task: child.Task, ending: Ending) -> Optional[float]:
+    """Return the time of predicting the test data, no finer than anybody could see it by the clock.
+
+    In all its digits it could hold test data.
+    """
+    seconds = read_seconds(task.output, "test_time")
+    if seconds is None or not ending.is_released:
+        return None
+    return round(min(seconds, ending.test_seconds), 3)
 
 
 def _is_complete(
-    task: child.Task, ending: Ending, state: str, times: dict[str, Optional[float]]
+    task: child.Task,
+    ending: Ending,
+    state: str,
+    times: dict[str, Optional[float]],
+    record: Record,
 ) -> bool:
     return (
         ending.excess is None
         and ending.status == 0
+        and ending.is_released
         and state == "tested"
         and None not in times.values()
-        and arrays.exists(task.output, "train")
-        and (arrays.exists(task.output, "test") or not task.has_test)
+        and (not task.has_test or record.take_test())
     )
 
 
@@ -99,6 +136,8 @@ def _failed_state(said: str, ending: Ending) -> str:
     """Return the phase that has failed; once the test data are there, only what we know counts."""
     if ending.is_released:
         return "testing_error"
+    if ending.refusal:
+        return "validating_error"
     return said if said in FAILED_AFTER.values() else FAILED_AFTER.get(said, "training_error")
 
 
@@ -107,7 +146,7 @@ def _file_excess(ending: Ending, limits: Limits) -> Optional[Excess]:
 
     Of what the process says by its exit code nothing depends but its own reproach.
     """
-    code = os.waitstatus_to_exitcode(ending.status)
+    code = _code(ending)
     if limits.file_mb is None or code not in (-signal.SIGXFSZ, child.EXIT_FILE_LIMIT):
         return None
     return Excess("file_mb", limits.file_mb, limits.file_mb)
@@ -116,30 +155,31 @@ def _file_excess(ending: Ending, limits: Limits) -> Optional[Excess]:
 def _test_report(task: child.Task, ending: Ending) -> str:
     """Tell of a failure in the test without a word of the participant's code."""
     report = private.report(ending.facts, task.submission, task.known_errors)
-    if report is None and os.waitstatus_to_exitcode(ending.status) == child.EXIT_TOLD:
+    if report is None and _code(ending) == child.EXIT_TOLD:
         return "The predictions of the test data cannot be used.\n"
-    return report or death_report(ending.status, "testing_error")
+    return report or _death_report(ending, "testing_error")
 
 
-def _tell(task: child.Task, result: dict[str, Any], report: str) -> tuple[dict[str, Any], str]:
-    """Write what the fold could not, or must not."""
-    result["error"] = report
-    told = report + _write(task, "error.txt", report)
-    return result, told + _write(task, "state.txt", result["state"])
+def _death_report(ending: Ending, state: str) -> str:
+    report = death_report(ending.status, state)
+    if _code(ending) == child.EXIT_OURS:
+        report += "A fault of ramp itself can end like this too: organisers can tell by the log.\n"
+    return report
 
 
-def _write(task: child.Task, name: str, text: str) -> str:
-    """Write a file over whatever is there; return what is to be said if that is refused."""
+def _write(number: int, record: Record, result: dict[str, Any]) -> str:
+    """Write the small files of the record; return what is to be said if that is refused."""
+    files = {"state.txt": result["state"], "error.txt": result["error"] or "", "limit.json": ""}
+    if result["limit"] is not None:
+        files["limit.json"] = json.dumps(result["limit"])
+    for name in ("train_time", "valid_time", "test_time"):
+        files[name] = "" if result[name] is None else str(result[name])
     try:
-        write_text(task.output, name, text)
+        for name, text in files.items():
+            if text:
+                record.note(name, text)
+            else:
+                record.drop(name)
     except (RefusedFileError, FileNotFoundError) as error:
-        return f"The folder of fold {task.fold} was damaged by the submission: {error}\n"
+        return f"The record of fold {number} was damaged by the submission: {error}\n"
     return ""
-
-
-def _seconds(text: str) -> Optional[float]:
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None

@@ -23,6 +23,8 @@ _MB = 1 << 20
 FIRST_INTERVAL, LAST_INTERVAL = 0.05, 0.25
 #: Time between two walks through the files [s].
 WALK_INTERVAL = 1.0
+#: A look may take one part in so many of the time: many threads make it slow.
+LOOK_THRIFT = 10
 #: What is exact or takes long may take one part in so many of the time.
 THRIFT = 20
 
@@ -74,17 +76,20 @@ class Watch:
     def look(self) -> Optional[Excess]:
         """Look once; tell of the first limit that is exceeded."""
         now = self._looked_at = time.monotonic()
+        begun_at = time.process_time()
         pids = self._tree.pids()
         excess = (
             self._time(now)
             or _over("processes", len(self._tree.theirs(pids)), self._limits.processes)
+            or self._threads(pids)
             or self._memory.look(pids, now)
             or self._cpu(pids)
             or self._disk.look(now)
         )
         age = now - self._started_at
         is_near = self._memory.is_near or self._disk.is_walking
-        self._interval = FIRST_INTERVAL if is_near else _interval(age)
+        cost = time.process_time() - begun_at
+        self._interval = max(FIRST_INTERVAL if is_near else _interval(age), LOOK_THRIFT * cost)
         return excess
 
     def look_back(self) -> Optional[Excess]:
@@ -97,6 +102,11 @@ class Watch:
 
     def _time(self, now: float) -> Optional[Excess]:
         return _over("fold_seconds", now - self._started_at, self._limits.fold_seconds)
+
+    def _threads(self, pids: list[int]) -> Optional[Excess]:
+        if self._limits.threads is None:
+            return None
+        return _over("threads", self._tree.n_threads(pids), self._limits.threads)
 
     def _cpu(self, pids: list[int]) -> Optional[Excess]:
         if self._limits.cpu_seconds is None:
@@ -145,12 +155,16 @@ class _MemoryWatch:
         """Tell whether the kernel has ended a process for its memory, of whatever kind."""
         if self._limit is None or self._group is None or not self._group.is_exhausted:
             return None
-        return Excess("memory", max(self.peak, self._limit) / _MB, self._limit / _MB)
+        return self._excess(max(self.peak, self._limit), self._limit)
 
     def _judge(self, n_bytes: int, limit: float) -> Optional[Excess]:
         self.peak = max(self.peak, n_bytes)
         self.is_near = n_bytes > limit / 2
-        return _over("memory", n_bytes / _MB, limit / _MB) or self.look_back()
+        return self._excess(n_bytes, limit) if n_bytes > limit else self.look_back()
+
+    def _excess(self, n_bytes: float, limit: float) -> Excess:
+        in_files = min(self._tree.file_bytes(), n_bytes)
+        return Excess("memory", n_bytes / _MB, limit / _MB, in_files / _MB)
 
     def _measure(self, pids: list[int], bound: int) -> None:
         begun_at = time.monotonic()

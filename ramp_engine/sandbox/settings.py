@@ -53,6 +53,9 @@ class Limits(BaseModel):
         default=None, description="Seconds of processor time of all processes of a fold."
     )
     processes: _Count | None = Field(default=512, description="Processes of a fold at once.")
+    threads: _Count | None = Field(
+        default=4096, description="Threads of all processes of a fold at once."
+    )
     file_mb: _Amount | None = Field(default=2048, description="Size of a file that a fold writes.")
     output_mb: _Amount | None = Field(
         default=8192, description="Size of all files that a fold writes."

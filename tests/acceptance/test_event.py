@@ -6,6 +6,7 @@ import csv
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,25 @@ def test_the_commands_are_installed(command: str) -> None:
     program = Path(sys.executable).with_name(command)
     done = subprocess.run([program, "--help"], capture_output=True, text=True, check=True)
     assert "Usage" in done.stdout
+
+
+def test_an_event_that_hides_validation_labels_is_scored_as_ever(
+    make_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = make_deployment()
+    path = deployment.directory / deployment.event_config
+    hiding = "evaluation:\n  hide_validation_labels: true\n"
+    path.write_text(path.read_text().replace("evaluation:\n", hiding))
+    deployment.deploy()
+    submission = deployment.submit("starting_kit")
+    deployment.dispatch()
+    assert deployment.submissions()[submission]["state"] == "scored"
+    (row,) = deployment.json("leaderboard", "--event", "iris", "--private")
+    reference = bagged_scores_by_ramp_test(deployment, "starting_kit")
+    for name, expected in reference["valid"].items():
+        assert row["scores"][name]["bag"] == expected
+    for name, expected in reference["test"].items():
+        assert row["private_scores"][name]["bag"] == expected
+    log = deployment.event / "logs" / f"submission_{submission:09d}" / "log"
+    assert "labels of a fold's validation part are hidden from it" in log.read_text()
+    assert "verified, " in deployment.ramp("verify", str(submission)).stdout

@@ -55,7 +55,8 @@ class Aftermath:
     def public(self) -> bytes:
         """All that a participant gets to see."""
         seen = [self.log, json.dumps(self.folds).encode()]
-        names = ("error.txt", "limit.json", "state.txt", "train_time", "valid_time")
+        names = ("error.txt", "limit.json", "state.txt", "train_time", "valid_time", "test_time")
+        names += ("y_pred_train.npz", "y_pred_train.json")  # public scores are made of them
         for fold in self.folds:
             folder = self.output / f"fold_{fold['fold']}"
             seen += [(folder / name).read_bytes() for name in names if (folder / name).exists()]

@@ -54,6 +54,12 @@ CASES = [
         r"too many processes: \d+ of 32 in fold 0, training",
     ),
     Case(
+        "thread_bomb",
+        {"threads": 500},
+        "threads",
+        r"too many threads: \d+ of 500 in fold 0, training",
+    ),
+    Case(
         "large_file",
         {"file_mb": 64},
         "file_mb",
@@ -115,6 +121,18 @@ CASES = [
         "cpu_seconds",
         r"out of CPU time: [\d.]+ s of 2 s in fold 0, training",
     ),
+    Case(
+        "busy_as_an_orphan",
+        {"cpu_seconds": 3},
+        "cpu_seconds",
+        r"out of CPU time: [\d.]+ s of 3 s in fold 0, training",
+    ),
+    Case(
+        "busy_without_trace",
+        {"cpu_seconds": 3},
+        "cpu_seconds",
+        r"out of CPU time: [\d.]+ s of 3 s in fold 0, training",
+    ),
 ]
 
 
@@ -175,7 +193,7 @@ def test_a_long_log_costs_no_more_than_its_limit_and_fails_nothing(arena: Arena)
 
 def test_limits_that_are_not_reached_change_nothing(arena: Arena) -> None:
     limits = {
-        "fold_seconds": 200, "cpu_seconds": 200, "memory_mb": 4096, "processes": 64,
+        "fold_seconds": 200, "cpu_seconds": 200, "memory_mb": 4096, "processes": 64, "threads": 256,
         "file_mb": 64, "output_mb": 64, "n_files": 1000, "log_mb": 1, "open_files": 256,
     }  # fmt: skip
     aftermath = arena.run("five_modest_processes", limits)

@@ -68,6 +68,7 @@ print(json.dumps(pid), flush=True)
 for line in os.fdopen(heard):
     print(line, end="", flush=True)
     if json.loads(line) == "please release":
+        assert ours.recv(100) == b"mounted\\n"
         ours.sendall(b"release\\n")
         assert ours.recv(100) == b"released\\n"
         os.write(reply, b"go")

@@ -160,7 +160,7 @@ def arena(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_files_in_memory_count_as_memory(hierarchy: Hierarchy, arena: Arena) -> None:
     aftermath = arena.run("memory_in_files", {"memory_mb": 400})
     assert (aftermath.last["state"], aftermath.limit) == ("training_error", "memory")
-    says = r"out of memory: [\d.]+ MB of 400 MB in fold 0, training\n"
+    says = r"out of memory: [\d.]+ MB of 400 MB in fold 0, training(, of which \d+ MB in .*)?\n"
     assert re.match(says, aftermath.last["error"])
     assert aftermath.survivors == []
 
@@ -171,6 +171,32 @@ def test_memory_is_limited_without_groups_as_well(arena: Arena) -> None:
     aftermath = arena.run("memory_in_ten_processes", {"memory_mb": 1024}, within=WITHOUT_GROUPS)
     assert (aftermath.last["state"], aftermath.limit) == ("training_error", "memory")
     assert aftermath.survivors == []
+
+
+@pytest.fixture(scope="module")
+def confined(arena: Arena) -> Arena:
+    if os.geteuid() != 0:
+        pytest.skip("only root can hide the control groups for a test")
+    if arena.level != "namespaces":
+        pytest.skip("/tmp and /dev/shm are the machine's at this level")
+    return arena
+
+
+def test_files_in_memory_count_without_groups_as_well(confined: Arena) -> None:
+    aftermath = confined.run("memory_in_tmp", {"memory_mb": 400}, within=WITHOUT_GROUPS)
+    assert (aftermath.last["state"], aftermath.limit) == ("training_error", "memory")
+    says = (
+        r"out of memory: [\d.]+ MB of 400 MB in fold 0, training, "
+        r"of which \d+ MB in /tmp and /dev/shm\n"
+    )
+    assert re.fullmatch(says, aftermath.last["error"])
+    assert aftermath.survivors == []
+
+
+def test_a_file_in_memory_that_is_mapped_counts_once(confined: Arena) -> None:
+    aftermath = confined.run("shares_memory", {"memory_mb": 500}, within=WITHOUT_GROUPS)
+    assert [fold["state"] for fold in aftermath.folds] == ["tested", "tested"], aftermath.last
+    assert 300 <= aftermath.last["peak_memory_mb"] < 500
 
 
 class Machine:

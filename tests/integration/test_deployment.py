@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,12 @@ import pytest
 
 from ramp_database import events
 from ramp_database.session import Database
+from ramp_engine.bundles import ensure_bundle
 from ramp_engine.cli import edge
 from ramp_engine.cli.main import ramp
+from ramp_engine.config import load_event
+from ramp_engine.errors import EvaluationError
+from ramp_engine.preparation import Bundle
 
 IRIS = Path(__file__).parents[2] / "events" / "iris"
 CONFIG = """\
@@ -217,3 +221,54 @@ def test_changed_limits_are_applied_without_force_and_hold(
     assert "Come back at" in rejected.err
     status = run("status", "--event", "iris")
     assert "place 1, no dispatcher is running" in status.out
+
+
+@pytest.fixture
+def found_bundle(tmp_path: Path, event_dir: Path) -> Iterator[Callable[[], Bundle]]:
+    """Give the bundle that a dispatcher would take with the config.yml as it is now."""
+    database = Database(f"sqlite:///{tmp_path}/ramp.db")
+    yield lambda: ensure_bundle(database, load_event(event_dir / "config.yml"))
+    database.dispose()
+
+
+HIDING = "evaluation: {hide_validation_labels: true}\n"
+
+
+def test_hiding_validation_labels_takes_effect_when_it_is_deployed(
+    run: Run, event_dir: Path, tmp_path: Path, found_bundle: Callable[[], Bundle]
+) -> None:
+    assert deploy(run).code == 0
+    shown = found_bundle()
+    with (event_dir / "config.yml").open("a") as file:
+        file.write(HIDING)
+    with pytest.raises(EvaluationError, match="hide_validation_labels changed since the event"):
+        found_bundle()
+    assert "key hide_validation_labels changed since the event" in run("doctor").out
+    assert "these have changed: hide_validation_labels. Nothing was" in deploy(run).err
+
+    forced = deploy(run, "--force")
+    assert "changed: hide_validation_labels\n" in forced.out
+    assert "the labels of each fold's validation part are hidden from it" in forced.out
+    hidden = found_bundle()
+    assert hidden.name == stored(tmp_path)["bundle_hash"] != shown.name
+    assert (hidden.public / "masked" / "fold_1" / "y.pkl").is_file()
+    assert not list((hidden.public / "train").glob("y.*"))
+    assert "nothing has changed" in deploy(run).out
+    assert "kit and data are as they were deployed" in run("doctor").out
+
+
+def test_a_lost_bundle_is_made_again_as_it_was_deployed_or_not_at_all(
+    run: Run, event_dir: Path, found_bundle: Callable[[], Bundle]
+) -> None:
+    configure(event_dir)
+    config = event_dir / "config.yml"
+    config.write_text(config.read_text() + HIDING)
+    assert deploy(run).code == 0
+    hidden = found_bundle()
+    shutil.rmtree(hidden.public.parent)
+    assert found_bundle() == hidden
+    assert hidden.hides_labels()
+    shutil.rmtree(hidden.public.parent)
+    configure(event_dir)
+    with pytest.raises(EvaluationError, match="hide_validation_labels changed since the event"):
+        found_bundle()

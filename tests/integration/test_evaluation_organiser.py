@@ -144,3 +144,23 @@ def test_what_goes_wrong_on_our_side_never_looks_like_the_participants_failure(
     assert run(arguments, tmp_path / "log").code == 70
     missing = event.fold(event.kit / "submissions" / "there_is_none")
     assert (missing.code, "there is no submission" in missing.error["message"]) == (70, True)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("raise OSError('no numbers today')", "no numbers today"),
+        ("os.kill(os.getpid(), 9)", "its process has died before, by signal 9"),
+        ("os._exit(5)", "its process has died before, with exit code 5"),
+    ],
+)
+def test_a_fold_that_fails_before_the_submission_begins_is_not_its_failure(
+    end: str, reason: str, tmp_path: Path
+) -> None:
+    event = bundled_event("iris", tmp_path)
+    append(f"import os, random\ndef seed(*_):\n    {end}\nrandom.seed = seed")(event)
+    assert event.prepare().code == 0
+    result = event.fold(event.kit / "submissions" / "starting_kit")
+    assert result.code == 70
+    wanted = f"the fold failed before the submission was begun: {reason}"
+    assert result.error["message"].endswith(wanted), result.error

@@ -351,15 +351,17 @@ def test_a_run_starts_with_nothing_on_its_stdin(make_worker: Callable[..., Local
     assert make_worker("assert os.read(0, 1) == b''").launch() == (0, "")
 
 
-def test_a_link_in_place_of_the_output_is_removed_and_not_followed(
-    make_worker: Callable[..., LocalWorker], tmp_path: Path
+def test_a_fold_does_not_see_what_others_have_left(
+    make_worker: Callable[..., LocalWorker],
 ) -> None:
-    (tmp_path / "elsewhere").mkdir(mode=0o755)
-    worker = make_worker()
-    output = tmp_path / "submissions" / NAME / "training_output"
-    output.symlink_to(tmp_path / "elsewhere")
+    """It could know test data by then, and trains where participants see what it says."""
+    code = (
+        "here = os.path.dirname(os.path.abspath(__file__)); "
+        "assert [n for _, _, names in os.walk(here) for n in names if 'y_pred' in n] == []"
+    )
+    worker = make_worker(code)
     assert worker.launch() == (0, "")
-    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert len(list(Path(worker.config["predictions_dir"], NAME).glob("fold_*"))) > 1
 
 
 def test_directories_that_a_run_has_locked_are_removed(

@@ -73,13 +73,12 @@ class Lane:
         self.level = level
         self.runs: list[FoldRun] = []
 
-    def start(self, servers: StepServers | None, fit: str = "pass", predict: str = "pass") -> Path:
-        """Start a submission that does this; give the folder of its output."""
+    def start(self, servers: StepServers | None, fit: str = "pass", predict: str = "pass") -> None:
+        """Start a submission that does this."""
         submission = self.root / f"submission_{len(self.runs)}"
         submission.mkdir()
         (submission / "estimator.py").write_text(dedent(ESTIMATOR).format(fit=fit, predict=predict))
         self.submit(servers, submission)
-        return submission / "training_output"
 
     def submit(self, servers: StepServers | None, submission: Path, **options: float) -> None:
         run = FoldRun(Path(sys.executable), self.root)
@@ -91,7 +90,6 @@ class Lane:
         run.start(
             bundle=self.event.bundle / "public",
             submission=submission,
-            output=submission / "training_output",
             n_threads=1,
             sandbox=sandbox,
             gpus=("7",),
@@ -149,7 +147,7 @@ def test_a_warm_run_leaves_what_a_cold_one_does(
         lane.submit(which, submission)
         code, log = lane.finish()
         assert code == 0, log
-        outputs.append(submission / "training_output")
+        outputs.append(lane.runs[-1].scratch.output)
     cold, warm = outputs
     files = sorted(path.relative_to(cold) for path in cold.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(warm) for path in warm.rglob("*") if path.is_file())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from ramp_engine import config_sections
 from ramp_engine.config import EventConfig, load_event
 from ramp_engine.errors import ConfigErrors, PluginError
+from ramp_engine.preparation import trusted_python
 from ramp_engine.sandbox import SandboxKeys
 
 LEAST = "ramp: {problem_name: iris, event_name: iris_test}\nworker: {worker_type: local}\n"
@@ -408,6 +410,33 @@ def test_a_loop_counts_as_stalled_at_half_the_stale_limit(event_dir: Path) -> No
 def test_the_trusted_steps_have_one_environment(event_dir: Path) -> None:
     (message,) = problems(event_dir, LEAST + "evaluation: {python: a, conda_env: b}\n")
     assert "either python or conda_env and not both" in message
+
+
+def test_validation_labels_are_shown_unless_hidden(event_dir: Path) -> None:
+    assert load(event_dir, LEAST).evaluation.hide_validation_labels is False
+    config = load(event_dir, LEAST + "evaluation: {hide_validation_labels: true}\n")
+    assert config.evaluation.hide_validation_labels is True
+    assert config.to_printable()["evaluation"] == {"hide_validation_labels": True}
+
+
+@pytest.mark.parametrize("value", ["sometimes", "2", "[]", "null"])
+def test_hiding_validation_labels_is_yes_or_no(event_dir: Path, value: str) -> None:
+    text = f"evaluation: {{hide_validation_labels: {value}}}\n"
+    (message,) = problems(event_dir, LEAST + text)
+    assert message.startswith("3: evaluation.hide_validation_labels: expected true or false")
+
+
+def test_a_misspelt_key_of_the_trusted_steps_is_told(event_dir: Path) -> None:
+    (message,) = problems(event_dir, LEAST + "evaluation: {hide_validation_label: true}\n")
+    assert "did you mean 'hide_validation_labels'?" in message
+
+
+def test_hiding_labels_names_no_environment(event_dir: Path) -> None:
+    text = f"worker: {{worker_type: local, python: {sys.executable}}}\n"
+    ramp = LEAST.splitlines(keepends=True)[0]
+    assert ramp.startswith("ramp:")
+    config = load(event_dir, ramp + text + "evaluation: {hide_validation_labels: true}\n")
+    assert trusted_python(config) == Path(sys.executable)
 
 
 def test_an_environment_has_a_name(event_dir: Path) -> None:

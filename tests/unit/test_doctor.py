@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 
 from ramp_engine import doctor
 from ramp_engine.config import load_event
-from ramp_engine.doctor import Finding, Level, configuration, environment, places
+from ramp_engine.doctor import Finding, Level, configuration, confinement, environment, places
 from ramp_engine.doctor.finding import ok
 from ramp_engine.doctor.patient import Deployment, PatientEvent
 from ramp_engine.errors import WorkerSetupError
@@ -71,6 +72,19 @@ def test_an_error_of_ours_is_a_problem_in_its_own_words(only: object) -> None:
 
     (found,) = only(check)  # type: ignore[operator]
     assert (found.level, found.message) == (Level.PROBLEM, "no room. Make some")
+
+
+def test_hidden_labels_that_can_be_found_are_told(event: PatientEvent) -> None:
+    assert event.config is not None
+    event.config = replace(event.config, worker={**event.config.worker, "sandbox": "off"})
+    assert [one.message for one in confinement.is_confined(event)] == [
+        "submissions run without any confinement"
+    ]
+    hiding = event.config.evaluation.model_copy(update={"hide_validation_labels": True})
+    event.config = replace(event.config, evaluation=hiding)
+    *_, found = confinement.is_confined(event)
+    assert found.level == Level.WARNING
+    assert "the folds of a submission can read them on the disk" in found.message
 
 
 def test_directories_that_are_not_there_yet_are_fine(event: PatientEvent) -> None:

@@ -51,6 +51,7 @@ def test_a_sandbox_that_makes_no_sense_is_refused(text: str, says: str) -> None:
         (Excess("memory", 512.04, 512), "out of memory: 512.04 MB of 512 MB in fold 2, training"),
         (Excess("fold_seconds", 60.1, 60), "out of time: 60.1 s of 60 s in fold 2, training"),
         (Excess("processes", 300, 256), "too many processes: 300 of 256 in fold 2, training"),
+        (Excess("threads", 5120, 4096), "too many threads: 5120 of 4096 in fold 2, training"),
         (Excess("n_files", 10_000, 100), "too many files: 10000 of 100 in fold 2, training"),
         (Excess("file_mb", 64, 64), "a file is too large: 64 MB of 64 MB in fold 2, training"),
     ],

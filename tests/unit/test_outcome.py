@@ -159,6 +159,7 @@ def beyond(name: str, state: str | None, error: str | None = None) -> Verdict:
         ("fold_seconds", Outcome.TIMED_OUT),
         ("output_mb", Outcome.LIMIT_EXCEEDED),
         ("processes", Outcome.LIMIT_EXCEEDED),
+        ("threads", Outcome.LIMIT_EXCEEDED),
     ],
 )
 def test_a_limit_has_a_verdict_of_its_own(name: str, outcome: Outcome) -> None:

