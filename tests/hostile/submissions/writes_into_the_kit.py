@@ -1,0 +1,34 @@
+"""Opens the kit, the bundle and data for writing, wherever they are."""
+
+import os
+
+from sklearn.tree import DecisionTreeClassifier
+
+TARGETS: dict[str, str] = {}
+
+
+def attack():
+    found = [TARGETS[key] for key in ('kit', 'kit_data', 'data', 'labels', 'bundle_test', 'canary') if key in TARGETS]
+    found += [path for path in map(os.path.abspath, __import__('sys').path) if 'kit' in path]
+    problem = __import__('sys').modules.get('problem')
+    found += [os.path.dirname(getattr(problem, '__file__', None) or '/nonexistent')]
+    for place in found:
+        for folder, _, names in os.walk(place) if os.path.isdir(place) else [(os.path.dirname(place), [], [os.path.basename(place)])]:
+            if os.path.isdir(folder) and os.access(folder, os.W_OK):
+                print(f'COULD write into {folder}', flush=True)
+            for name in names[:20]:
+                try:
+                    os.close(os.open(os.path.join(folder, name), os.O_WRONLY))
+                    print(f'COULD write {os.path.join(folder, name)}', flush=True)
+                except OSError:
+                    pass
+
+
+class Model(DecisionTreeClassifier):
+    def fit(self, X, y):
+        attack()
+        return super().fit(X, y)
+
+
+def get_estimator():
+    return Model()
