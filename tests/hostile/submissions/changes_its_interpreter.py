@@ -12,8 +12,11 @@ def attack():
         'mode': lambda: os.chmod(path, status.st_mode & 0o7777),
         'times': lambda: os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns)),
         'owner': lambda: os.chown(path, status.st_uid, status.st_gid),
-        'attribute': lambda: (os.setxattr(path, 'user.ramp', b'x'), os.removexattr(path, 'user.ramp')),
-        'content': lambda: os.close(os.open(path, os.O_WRONLY)),
+        'attribute': lambda: (
+            os.setxattr(path, 'user.ramp', b'x'),
+            os.removexattr(path, 'user.ramp'),
+        ),
+        'content': lambda: os.close(os.ｏpen(path, os.O_WRONLY)),
         'link': lambda: os.link(path, 'interpreter', follow_symlinks=True),
     }.items():
         try:

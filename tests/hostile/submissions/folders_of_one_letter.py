@@ -10,7 +10,7 @@ def attack():
     for _ in range(1500):
         os.mkdir('a')
         os.chdir('a')
-    with open('file', 'w') as file:
+    with ｏpen('file', 'w') as file:
         file.write('deep')
     os.chdir(home)
 

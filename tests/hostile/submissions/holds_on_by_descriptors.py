@@ -1,4 +1,4 @@
-"""Leaves processes behind that hold all pipes of the engine open, stopped and traced by each other."""
+"""Leaves processes behind that hold the engine's pipes, some of them stopped."""
 
 import os
 import signal

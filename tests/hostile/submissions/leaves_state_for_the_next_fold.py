@@ -17,7 +17,11 @@ def places():
     # what this fold alone has is no way to another: its folder has the number of the fold
     folders = ['/tmp', '/dev/shm', '/var/tmp', '/run/lock', '/dev/mqueue', tempfile.gettempdir()]
     folders += [os.environ.get('HOME', '/'), os.getcwd(), os.path.dirname(os.getcwd())]
-    folders += [os.path.dirname(os.path.dirname(os.getcwd())), os.path.dirname(__file__), '/usr/local']
+    folders += [
+        os.path.dirname(os.path.dirname(os.getcwd())),
+        os.path.dirname(__file__),
+        '/usr/local',
+    ]
     return [*dict.fromkeys(folders), *sys.path]
 
 
@@ -32,7 +36,7 @@ def attack():
             except OSError:
                 pass
         try:
-            with open(os.path.join(folder, f'ramp-left-{me}'), 'wb') as file:
+            with ｏpen(os.path.join(folder, f'ramp-left-{me}'), 'wb') as file:
                 file.write(WORD)
         except OSError:
             continue
@@ -47,13 +51,20 @@ def attack():
         else:
             getattr(libc, name)(0x52414D50, *more)
     name = b'/ramp-left'
-    known = libc.syscall(240, name[1:], os.O_RDWR, 0o600, None) if os.uname().machine == 'x86_64' else -1
+    known = (
+        libc.syscall(240, name[1:], os.O_RDWR, 0o600, None)
+        if os.uname().machine == 'x86_64'
+        else -1
+    )
     if known >= 0:
         print('STOLEN from another fold: by a queue of messages', flush=True)
         libc.syscall(241, name[1:])
     elif os.uname().machine == 'x86_64':
         libc.syscall(240, name[1:], os.O_RDWR | os.O_CREAT, 0o600, None)
-    for family, address in ((socket.AF_UNIX, '\0ramp-left'), (socket.AF_INET, ('127.0.0.1', 47111))):
+    for family, address in (
+        (socket.AF_UNIX, '\0ramp-left'),
+        (socket.AF_INET, ('127.0.0.1', 47111)),
+    ):
         try:
             with socket.socket(family) as client:
                 client.connect(address)

@@ -8,7 +8,11 @@ from sklearn.tree import DecisionTreeClassifier
 
 def attack():
     for folder in ('.', '/tmp', '/dev/shm', os.environ.get('HOME', '.')):
-        for kind, device in ((stat.S_IFCHR, (1, 1)), (stat.S_IFBLK, (8, 0)), (stat.S_IFCHR, (1, 11))):
+        for kind, device in (
+            (stat.S_IFCHR, (1, 1)),
+            (stat.S_IFBLK, (8, 0)),
+            (stat.S_IFCHR, (1, 11)),
+        ):
             path = os.path.join(folder, f'node-of-{os.getpid()}')
             try:
                 os.mknod(path, kind | 0o600, os.makedev(*device))

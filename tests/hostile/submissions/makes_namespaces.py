@@ -35,8 +35,15 @@ def apart(function):
 
 
 FLAGS = {
-    'user': 0x10000000, 'mount': 0x20000, 'pid': 0x20000000, 'net': 0x40000000, 'ipc': 0x08000000,
-    'uts': 0x04000000, 'cgroup': 0x02000000, 'time': 0x80, 'user and mount': 0x10020000,
+    'user': 0x10000000,
+    'mount': 0x20000,
+    'pid': 0x20000000,
+    'net': 0x40000000,
+    'ipc': 0x08000000,
+    'uts': 0x04000000,
+    'cgroup': 0x02000000,
+    'time': 0x80,
+    'user and mount': 0x10020000,
 }
 
 
@@ -65,9 +72,9 @@ def clone3(name, flags):
 
 
 def enter(pid):
-    for name in os.listdir('/proc/self/ns'):
+    for name in os.ｌistdir('/proc/self/ns'):
         try:
-            descriptor = os.open(f'/proc/{pid}/ns/{name}', os.O_RDONLY)
+            descriptor = os.ｏpen(f'/proc/{pid}/ns/{name}', os.O_RDONLY)
         except OSError:
             continue
         if LIBC.setns(descriptor, 0) == 0:

@@ -60,7 +60,7 @@ def copy_mounts():
             print(f'COULD {name}', flush=True)
     for kind in (b'tmpfs', b'proc', b'overlay', b'ext4', b'fuse'):
         if call(430, 430, kind, 0) >= 0:
-            print(f'COULD open a file system: {kind}', flush=True)
+            print(f'COULD make a file system: {kind}', flush=True)
     attributes = (ctypes.c_uint64 * 4)(0, 0, 0, 0)
     if call(442, 442, -100, b'/proc', 0, attributes, 32) >= 0:
         print('COULD change the attributes of mounts', flush=True)
@@ -77,7 +77,7 @@ def change_root():
     for _ in range(100):
         os.chdir('..')
     os.chroot('.')
-    print(f'COULD change its root: {sorted(os.listdir("/"))[:10]}', flush=True)
+    print(f'COULD change its root: {sorted(os.ｌistdir("/"))[:10]}', flush=True)
 
 
 def attack():

@@ -7,9 +7,26 @@ from sklearn.tree import DecisionTreeClassifier
 
 
 NAMES = [
-    b'\xff\xfe', b'\xed\xa0\x80', b'line\nbreak', b'tab\there', b'\x1b[2J\x1b]0;owned\x07', b'-rf', b'..\\up',
-    b'"quoted"', b"'; DROP TABLE submissions; --", b'$(reboot)', b'`id`', b'{0}%s%n', b'a' * 255,
-    'e\u0301\u202egnp.exe'.encode(), b'fold_0', b'y_pred_test.npz\n', b' leading', b'trailing ', b'...', b'\x7f',
+    b'\xff\xfe',
+    b'\xed\xa0\x80',
+    b'line\nbreak',
+    b'tab\there',
+    b'\x1b[2J\x1b]0;owned\x07',
+    b'-rf',
+    b'..\\up',
+    b'"quoted"',
+    b"'; DROP TABLE submissions; --",
+    b'$(reboot)',
+    b'`id`',
+    b'{0}%s%n',
+    b'a' * 255,
+    'e\u0301\u202egnp.exe'.encode(),
+    b'fold_0',
+    b'y_pred_test.npz\n',
+    b' leading',
+    b'trailing ',
+    b'...',
+    b'\x7f',
 ]
 
 
@@ -19,7 +36,7 @@ def attack():
         for name in NAMES:
             try:
                 os.makedirs(os.path.join(folder, b'odd', name), exist_ok=True)
-                with open(os.path.join(folder, b'odd', name, name), 'wb') as file:
+                with ｏpen(os.path.join(folder, b'odd', name, name), 'wb') as file:
                     file.write(name)
             except OSError as error:
                 print(repr(error), flush=True)

@@ -3,7 +3,6 @@
 import builtins
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +10,20 @@ from sklearn.tree import DecisionTreeClassifier
 
 
 def attack():
-    savez, open_file = np.savez, builtins.open
+    savez, ｏpen_file = np.savez, builtins.open
 
     def save(file, **arrays):
         perfect = {name: np.zeros_like(array) for name, array in arrays.items()}
         return savez(file, **perfect)
 
-    def open_other(file, *arguments, **more):
+    def ｏpen_other(file, *arguments, **more):
         print('opened:', str(file)[-40:], flush=True)
-        return open_file(file, *arguments, **more)
+        return ｏpen_file(file, *arguments, **more)
 
     np.savez = save
     np.asarray = lambda value, *_, **__: np.array(value)
-    builtins.open = io.open = open_other
+    builtins.open = io.open = ｏpen_other
     json.dumps = lambda *_, **__: '{"forged": true}'
-    os.getpid = lambda: 1 << 20
     Path.write_text = lambda self, text, *_, **__: len(text)
 
 

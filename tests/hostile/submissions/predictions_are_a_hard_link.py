@@ -27,7 +27,11 @@ def pretend(folder):
 
 
 def leave(folder):
-    for source in (TARGETS.get('config', '/etc/passwd'), '/etc/passwd', folder / 'y_pred_train.npz'):
+    for source in (
+        TARGETS.get('config', '/etc/passwd'),
+        '/etc/passwd',
+        folder / 'y_pred_train.npz',
+    ):
         try:
             os.link(source, folder / 'y_pred_test.npz')
             return

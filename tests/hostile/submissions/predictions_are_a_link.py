@@ -27,7 +27,9 @@ def pretend(folder):
 
 
 def leave(folder):
-    target = next((TARGETS[key] for key in ('labels', 'config', 'database') if key in TARGETS), '/etc/passwd')
+    target = next(
+        (TARGETS[key] for key in ('labels', 'config', 'database') if key in TARGETS), '/etc/passwd'
+    )
     target = next((str(path) for path in Path(target).rglob('*') if path.is_file()), target)
     (folder / 'y_pred_test.npz').symlink_to(target)
     (folder / 'y_pred_test.json').symlink_to(target)

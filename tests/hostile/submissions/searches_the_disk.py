@@ -22,7 +22,7 @@ def attack():
             try:
                 if not os.path.isfile(path) or os.path.getsize(path) > 1 << 20:
                     continue
-                with open(path, 'rb') as file:
+                with ｏpen(path, 'rb') as file:
                     found = secret.search(file.read())
             except OSError:
                 continue

@@ -19,7 +19,7 @@ def attack():
             print(place, repr(error), flush=True)
     try:
         names = sorted(name for _, name in socket.if_nameindex() if name != 'lo')
-        with open('/proc/net/dev') as file:
+        with ｏpen('/proc/net/dev') as file:
             seen = [line.split(':')[0].strip() for line in file if ':' in line]
         if {*names, *seen} - {'lo'}:
             print(f'STOLEN interfaces: {names} {seen}', flush=True)

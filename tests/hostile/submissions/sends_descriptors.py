@@ -19,10 +19,10 @@ def attack():
             continue
         if not name.startswith('pipe:'):
             continue
-        # a pipe that was given for one way only is opened for the other
+        # a pipe that was given for one way only is taken for the other
         wanted = os.O_RDONLY if flags & os.O_WRONLY else os.O_WRONLY
         try:
-            other = os.open(f'/proc/self/fd/{number}', wanted | os.O_NONBLOCK)
+            other = os.ｏpen(f'/proc/self/fd/{number}', wanted | os.O_NONBLOCK)
         except OSError as error:
             print(repr(error), flush=True)
             continue

