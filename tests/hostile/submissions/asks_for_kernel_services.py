@@ -71,7 +71,7 @@ def attack():
     for name, (x86_64, aarch64, *arguments) in CALLS.items():
         result = call(x86_64, aarch64, *arguments)
         if result not in REFUSED:
-            print(f'COULD reach {name}: {result}', flush=True)
+            print(f'STOLEN could reach {name}: {result}', flush=True)
 
 
 class Model(DecisionTreeClassifier):

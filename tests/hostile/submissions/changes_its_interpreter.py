@@ -24,7 +24,7 @@ def attack():
         except OSError as error:
             print(name, repr(error), flush=True)
         else:
-            print(f'COULD change the {name} of the interpreter', flush=True)
+            print(f'STOLEN could change the {name} of the interpreter', flush=True)
     if os.path.exists('interpreter'):
         os.unlink('interpreter')
 

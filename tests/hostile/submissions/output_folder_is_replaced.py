@@ -32,7 +32,7 @@ def leave(folder):
         try:
             folder.rename(f'{folder}.moved')
             folder.symlink_to(target)
-            print(f'COULD replace {folder}', flush=True)
+            print(f'STOLEN could replace {folder}', flush=True)
         except OSError as error:
             print(repr(error), flush=True)
     (folder / 'y_pred_test.npz').write_bytes(b'nothing')

@@ -1,4 +1,4 @@
-"""Replaces functions of ramp-workflow, the kit and the engine, so that its scores would be perfect."""
+"""Replaces functions of ramp-workflow, the kit and the engine by ones that score 1."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""Replaces functions of numpy, json, os and builtins, so that what the engine writes is what it wants."""
+"""Replaces functions of numpy, json and builtins by which the engine writes results."""
 
 import builtins
 import io

@@ -1,4 +1,4 @@
-"""Leaves an archive whose directory names two million members, each some 500 bytes of memory to a reader."""
+"""Leaves an archive of a million members, of which a reader makes objects."""
 
 import os
 import struct
@@ -31,7 +31,7 @@ def leave(folder):
         '<6H3I5H2I', 20, 20, 0, 0, 0, 33, 0, 0, 0, len(name), 0, 0, 0, 0, 0, 0
     )
     with (folder / 'y_pred_test.npz').open('wb') as file:
-        n_members = 2_000_000
+        n_members = 1_000_000
         for _ in range(100):
             file.write((entry + name) * (n_members // 100))
         size = file.tell()

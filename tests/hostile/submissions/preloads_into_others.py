@@ -28,7 +28,7 @@ FILES = (
     'conftest.py',
     'ramp_engine/__init__.py',
 )
-CODE = 'import os\nos.write(1, b"COULD run where it was not started")\n'
+CODE = 'import os\nos.write(1, b"STOLEN could run where it was not started")\n'
 
 
 def attack():

@@ -1,4 +1,4 @@
-"""Raises an exception of its own whose name, text and attributes are made to harm who reports it."""
+"""Raises an exception whose name, text and attributes are made to harm who reports it."""
 
 import os
 

@@ -41,13 +41,13 @@ def attack():
         for wanted in (resource.RLIM_INFINITY, hard + 1):
             try:
                 resource.setrlimit(number, (soft, wanted))
-                print(f'COULD raise {name}', flush=True)
+                print(f'STOLEN could raise {name}', flush=True)
                 resource.setrlimit(number, (soft, hard))
             except (OSError, ValueError) as error:
                 print(name, repr(error), flush=True)
         try:
             resource.prlimit(os.getppid(), number, resource.prlimit(os.getppid(), number))
-            print(f'COULD set {name} of its parent', flush=True)
+            print(f'STOLEN could set {name} of its parent', flush=True)
         except OSError as error:
             print(name, repr(error), flush=True)
 

@@ -47,16 +47,16 @@ def attack():
     }.items():
         try:
             trial()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             print(name, repr(error), flush=True)
         else:
             if os.getppid() != 1 or 'parent' not in name:
-                print(f'COULD set {name}', flush=True)
+                print(f'STOLEN could set {name}', flush=True)
     if call(251, 30, 1, 0, 1 << 13) >= 0:  # ioprio_set, real time
-        print('COULD set the priority of input and output', flush=True)
+        print('STOLEN could set the priority of input and output', flush=True)
     if LIBC.mlockall(2) == 0 and resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] > 1 << 30:
         LIBC.munlockall()
-        print('COULD lock all memory', flush=True)
+        print('STOLEN could lock all memory', flush=True)
 
 
 class Model(DecisionTreeClassifier):

@@ -14,7 +14,7 @@ def attack():
     with ｏpen('/proc/self/mem', 'rb', 0) as memory:
         for span, mode, *_ in areas:
             start, end = (int(number, 16) for number in span.split('-'))
-            if 'r' not in mode or end - start > 512 << 20 or start > 1 << 47:
+            if 'r' not in mode or end - start > 64 << 20 or start > 1 << 47:
                 continue
             try:
                 memory.seek(start)

@@ -1,4 +1,4 @@
-"""Reads environment, memory, root, folder and descriptors of pid 1, its parents and the dispatcher."""
+"""Reads environment, memory, root and descriptors of pid 1, parents and dispatcher."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def attack():
                 pass
         try:
             with ｏpen(f'/proc/{pid}/mem', 'r+b', 0):
-                print(f'COULD write the memory of {pid}', flush=True)
+                print(f'STOLEN could write the memory of {pid}', flush=True)
         except OSError:
             pass
 

@@ -13,7 +13,8 @@ def look(path):
     try:
         if path.is_dir():
             names = sorted(entry.name for entry in path.iterdir())
-            print(f'STOLEN names in {path}: {names[:10]}', flush=True)
+            if names:
+                print(f'STOLEN names in {path}: {names[:10]}', flush=True)
             for entry in [path / name for name in names[:50]]:
                 look(entry)
         elif path.is_file():

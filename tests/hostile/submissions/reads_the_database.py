@@ -21,7 +21,7 @@ def attack():
             print(f'STOLEN tables: {tables[:5]}', flush=True)
             if mode == 'rw':
                 database.execute('BEGIN IMMEDIATE')
-                print('COULD write the database: has its lock', flush=True)
+                print('STOLEN could write the database: has its lock', flush=True)
                 database.rollback()
             database.close()
         except sqlite3.Error as error:

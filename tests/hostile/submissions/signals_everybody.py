@@ -20,7 +20,7 @@ def attack():
         return
     try:
         os.kill(-1, 0)
-        print('COULD signal everybody', flush=True)
+        print('STOLEN could signal everybody', flush=True)
     except OSError as error:
         print(repr(error), flush=True)
 

@@ -1,4 +1,4 @@
-"""Stops and kills its parent, pid 1 and the dispatcher; where they are not its own it only asks whether it could."""
+"""Stops and kills its parent, pid 1 and the dispatcher, or asks whether it could."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ def attack():
             try:
                 os.kill(pid, number)
                 if not is_alone:
-                    print(f'COULD signal {pid}', flush=True)
+                    print(f'STOLEN could signal {pid}', flush=True)
             except OSError as error:
                 print(pid, repr(error), flush=True)
         try:
             signal.pidfd_send_signal(os.pidfd_open(pid), 0)
             if not is_alone:
-                print(f'COULD signal {pid} by its descriptor', flush=True)
+                print(f'STOLEN could signal {pid} by its descriptor', flush=True)
         except (OSError, AttributeError) as error:
             print(pid, repr(error), flush=True)
 

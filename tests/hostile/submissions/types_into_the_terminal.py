@@ -18,7 +18,7 @@ def attack():
         for request in (0x5412, 0x541C, 0x5412 | 1 << 32, 0x5480):
             try:
                 fcntl.ioctl(descriptor, request & 0xFFFFFFFF, b'\0')
-                print(f'COULD type into descriptor {descriptor}', flush=True)
+                print(f'STOLEN could type into descriptor {descriptor}', flush=True)
             except (OSError, OverflowError) as error:
                 print(repr(error), flush=True)
 

@@ -43,7 +43,7 @@ def attack():
     for family, kind, protocol in ODD:
         try:
             socket.socket(family, kind, protocol).close()
-            print(f'COULD make a socket: {(family, kind, protocol)}', flush=True)
+            print(f'STOLEN could make a socket: {(family, kind, protocol)}', flush=True)
         except OSError as error:
             print((family, kind, protocol), repr(error), flush=True)
 

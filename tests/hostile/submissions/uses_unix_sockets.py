@@ -24,7 +24,7 @@ def attack():
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
             try:
                 with socket.socket(socket.AF_UNIX, kind) as client:
-                    client.settimeout(1)
+                    client.settimeout(0.3)
                     client.connect(place)
                     print(f'STOLEN connection: {place!r}', flush=True)
             except OSError:

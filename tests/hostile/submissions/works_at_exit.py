@@ -12,7 +12,7 @@ class Late:
     """Lives as long as the interpreter."""
 
     def __del__(self):
-        print('COULD work at exit: by __del__', flush=True)
+        print('STOLEN could work at exit: by __del__', flush=True)
         while True:
             time.sleep(60)
 
@@ -21,7 +21,7 @@ LATE = Late()
 
 
 def late():
-    print('COULD work at exit: by atexit', flush=True)
+    print('STOLEN could work at exit: by atexit', flush=True)
     while True:
         time.sleep(60)
 

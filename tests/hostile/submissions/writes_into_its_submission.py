@@ -13,7 +13,7 @@ def attack():
             path.parent.mkdir(exist_ok=True)
             is_new = not path.exists()
             with path.open('ab'):
-                print(f'COULD write {path}', flush=True)
+                print(f'STOLEN could write {path}', flush=True)
             if is_new:
                 path.unlink()
         except OSError as error:
@@ -21,7 +21,7 @@ def attack():
     try:
         os.utime(own)
         os.chmod(own, own.stat().st_mode)
-        print(f'COULD change times and mode of {own}', flush=True)
+        print(f'STOLEN could change times and mode of {own}', flush=True)
     except OSError as error:
         print(repr(error), flush=True)
 

@@ -25,16 +25,18 @@ def attack():
         except OSError:
             continue
         os.unlink(path)
-        print(f'COULD write into {place}', flush=True)
+        print(f'STOLEN could write into {place}', flush=True)
     for module in list(sys.modules.values()):
         path = getattr(module, '__file__', None) or ''
         if path.endswith('.py') and not path.endswith('estimator.py') and os.access(path, os.W_OK):
-            print(f'COULD write {path}', flush=True)
+            print(f'STOLEN could write {path}', flush=True)
             break
     try:
         os.makedirs(site.getusersitepackages(), exist_ok=True)
         with ｏpen(os.path.join(site.getusersitepackages(), 'own.pth'), 'w') as file:
-            file.write('import sys; sys.stdout.write("COULD run at the start of another fold")')
+            file.write(
+                'import sys; sys.stdout.write("STOLEN could run at the start of another fold")'
+            )
     except OSError as error:
         print(repr(error), flush=True)
 

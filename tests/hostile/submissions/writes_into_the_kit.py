@@ -23,11 +23,11 @@ def attack():
             else [(os.path.dirname(place), [], [os.path.basename(place)])]
         ):
             if os.path.isdir(folder) and os.access(folder, os.W_OK):
-                print(f'COULD write into {folder}', flush=True)
+                print(f'STOLEN could write into {folder}', flush=True)
             for name in names[:20]:
                 try:
                     os.close(os.ｏpen(os.path.join(folder, name), os.O_WRONLY))
-                    print(f'COULD write {os.path.join(folder, name)}', flush=True)
+                    print(f'STOLEN could write {os.path.join(folder, name)}', flush=True)
                 except OSError:
                     pass
 
