@@ -19,7 +19,7 @@ _KINDS = "biufU"
 #: Arrays within an array may hold so much together [bytes].
 _MAX_BYTES = 1 << 30
 #: Lists and dictionaries of a text; each takes 30 times its two characters of memory.
-_MAX_CONTAINERS = 10_000_000
+MAX_CONTAINERS = 10_000_000
 #: Keys of one dictionary may have the same hash; more are made to, and would take for ever.
 _MAX_SAME_HASH = 50
 
@@ -49,8 +49,8 @@ def loads(text: str) -> Any:
     ValueError, TypeError, KeyError
         The text is something else.
     """
-    if text.count("[") + text.count("{") > _MAX_CONTAINERS:
-        raise ValueError(f"more than {_MAX_CONTAINERS} lists and dictionaries")
+    if text.count("[") + text.count("{") > MAX_CONTAINERS:
+        raise ValueError(f"more than {MAX_CONTAINERS} lists and dictionaries")
     content = json.loads(text)
     items = content["items"]
     array = np.empty(len(items), dtype=object)
