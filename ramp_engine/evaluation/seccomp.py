@@ -53,6 +53,7 @@ _FILTERED: dict[str, tuple[int, int]] = {
 _AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020000
+_PROTOCOLS = (0, socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP, 58)  # ICMP of IPv6
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _EVERYBODY = 0xFFFFFFFF  # -1
 
@@ -104,7 +105,14 @@ def program(rules: Rules, machine: str) -> bytes:
 
 
 def _check_socket(rules: Rules) -> list[bytes]:
-    return _only_if_argument(0, rules.families, errno.EAFNOSUPPORT)
+    """Leave the families, and of their protocols those for which no module has to be loaded."""
+    n = len(_PROTOCOLS)
+    return [
+        *_load(_ARGUMENT[2]),
+        *(_instruction(_JUMP_EQUAL, value, n - i, 0) for i, value in enumerate(_PROTOCOLS)),
+        _return(_error(errno.EPROTONOSUPPORT)),
+        *_only_if_argument(0, rules.families, errno.EAFNOSUPPORT),
+    ]
 
 
 def _check_socketpair(_: Rules) -> list[bytes]:

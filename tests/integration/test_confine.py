@@ -192,6 +192,19 @@ left, right = socket.socketpair(); left.sendall(b"x"); say(right.recv(1).decode(
         assert pair == "x"
 
 
+def test_only_everyday_protocols_are_left(own_room: Room) -> None:
+    code = """
+import socket
+everyday = (1, 0), (1, 6), (2, 0), (2, 17)
+say([outcome(socket.socket, socket.AF_INET, *kind)[0] for kind in everyday])
+udp_lite, mptcp, sctp = (2, 136), (1, 262), (1, 132)
+say([outcome(socket.socket, socket.AF_INET, *kind)[1] for kind in (udp_lite, mptcp, sctp)])
+"""
+    everyday, odd = own_room.run(code).said
+    assert everyday == ["done"] * 4
+    assert odd == [93] * 3  # EPROTONOSUPPORT
+
+
 def test_the_network_is_left_when_it_is_allowed(own_room: Room) -> None:
     outside = {path.name for path in Path("/sys/class/net").iterdir() if path.is_dir()}
     code = 'say([line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line])'
