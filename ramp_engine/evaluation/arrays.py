@@ -146,7 +146,7 @@ def read(folder: Path, suffix: str, expected: Expected) -> Any:
 
 def _read_npz(file: BinaryIO, expected: Expected) -> Any:
     try:
-        with zipfile.ZipFile(_InPieces(file)) as archive:  # type: ignore[arg-type]
+        with zipfile.ZipFile(_InPieces(file)) as archive:
             info = archive.getinfo(_MEMBER)
             if info.compress_type not in _METHODS:
                 raise RefusedPredictionsError("the predictions are compressed in an unknown way")

@@ -1,8 +1,8 @@
 """A filter of system calls for a participant's code, as a classic BPF program.
 
 Refused with EPERM are the calls that reach other processes, mounts, namespaces, keys, memory that
-belongs to no process, or large parts of the kernel that computing has no use for. It is a list of what is refused, not of what is
-allowed: libraries use more calls every year.
+belongs to no process, or large parts of the kernel that computing has no use for. It is a list of
+what is refused, not of what is allowed: libraries use more calls every year.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""What must hold of the submissions that attack; what each tries is the first line of its docstring.
+"""What must hold of the submissions that attack; what each tries, its docstring says first.
 
 Of all of them it must hold that nothing got out and that they say of nothing that they gained it:
 who gains nothing is an honest classifier, and scored. What differs is said here.
@@ -99,14 +99,15 @@ ATTACKS = (
 #: Names that a submission may be given where it comes in (`ramp submit --name`). Each is stored as
 #: it is, or refused in one line; none of them is ever a path, nor written to a terminal as it is.
 SUBMISSION_NAMES = (
-    "../../etc/cron.d/x", "..", ".", "", " ", "/etc/passwd", "a/b", "a\\b", "a b", "'; DROP TABLE x;--",
-    '"quoted"', "line\nbreak", "tab\there", "nul\0byte", "\x1b]0;owned\x07\x1b[2J", "-rf", "--help",
-    "$(reboot)", "`id`", "%s%n{0}", "é" * 300, "a" * 5000, "\ud800", "\u202egnp.exe", "submission_000000001",
+    "../../etc/cron.d/x", "..", ".", "", " ", "/etc/passwd", "a/b", "a\\b", "a b",
+    "'; DROP TABLE x;--", '"quoted"', "line\nbreak", "tab\there", "\x1b]0;owned\x07\x1b[2J", "-rf",
+    "--help", "$(reboot)", "`id`", "%s%n{0}", "\xe9" * 300, "a" * 5000, "\ud800", "\u202egnp.exe",
+    "submission_000000001",
 )  # fmt: skip
 #: Names that files of a submission may have, in a folder, a .zip or a .tar.gz.
 FILE_NAMES = (
     "../estimator.py", "/etc/cron.d/x", "a/../../x.py", "..\\x.py", "C:\\x.py", "line\nbreak.py",
-    "\x1b[2J.py", "nul\0.py", "a" * 300 + ".py", "a/" * 100 + "x.py", "-rf", "with 'quotes\".py",
-    "é.py", "e\u0301.py", "\udcff.py", "con.py", "estimator.py ", "ESTIMATOR.PY", ".hidden.py",
-    "__pycache__/estimator.cpython-311.pyc", "training_output/fold_0/scores.csv", "sitecustomize.py",
+    "\x1b[2J.py", "a" * 300 + ".py", "a/" * 100 + "x.py", "-rf", "with 'quotes\".py", "\xe9.py",
+    "e\u0301.py", "con.py", "estimator.py ", "ESTIMATOR.PY", ".hidden.py", "sitecustomize.py",
+    "__pycache__/estimator.cpython-311.pyc", "training_output/fold_0/scores.csv",
 )  # fmt: skip

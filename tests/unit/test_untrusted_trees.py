@@ -18,7 +18,7 @@ def test_folders_deeper_than_the_stack_are_removed(
         (root / branch).mkdir(parents=True)
         monkeypatch.chdir(root / branch)
         for _ in range(1500):
-            os.mkdir("d")
+            Path("d").mkdir()
             os.chdir("d")
         Path("file").write_text("at the bottom")
     monkeypatch.chdir(tmp_path)

@@ -15,7 +15,7 @@ def attack():
     ]
     found += [path for path in map(os.path.abspath, __import__('sys').path) if 'kit' in path]
     problem = __import__('sys').modules.get('problem')
-    found += [os.path.dirname(getattr(problem, '__file__', None) or '/nonexistent')]
+    found += [os.path.dirname(getattr(problem, '__file__', None) or '/nonexistent/problem.py')]
     for place in found:
         for folder, _, names in (
             os.walk(place)
