@@ -63,7 +63,7 @@ _ENDING = (
     Attack("talks_no_text", (TRAINING,), "ValueError"),
     Attack("talks_no_text_while_testing", (TESTING,), "ValueError"),
     Attack("farms_zombies", (SCORED, TRAINING), ""),  # they count as processes until it buries them
-    Attack("patches_the_library", (SCORED, VALIDATING, TESTING)),
+    Attack("patches_the_library", (SCORED, TRAINING, VALIDATING, TESTING)),
     Attack("patches_time", (TESTING,)),
 )
 _FORGING = (
