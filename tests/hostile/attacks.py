@@ -28,7 +28,6 @@ _READING = (
 )  # fmt: skip
 _TALKING = (
     "calls_a_server", "asks_the_dns", "sends_datagrams", "uses_unix_sockets", "uses_odd_sockets",
-    "sends_descriptors",
 )  # fmt: skip
 _BREAKING = (
     "traces_its_parent", "makes_namespaces", "mounts", "asks_for_kernel_services",
@@ -64,6 +63,7 @@ _ENDING = (
     Attack("talks_no_text_while_testing", (TESTING,), "ValueError"),
     Attack("farms_zombies", (SCORED, TRAINING), ""),  # they count as processes until it buries them
     Attack("patches_the_library", (SCORED, TRAINING, VALIDATING, TESTING)),
+    Attack("sends_descriptors", (SCORED, TESTING)),  # who forges the release has no test data yet
     Attack("patches_time", (TESTING,)),
 )
 _FORGING = (
