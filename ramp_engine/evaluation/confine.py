@@ -88,7 +88,7 @@ def enter(
         privileges.close_all_but({0, 1, 2, *keep})
     if plan.level == "landlock":
         with step("filter system calls"):
-            seccomp.restrict(seccomp.Rules(_families(plan), has_own_ipc=False))
+            seccomp.restrict(seccomp.Rules(_families(plan), has_own_pids=False))
 
 
 def _restrict_in_place(plan: Confinement) -> None:

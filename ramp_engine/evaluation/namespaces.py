@@ -157,7 +157,7 @@ def _become_last(plan: Confinement, proc: int, keep: Optional[Collection[int]]) 
         privileges.close_all_but({0, 1, 2, *keep})
     families = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
     with step("filter system calls"):
-        seccomp.restrict(seccomp.Rules(families, has_own_ipc=True))
+        seccomp.restrict(seccomp.Rules(families, has_own_pids=True))
 
 
 def _count_processes_apart(proc: int) -> None:
