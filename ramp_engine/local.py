@@ -234,7 +234,7 @@ class FoldProcessWorker(BaseWorker):
             raise WorkerLostError(f"the supervisor of {self.submission} was killed by {name}")
         returncode = run.returncode or 0
         result = read_result(run.scratch.result)
-        is_cut_short = result is None or returncode == EXIT_OURS
+        is_cut_short = result is None or returncode in (EXIT_KIT, EXIT_OURS)
         full = as_good_as_full(run.scratch.root) if is_cut_short else None
         if full is not None:
             raise CollectError("the folds left no result on a full disk") from full

@@ -108,7 +108,8 @@ def build(plan: Confinement) -> tuple[Hidden, int]:
         copies = [(_copy(bind), bind) for bind in binds]
         hidden = [(_copy(bind), bind) for bind in released]
         _mount_tmpfs("", "mode=0755,size=4m")
-        _fill(plan)
+        with step("fill the new root"):
+            _fill(plan)
         for tree, bind in copies:
             _attach(tree, bind)
         places = [_hide(tree, bind.target) for tree, bind in hidden]

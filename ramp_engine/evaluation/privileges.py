@@ -80,9 +80,9 @@ def limit_resources(plan: Confinement) -> None:
     """Set the plan's limits, soft and hard; none is raised above what it was."""
     for name, value in plan.rlimits.items():
         number = getattr(resource, f"RLIMIT_{name}")
-        hard = resource.getrlimit(number)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         with step(f"limit {name} to {value}"):
+            hard = resource.getrlimit(number)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(number, (value, value))
 
 
