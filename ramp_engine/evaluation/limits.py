@@ -72,6 +72,7 @@ class Sandbox:
     uid: Optional[int] = None  #: to become; None: as it is
     gid: Optional[int] = None
     read: tuple[str, ...] = ()  #: further paths that may be read
+    devices: tuple[str, ...] = ()  #: device nodes that may be opened
     allow_network: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -97,7 +98,8 @@ def parse_sandbox(text: str) -> Sandbox:
     if content.get("level", "none") not in LEVELS:
         raise ValueError(f"sandbox: the level {content['level']!r} is none of {', '.join(LEVELS)}")
     read = tuple(str(path) for path in content.pop("read", ()))
-    return Sandbox(read=read, limits=Limits(**limits), **content)
+    devices = tuple(str(path) for path in content.pop("devices", ()))
+    return Sandbox(read=read, devices=devices, limits=Limits(**limits), **content)
 
 
 def _known(content: Any, kind: type[Any], what: str) -> dict[str, Any]:

@@ -122,7 +122,11 @@ def check_access(plan: Confinement) -> None:
     ConfinementError
         A path is closed to it.
     """
-    for paths, mode, doing in ((plan.read, os.R_OK, "read"), (plan.write, os.W_OK, "write")):
+    for paths, mode, doing in (
+        (plan.read, os.R_OK, "read"),
+        (plan.write, os.W_OK, "write"),
+        (plan.devices, os.R_OK | os.W_OK, "open"),
+    ):
         for path in paths:
             if not os.access(path, mode):
                 raise ConfinementError(

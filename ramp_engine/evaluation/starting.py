@@ -184,6 +184,7 @@ def _plan(places: Places, box: Sandbox) -> confine.Confinement:
         read=sorted({*filter(os.path.exists, read), *asked_for}),
         write=[str(path) for path in places.write],
         released=[str(path) for path in places.released if path.exists()],
+        devices=box.devices,
         allow_network=box.allow_network,
         tmp_mb=int(box.limits.tmp_mb or DEFAULT_TMP_MB),
         rlimits=_rlimits(box),

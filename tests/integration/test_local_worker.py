@@ -9,10 +9,12 @@ import re
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from ramp_engine.base import WorkerStatus
 from ramp_engine.errors import WorkerLostError, WorkerSetupError
 from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.fold_process import MAX_TMPDIR_LENGTH
+from ramp_engine.gpus import GpuPool
 from ramp_engine.local import LocalWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import run_until_ended
@@ -389,6 +392,29 @@ def test_a_python_without_ramp_workflow_is_told(
     returncode, error_msg = make_worker(python=str(tmp_path / "bare")).launch()
     assert returncode in (3, 70)
     assert "numpy" in error_msg or "rampwf" in error_msg
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device nodes")
+def test_a_submission_opens_its_own_gpus_and_no_other(
+    make_worker: Callable[..., LocalWorker], tmp_path: Path
+) -> None:
+    dev = tmp_path / "dev"
+    dev.mkdir(mode=0o755)
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):  # stand-ins: each is like /dev/null
+        os.mknod(dev / name, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        (dev / name).chmod(0o666)
+    code = (
+        f"seen = sorted(next(os.walk({str(dev)!r}))[2]); "
+        f"print('seen', seen, os.environ['CUDA_VISIBLE_DEVICES']); "
+        f"os.close(os.open({str(dev / 'nvidia1')!r}, os.O_RDWR))"
+    )
+    worker = make_worker(code, gpus=1)
+    with LocalWorker.open_shared(worker.config) as place:
+        if place.sandbox.level != "namespaces":
+            pytest.skip("this machine offers no namespaces")
+        worker.shared = replace(place, gpus=GpuPool(["1"], dev))
+        assert worker.launch() == (0, ""), log_of(worker)
+    assert "seen ['nvidia1', 'nvidiactl'] 0" in log_of(worker)
 
 
 def test_the_private_log_is_for_organisers_only(make_worker: Callable[..., LocalWorker]) -> None:
