@@ -72,9 +72,9 @@ class Sandbox:
     uid: Optional[int] = None  #: to become; None: as it is
     gid: Optional[int] = None
     read: tuple[str, ...] = ()  #: further paths that may be read
-    devices: tuple[str, ...] = ()  #: device nodes that may be opened
     allow_network: bool = False
     limits: Limits = field(default_factory=Limits)
+    devices: tuple[str, ...] = ()  #: device nodes that may be opened
 
 
 def parse_sandbox(text: str) -> Sandbox:

@@ -152,7 +152,8 @@ def _begin(
         stopping.forget()
         pipes.close(0)
         if group is not None:
-            group.enter()
+            with step("enter the control group of the fold"):
+                group.enter()
         _redirect(pipes.log[1])
         _move_home(places)
         confine.enter(

@@ -181,15 +181,31 @@ def is_head_note_and_tail(log: str) -> bool:
     return is_whole and log.startswith("CV fold 0\nx") and "x\nthe end\n" in log
 
 
+def patiently(worker: LocalWorker) -> Iterator[LocalWorker]:
+    """Run into a time limit, again with a later one where the machine was too slow for it."""
+    for timeout in (8.0, 40.0, 200.0):
+        again = LocalWorker(worker.config | {"timeout": timeout}, NAME)
+        try:
+            assert run_until_ended(again) == "timeout"
+            yield again
+        finally:
+            again.teardown()
+
+
 def test_of_a_long_log_head_and_tail_are_kept_when_time_is_up(
-    make_worker: Callable[..., LocalWorker],
+    make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
-    worker = make_worker(VERBOSE, limits={"log_mb": 2}, timeout=12.0)
-    assert worker.launch()[0] == 124
+    for worker in patiently(make_worker(VERBOSE, limits={"log_mb": 2})):
+        is_printed = bool(list(tmp_path.glob("scratch-*/work/fold_0/ready")))
+        assert worker.collect_results()[0] == 124
+        if is_printed:
+            break
     log = log_of(worker)
     assert is_head_note_and_tail(log)
+    seconds = f"{worker.config['timeout']:g} s"
     assert log.endswith(
-        "the run was ended in fold 0, training\ntime limit of 12 s exceeded, the run was ended\n"
+        "\nthe run was ended in fold 0, training\n"
+        f"time limit of {seconds} exceeded, the run was ended\n"
     )
 
 
@@ -214,15 +230,17 @@ def test_results_of_finished_folds_are_kept_when_time_is_up(
     make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
     code = "os.path.basename(os.getcwd()) == 'fold_1' and __import__('time').sleep(600)"
-    worker = make_worker(code, timeout=10.0)
-    assert run_until_ended(worker) == "timeout"
-    (result,) = tmp_path.glob("scratch-*/result.json")
-    folds = json.loads(result.read_text())["folds"]
+    folds: list[dict[str, Any]] = []
+    for worker in patiently(make_worker(code)):
+        for result in tmp_path.glob("scratch-*/result.json"):
+            folds = json.loads(result.read_text())["folds"]
+        worker.collect_results()
+        if len(folds) == 2:
+            break
     assert [(fold["fold"], fold["state"]) for fold in folds] == [
         (0, "tested"),
         (1, "training_error"),
     ]
-    worker.collect_results()
     told = [(fold.fold, fold.state) for fold in read_folds(tmp_path / "predictions" / NAME)]
     assert told == [(0, "tested"), (1, "training_error")]
 
@@ -406,7 +424,7 @@ def test_a_submission_opens_its_own_gpus_and_no_other(
     code = (
         f"seen = sorted(next(os.walk({str(dev)!r}))[2]); "
         f"print('seen', seen, os.environ['CUDA_VISIBLE_DEVICES']); "
-        f"os.close(os.open({str(dev / 'nvidia1')!r}, os.O_RDWR))"
+        f"__import__('pathlib').Path({str(dev / 'nvidia1')!r}).write_bytes(b'x')"
     )
     worker = make_worker(code, gpus=1)
     with LocalWorker.open_shared(worker.config) as place:
