@@ -37,7 +37,7 @@ def is_confined(event: PatientEvent) -> Iterator[Finding]:
         return
     yield from _can_hide_labels(event.config, found.level)
     if config.get("gpus") and found.level != NONE:
-        yield from _closed_gpus(found)
+        yield from closed_gpus(GpuPool.found(), found)
     if found.level == STRONGEST:
         yield ok(f"submissions are confined by {found.level}")
         return
@@ -57,9 +57,15 @@ def _can_hide_labels(event: EventConfig, level: str) -> Iterator[Finding]:
     yield warning(message, "have submissions confined by namespaces: set `sandbox: required`")
 
 
-def _closed_gpus(sandbox: Sandbox) -> Iterator[Finding]:
-    """Name the device nodes that submissions could not open."""
-    pool = GpuPool.found()
+def closed_gpus(pool: GpuPool, sandbox: Sandbox) -> Iterator[Finding]:
+    """Name the device nodes of GPUs that submissions could not open.
+
+    Parameters
+    ----------
+    pool : GpuPool
+    sandbox : Sandbox
+        How submissions are confined, and as whom.
+    """
     access = pool.access(pool.all, is_confined=True)
     who = "this user" if sandbox.uid is None else f"user {sandbox.uid}"
     closed = [path for path in access.devices if cannot_open(Path(path), sandbox.uid, sandbox.gid)]

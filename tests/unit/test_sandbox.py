@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from ramp_engine.doctor.confinement import closed_gpus
 from ramp_engine.errors import ResourceUnavailableError, SandboxError, WorkerSetupError
 from ramp_engine.gpus import GpuAccess, GpuPool, cannot_open
 from ramp_engine.sandbox import Limits, Refusal, Sandbox, SandboxKeys, probing
@@ -196,6 +197,17 @@ def test_what_drivers_read_is_shown_with_a_gpu_only(tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_confined_has_the_numbers_of_the_machine() -> None:
     assert GpuPool(["3"]).access(["3"], is_confined=False) == GpuAccess(("3",))
+
+
+def test_the_doctor_names_the_gpus_that_submissions_cannot_open(tmp_path: Path) -> None:
+    dev = devices_in(tmp_path, "nvidiactl", "nvidia0", "nvidia1")
+    for path in dev.iterdir():
+        path.chmod(0o660 if path.name == "nvidia1" else 0o666)
+    status = dev.stat()
+    sandbox = Sandbox("namespaces", status.st_uid + 1, status.st_gid + 1)
+    (finding,) = closed_gpus(GpuPool(["0", "1"], dev), sandbox)
+    assert f"user {sandbox.uid}, as whom submissions run, cannot open {dev}/nvidia1" in str(finding)
+    assert f"group {status.st_gid}" in str(finding)
 
 
 @pytest.mark.parametrize(
