@@ -201,6 +201,7 @@ def fold_environment(
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the device nodes are numbered
     }
     prefix = python.parent.parent
     if (prefix / "conda-meta").is_dir():

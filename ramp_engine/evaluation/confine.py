@@ -109,7 +109,8 @@ def _file_rules(plan: Confinement) -> list[tuple[str, int]]:
     return [
         *((path, landlock.READ) for path in (*system, *accounts, *plan.read, *plan.released)),
         *((path, landlock.WRITE) for path in plan.write),
-        *((path, landlock.DEVICE) for path in mounts.DEVICES),
+        *((path, landlock.DEVICE) for path in (*mounts.DEVICES, *plan.devices)),
+        *((("/proc/self", landlock.OWN_PROCESS),) if plan.devices else ()),
         ("/dev/shm", landlock.SHARED_MEMORY),  # noqa: S108 (semaphores of multiprocessing)
     ]
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -351,6 +352,33 @@ say(found)
     assert {number for number, _ in found} >= {0, 1, 2}
     assert len(found) == 5
     assert all(name.startswith(("pipe:", "/dev/null")) for _, name in found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device nodes")
+def test_device_nodes_that_are_given_are_opened_and_no_others(room: Room) -> None:
+    folder = room.path / "dev"
+    folder.mkdir(mode=0o755)
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):  # stand-ins: each is like /dev/null
+        os.mknod(folder / name, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        (folder / name).chmod(0o666)
+    code = """
+import threading
+said = {name: outcome(lambda: open(ROOM + "/dev/" + name, "r+b", buffering=0).write(b"x"))[0]
+        for name in ("nvidia0", "nvidia1", "nvidiactl")}
+own = "/proc/self/task/%d/comm" % threading.get_native_id()
+said["own"] = outcome(lambda: open(own, "w").write("cuda"))[0]
+for name in ("sys/kernel/core_pattern", "sys/vm/overcommit_memory", "1/comm", "sysrq-trigger"):
+    said[name] = outcome(lambda: open("/proc/" + name, "w").write("0"))[0]
+say(said)
+"""
+    given = [str(folder / "nvidia0"), str(folder / "nvidiactl")]
+    said = room.run(code, devices=given).only
+    assert {name for name, how in said.items() if how == "done"} == {"nvidia0", "nvidiactl", "own"}
+
+
+def test_nothing_in_proc_is_written_without_devices(own_room: Room) -> None:
+    code = "say(outcome(lambda: open('/proc/self/comm', 'w').write('x'))[0])"
+    assert own_room.run(code).only != "done"
 
 
 def test_the_environment_of_the_engine_is_nowhere(own_room: Room) -> None:
