@@ -41,6 +41,7 @@ class AttemptFacts:
     finished_at: datetime | None
     outcome: str | None  #: None while it is under way
     error: str | None
+    confinement: str | None = None  #: such as ``namespaces``; None where that is not known
     provenance: dict[str, Any] | None = None  #: see `ramp_database.provenance`
 
 

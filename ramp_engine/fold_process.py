@@ -210,6 +210,7 @@ def _environment(
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the device nodes are numbered
     }
     prefix = python.parent.parent
     if (prefix / "conda-meta").is_dir():
@@ -220,24 +221,40 @@ def _environment(
 
 
 def remove_tree(path: Path) -> None:
-    """Remove what somebody else's code has written, as far as it can be; links are not followed."""
+    """Remove what somebody else's code has written, as far as it can be; links are not followed.
+
+    However deep it is: the standard library's way recurses, and so does not get far enough.
+    """
     if path.is_symlink() or path.is_file():
         path.unlink()
     for _ in range(2):
-        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
             return
-        _open_directories(path)
+        with contextlib.suppress(OSError):
+            _flatten(path)
 
 
-def _open_directories(path: Path) -> None:
-    """Give us back the permission to list and change directories; links are not followed."""
+def _flatten(path: Path) -> None:
+    """Give us back the permission to change directories, and put all of them beside each other."""
+    path.chmod(0o700)
+    flat = Path(tempfile.mkdtemp(dir=path))
     waiting = [path]
+    n_moved = 0
     while waiting:
-        directory = waiting.pop()
-        try:
-            directory.chmod(0o700)
-            entries = list(directory.iterdir())
-        except OSError:
-            continue
-        waiting += [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+        for directory in _directories(waiting.pop()):
+            if directory == flat:
+                continue
+            with contextlib.suppress(OSError):
+                directory.chmod(0o700)
+                moved = directory.rename(flat / str(n_moved))
+                waiting.append(moved)
+                n_moved += 1
+
+
+def _directories(path: Path) -> list[Path]:
+    try:
+        return [entry for entry in path.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    except OSError:
+        return []

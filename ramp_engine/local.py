@@ -23,10 +23,10 @@ from ramp_engine.fold_outputs import (
     read_result,
 )
 from ramp_engine.fold_process import FoldRun, fold_servers
-from ramp_engine.gpus import GpuPool
-from ramp_engine.outcome import EXIT_OURS
+from ramp_engine.gpus import GpuAccess, GpuPool
+from ramp_engine.outcome import EXIT_KIT, EXIT_OURS
 from ramp_engine.room import as_good_as_full
-from ramp_engine.sandbox import STRONGEST, Sandbox, SandboxKeys, find_sandbox
+from ramp_engine.sandbox import NONE, STRONGEST, Sandbox, SandboxKeys, find_sandbox
 from ramp_engine.step_servers import StepServers
 
 __all__ = ["CondaEnvWorker", "CondaWorkerConfig", "FoldProcessWorker", "LocalWorker"]
@@ -88,6 +88,7 @@ class FoldProcessWorker(BaseWorker):
         self._run: FoldRun | None = None
         self._place: SharedPlace | None = None
         self._gpus: tuple[str, ...] = ()
+        self._gpu_access = GpuAccess()
 
     @classmethod
     def find_python(cls, config: Mapping[str, Any]) -> Path:
@@ -157,6 +158,7 @@ class FoldProcessWorker(BaseWorker):
         _check(self._submission_dir, "the submission", "Was it removed?")
         self._place, self.sandbox = place, place.sandbox.level
         self._gpus = place.gpus.take(int(self.config.get("gpus", 0)))
+        self._gpu_access = place.gpus.access(self._gpus, is_confined=self.sandbox != NONE)
         self._run = FoldRun(place.python, self._path("submissions_dir").parent)
         super().setup()
 
@@ -176,7 +178,7 @@ class FoldProcessWorker(BaseWorker):
             submission=self._submission_dir,
             n_threads=self.config.get("n_threads"),
             sandbox=self._sandbox_spec(),
-            gpus=self._gpus,
+            gpus=self._gpu_access.visible,
             timeout_seconds=self._timeout,
             on_end=self.wake,
             servers=None if self._place is None else self._place.servers,
@@ -186,7 +188,9 @@ class FoldProcessWorker(BaseWorker):
     def _sandbox_spec(self) -> dict[str, Any]:
         assert self._place is not None  # noqa: S101  setup found it
         n_workers = int(self.config.get("n_workers", 1))
-        return self._place.sandbox.spec(SandboxKeys.of(self.config), n_workers)
+        spec = self._place.sandbox.spec(SandboxKeys.of(self.config), n_workers)
+        access = self._gpu_access
+        return spec | {"read": [*spec["read"], *access.read], "devices": access.devices}
 
     def _is_submission_finished(self) -> bool:
         return self._made_run.returncode is not None and not self.check_timeout()
@@ -255,7 +259,7 @@ class FoldProcessWorker(BaseWorker):
             raise WorkerLostError(f"the supervisor of {self.submission} was killed by {name}")
         returncode = run.returncode or 0
         result = read_result(run.scratch.result)
-        is_cut_short = result is None or returncode == EXIT_OURS
+        is_cut_short = result is None or returncode in (EXIT_KIT, EXIT_OURS)
         full = as_good_as_full(run.scratch.root) if is_cut_short else None
         if full is not None:
             raise CollectError("the folds left no result on a full disk") from full

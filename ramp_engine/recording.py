@@ -111,7 +111,9 @@ class Recorder:
             As all methods here: nothing is recorded or published then.
         """
         reason = "started" if sandbox is None else f"started, {confinement(sandbox)}"
-        self._transact(lambda session: queue.start(session, self._claim, handle, bundle, reason))
+        self._transact(
+            lambda session: queue.start(session, self._claim, handle, bundle, reason, sandbox)
+        )
 
     def finish(self, bundle: str) -> str | None:
         """Publish predictions and logs, and record that they are there.

@@ -131,6 +131,9 @@ class Attempt(Base):
     handle: Mapped[str | None]
     #: Name of the bundle that its folds are trained with; NULL before they start.
     bundle_hash: Mapped[str | None]
+    #: How the submission is confined, such as ``namespaces``; NULL before its folds start, and
+    #: where its worker does not say.
+    confinement: Mapped[str | None]
     #: What it was evaluated with (`ramp_database.provenance`), written when it ends; NULL where
     #: that is not known.
     provenance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

@@ -150,6 +150,7 @@ def start(
     handle: str | None = None,
     bundle_hash: str | None = None,
     reason: str = "started",
+    confinement: str | None = None,
 ) -> None:
     """Record that the folds start, before they do: sent_to_training to training.
 
@@ -163,6 +164,8 @@ def start(
         Name of the bundle that the folds are trained with.
     reason : str
         For the history: how the folds run.
+    confinement : str, optional
+        How the submission is confined, such as ``namespaces``.
 
     Raises
     ------
@@ -172,11 +175,13 @@ def start(
         The submission is in another state.
     """
     move_claimed(session, claim, State.SENT_TO_TRAINING, State.TRAINING, reason=reason)
-    if handle is not None:
+    values = {} if handle is None else {"handle": handle, "bundle_hash": bundle_hash}
+    values |= {} if confinement is None else {"confinement": confinement}
+    if values:
         statement = update(Attempt).where(
             Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
         )
-        count_changed(session, statement.values(handle=handle, bundle_hash=bundle_hash))
+        count_changed(session, statement.values(values))
 
 
 def finish(session: Session, claim: Claim) -> str:

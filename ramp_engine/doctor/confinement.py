@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from ramp_engine import registry
 from ramp_engine.config import EventConfig
 from ramp_engine.doctor.finding import Finding, ok, problem, warning
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import SandboxError, WorkerSetupError
+from ramp_engine.gpus import GpuPool, cannot_open
 from ramp_engine.local import FoldProcessWorker
-from ramp_engine.sandbox import STRONGEST, SandboxKeys, find_sandbox
+from ramp_engine.sandbox import NONE, STRONGEST, Sandbox, SandboxKeys, find_sandbox
 
 
 def is_confined(event: PatientEvent) -> Iterator[Finding]:
@@ -34,6 +36,8 @@ def is_confined(event: PatientEvent) -> Iterator[Finding]:
         yield problem(error.reason, error.hint)
         return
     yield from _can_hide_labels(event.config, found.level)
+    if config.get("gpus") and found.level != NONE:
+        yield from closed_gpus(GpuPool.found(), found)
     if found.level == STRONGEST:
         yield ok(f"submissions are confined by {found.level}")
         return
@@ -51,3 +55,21 @@ def _can_hide_labels(event: EventConfig, level: str) -> Iterator[Finding]:
     how = "read them on the disk" if level == "none" else "pass them on by /dev/shm"
     message = f"hide_validation_labels promises little: the folds of a submission can {how}"
     yield warning(message, "have submissions confined by namespaces: set `sandbox: required`")
+
+
+def closed_gpus(pool: GpuPool, sandbox: Sandbox) -> Iterator[Finding]:
+    """Name the device nodes of GPUs that submissions could not open.
+
+    Parameters
+    ----------
+    pool : GpuPool
+    sandbox : Sandbox
+        How submissions are confined, and as whom.
+    """
+    access = pool.access(pool.all, is_confined=True)
+    who = "this user" if sandbox.uid is None else f"user {sandbox.uid}"
+    closed = [path for path in access.devices if cannot_open(Path(path), sandbox.uid, sandbox.gid)]
+    for path in closed:
+        group = Path(path).stat().st_gid
+        hint = f"make group {group} the primary group of sandbox_user, or open it by a udev rule"
+        yield problem(f"{who}, as whom submissions run, cannot open {path}", hint)

@@ -24,6 +24,8 @@ from .untrusted_files import RefusedFileError, open_regular
 MAX_ARRAY_BYTES = 8 << 30
 #: Largest JSON file that is read [bytes].
 MAX_JSON_BYTES = 512 << 20
+#: Largest piece that is read of an archive at once [bytes]: its directory, a header, an item.
+MAX_PIECE_BYTES = 16 << 20
 
 _MEMBER = "y_pred.npy"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -144,14 +146,14 @@ def read(folder: Path, suffix: str, expected: Expected) -> Any:
 
 def _read_npz(file: BinaryIO, expected: Expected) -> Any:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(_InPieces(file)) as archive:
             info = archive.getinfo(_MEMBER)
             if info.compress_type not in _METHODS:
                 raise RefusedPredictionsError("the predictions are compressed in an unknown way")
             with archive.open(info) as member:
-                _check_header(member, info.file_size, expected)
+                _check_header(_InPieces(member), info.file_size, expected)
             with archive.open(info) as member:
-                return np.lib.format.read_array(member, allow_pickle=False)
+                return np.lib.format.read_array(_InPieces(member), allow_pickle=False)
     except (
         zipfile.BadZipFile,
         KeyError,
@@ -159,6 +161,7 @@ def _read_npz(file: BinaryIO, expected: Expected) -> Any:
         OSError,
         ValueError,
         SyntaxError,
+        MemoryError,  # the parser's, of a header with too many levels
         NotImplementedError,
         tokenize.TokenError,  # numpy's, of a header that is no text
         zlib.error,
@@ -166,6 +169,24 @@ def _read_npz(file: BinaryIO, expected: Expected) -> Any:
         raise RefusedPredictionsError(f"the predictions are no readable .npz: {error}") from error
     except RuntimeError as error:  # an encrypted archive
         raise RefusedPredictionsError(f"the predictions cannot be read: {error}") from error
+
+
+class _InPieces:
+    """A file of which no piece is read that is larger than an honest archive needs.
+
+    How long a directory or a header is, an archive says of itself.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        wanted = MAX_PIECE_BYTES + 1 if n_bytes < 0 else n_bytes
+        piece: bytes = self._file.read(min(wanted, MAX_PIECE_BYTES + 1))
+        if len(piece) > MAX_PIECE_BYTES:
+            raise ValueError(f"a directory or header of more than {MAX_PIECE_BYTES} bytes")
+        return piece
 
 
 def _check_header(member: Any, n_bytes: int, expected: Expected) -> None:

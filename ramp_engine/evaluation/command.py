@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from . import interpreter
 from .failure import KitError, PredictionsError, one_line
 from .limits import Sandbox, parse_sandbox
+from .plan import ConfinementError
 
 if TYPE_CHECKING:
     from .fold import Inputs
@@ -59,6 +61,7 @@ def main(argv: Optional[Sequence[str]] = None, held: Optional[Inputs] = None) ->
 
 def _run(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
     try:
+        _protect_interpreter(arguments)
         _check_environment()
         return _COMMANDS[arguments.command](arguments)
     except KitError as error:
@@ -70,6 +73,16 @@ def _run(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
     except Exception as error:  # noqa: BLE001 (the edge of the program)
         traceback.print_exc()
         return {"error": {"message": f"bug in the evaluation: {one_line(error)}"}}, EXIT_BUG
+
+
+def _protect_interpreter(arguments: argparse.Namespace) -> None:
+    sandbox: Optional[Sandbox] = getattr(arguments, "sandbox", None)
+    if sandbox is None or sandbox.level != "namespaces":
+        return
+    try:
+        interpreter.protect(sandbox.uid)
+    except ConfinementError as error:
+        raise KitError(f"the fold cannot be confined: {error}", error.hint) from error
 
 
 def _check_environment() -> None:

@@ -88,7 +88,7 @@ def enter(
         privileges.close_all_but({0, 1, 2, *keep})
     if plan.level == "landlock":
         with step("filter system calls"):
-            seccomp.restrict(seccomp.Rules(_families(plan), has_own_ipc=False))
+            seccomp.restrict(seccomp.Rules(_families(plan), has_own_pids=False))
 
 
 def _restrict_in_place(plan: Confinement) -> None:
@@ -109,7 +109,8 @@ def _file_rules(plan: Confinement) -> list[tuple[str, int]]:
     return [
         *((path, landlock.READ) for path in (*system, *accounts, *plan.read, *plan.released)),
         *((path, landlock.WRITE) for path in plan.write),
-        *((path, landlock.DEVICE) for path in mounts.DEVICES),
+        *((path, landlock.DEVICE) for path in (*mounts.DEVICES, *plan.devices)),
+        *((("/proc/self", landlock.OWN_PROCESS),) if plan.devices else ()),
         ("/dev/shm", landlock.SHARED_MEMORY),  # noqa: S108 (semaphores of multiprocessing)
     ]
 

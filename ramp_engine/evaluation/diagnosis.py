@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Union
 
 from .plan import ConfinementError
 
@@ -26,6 +27,9 @@ _FILTERED = (
     "pivot_root, open_tree, move_mount and mount_setattr there"
 )
 
+#: Errors that are about a disk where they name a path.
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
 
 @contextlib.contextmanager
 def step(doing: str) -> Iterator[None]:
@@ -42,15 +46,30 @@ def step(doing: str) -> Iterator[None]:
         reason = f"cannot {doing}: {error.strerror or error}"
         if error.filename:
             reason += f": {os.fsdecode(error.filename)}"
-        raise ConfinementError(reason, hint(error.errno or 0)) from error
+        raise ConfinementError(reason, hint(error.errno or 0, error.filename)) from error
 
 
-def hint(number: int) -> str:
-    """Say what to allow or to install after an error number of a system call."""
+def hint(number: int, path: Union[str, bytes, int, None] = None) -> str:
+    """Say what to allow or to install after an error number of a system call.
+
+    Parameters
+    ----------
+    number : int
+        The error number.
+    path : str, optional
+        What it was about.
+    """
+    if number in _OF_DISKS and isinstance(path, (str, bytes)):
+        return f"Make room on the disk of {os.fsdecode(path)}"
     if number == errno.ENOENT:
         return ""
     if number == errno.ENOSPC:
         return _exhausted()
+    if number in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+        return (
+            "The machine has no more processes, memory or open files for this user: lower "
+            "n_workers, or raise what the user may have (ulimit -u and -n, limits of the service)"
+        )
     if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
         return (
             f"The kernel ({os.uname().release}) is too old or built without it: namespaces need "

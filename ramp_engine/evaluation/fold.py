@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from . import bundle, child, private, starting, supervise, verdict
 from .control_group import control_group
+from .diagnosis import step
 from .failure import KitError
 from .forked_fold import ForkedFold
 from .kit import Fold, import_problem, working_directory
 from .limits import Sandbox
 from .log_pump import Log, LogPump
+from .plan import ConfinementError
 from .process_tree import ProcessTree
 from .record import Record
 from .stopping import StoppedError, StopSignal
@@ -121,13 +123,15 @@ def run_folds(
     Raises
     ------
     KitError
-        The bundle is damaged or does not go with this environment.
+        The bundle is damaged or does not go with this environment; or the machine refuses what
+        a fold needs.
     StoppedError
         SIGTERM has come: the fold was ended, and the logs are complete.
     """
     if not run.submission.is_dir():
         raise FileNotFoundError(f"there is no submission in {run.submission}")
-    run.scratch.mkdir(parents=True, exist_ok=True)
+    with _refusals_told(), step("make the folders of a fold"):
+        run.scratch.mkdir(parents=True, exist_ok=True)
     with working_directory(run.scratch):
         inputs = load_inputs(run.bundle) if held is None else held
     supervise.become_subreaper()
@@ -138,12 +142,22 @@ def run_folds(
             logs.say("The labels of a fold's validation part are hidden from it.\n")
         for number in range(len(inputs.folds)) if numbers is None else numbers:
             _check_number(number, len(inputs.folds))
-            results.append(_run_fold(run, number, inputs, logs, stop))
+            with _refusals_told():
+                results.append(_run_fold(run, number, inputs, logs, stop))
             if results[-1]["state"] != "tested" or stop.is_given:
                 break
     if stop.is_given:
         raise StoppedError(results)
     return results
+
+
+@contextlib.contextmanager
+def _refusals_told() -> Iterator[None]:
+    """Have what the machine refuses a fold told as a fault that the organiser mends."""
+    try:
+        yield
+    except ConfinementError as error:
+        raise KitError(f"the fold cannot be started: {error.message}", error.hint) from error
 
 
 def _check_number(number: int, n_folds: int) -> None:
@@ -172,7 +186,8 @@ def _run_fold(
 ) -> dict[str, Any]:
     logs.say(f"CV fold {number}\n")
     labels = _masked_labels(run, number, inputs.manifest)
-    pipes = starting.Pipes.open()
+    with step("open the pipes of a fold"):
+        pipes = starting.Pipes.open()
     task = child.Task(
         fold=number,
         submission=run.submission,
@@ -187,7 +202,8 @@ def _run_fold(
         labels=labels,
     )
     sandbox = run.sandbox or Sandbox()
-    places = _places(run, task)
+    with step("make the folders of a fold"):
+        places = _places(run, task)
     record = Record(task.output, run.output / f"fold_{number}")
     tree = ProcessTree(starting.n_keepers(sandbox))
     pump = LogPump(pipes.log[0], logs.public, logs.private)

@@ -133,6 +133,7 @@ class ForkedFold:
             self._hear_facts()
             if excess is None and not self._stop.is_given:
                 self._check_begun(status)
+                self._check_released()
                 excess = self._watch.look_back()
             return Ending(
                 status=self._inner_status(status),
@@ -255,7 +256,7 @@ class ForkedFold:
         """Learn where its files in memory are; let it go on when it has the test data in its."""
         try:
             with socket.socket(fileno=os.dup(self._pipes.control[0])) as control:
-                said, places, _, _ = socket.recv_fds(control, 64, 2, socket.MSG_CMSG_CLOEXEC)
+                said, places, _, _ = socket.recv_fds(control, MAX_FACTS, 2, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             return False
         self._tree.count_files(places)
@@ -264,6 +265,12 @@ class ForkedFold:
             return bool(said)
         _send(self._pipes.go[0], b"g")
         return False
+
+    def _check_released(self) -> None:
+        told = self._answer[len(MOUNTED) :]
+        if told.startswith(b"{"):  # pid 1 has told what was refused; nobody else can
+            reason = json.loads(told)
+            raise KitError(f"the fold cannot go on: {reason['message']}", reason["hint"])
 
     def _check_begun(self, status: int) -> None:
         """Raise what is ours: the fold has ended before any code of the participant ran."""

@@ -24,6 +24,8 @@ _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 READ = _EXECUTE | _READ_FILE | _READ_DIR
 WRITE = (1 << 16) - 1 - _MAKE_CHAR - _MAKE_BLOCK
 DEVICE = _READ_FILE | _WRITE_FILE | _IOCTL_DEV
+#: A process names its threads there, as the drivers of GPUs do when they are opened.
+OWN_PROCESS = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE
 #: Names are not listed: the folder is everybody's.
 SHARED_MEMORY = _READ_FILE | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
 

@@ -74,6 +74,7 @@ class Sandbox:
     read: tuple[str, ...] = ()  #: further paths that may be read
     allow_network: bool = False
     limits: Limits = field(default_factory=Limits)
+    devices: tuple[str, ...] = ()  #: device nodes that may be opened
 
 
 def parse_sandbox(text: str) -> Sandbox:
@@ -97,7 +98,8 @@ def parse_sandbox(text: str) -> Sandbox:
     if content.get("level", "none") not in LEVELS:
         raise ValueError(f"sandbox: the level {content['level']!r} is none of {', '.join(LEVELS)}")
     read = tuple(str(path) for path in content.pop("read", ()))
-    return Sandbox(read=read, limits=Limits(**limits), **content)
+    devices = tuple(str(path) for path in content.pop("devices", ()))
+    return Sandbox(read=read, devices=devices, limits=Limits(**limits), **content)
 
 
 def _known(content: Any, kind: type[Any], what: str) -> dict[str, Any]:

@@ -43,6 +43,9 @@ _MASKED = (
     "timer_list", "sched_debug", "latency_stats", "interrupts", "sysrq-trigger", "cmdline",
 )  # fmt: skip
 
+#: What is written there changes the kernel, and not the process that writes.
+_OF_THE_KERNEL = ("acpi", "bus", "driver", "fs", "irq", "scsi", "sys", "sysvipc", "tty", "mtrr")
+
 _NEW_ROOT = "/tmp"  # noqa: S108 (only a place to mount on, in a namespace of its own)
 _MAX_FILES = 200_000  # in a tmpfs; each takes about 1 kB of the kernel's memory
 _SAFE = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
@@ -102,17 +105,23 @@ def build(plan: Confinement) -> tuple[Hidden, int]:
         with step("make mounts private"):
             linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE, "")
         binds = _needed(
-            [*_system_binds(plan), *_binds(plan.read, _READ_ONLY), *_binds(plan.write, _SAFE)]
+            [
+                *_system_binds(plan),
+                *_binds(plan.read, _READ_ONLY),
+                *_binds(plan.devices, _DEVICE),
+                *_binds(plan.write, _SAFE),
+            ]
         )
         released = _needed(_binds(plan.released, _READ_ONLY))
         copies = [(_copy(bind), bind) for bind in binds]
         hidden = [(_copy(bind), bind) for bind in released]
         _mount_tmpfs("", "mode=0755,size=4m")
-        _fill(plan)
+        with step("fill the new root"):
+            _fill(plan)
         for tree, bind in copies:
             _attach(tree, bind)
         places = [_hide(tree, bind.target) for tree, bind in hidden]
-        proc = _mount_proc()
+        proc = _mount_proc(may_write_own=bool(plan.devices))
         with step("change the root"):
             os.chdir(_NEW_ROOT)
             linux.change_root()
@@ -259,8 +268,15 @@ def _accounts(plan: Confinement) -> dict[str, str]:
     return files
 
 
-def _mount_proc() -> int:
-    """Mount a read-only ``/proc`` of the new pids; give a descriptor of one that is not."""
+def _mount_proc(*, may_write_own: bool) -> int:
+    """Mount a ``/proc`` of the new pids; give a descriptor of one that may be written.
+
+    Parameters
+    ----------
+    may_write_own : bool
+        Whether processes may write what is about themselves, such as the names of their threads:
+        drivers of GPUs fail without. What is the kernel's is read-only in any case.
+    """
     proc = f"{_NEW_ROOT}/proc"
     with step("mount /proc"):
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
@@ -269,9 +285,19 @@ def _mount_proc() -> int:
     for name in _MASKED:
         if Path(proc, name).exists():
             _mask(f"/proc/{name}")
+    if may_write_own:
+        _protect_kernel(proc)
+        return writable
     with step("protect /proc"):
         linux.set_mount_attributes(proc, _READ_ONLY)
     return writable
+
+
+def _protect_kernel(proc: str) -> None:
+    for name in _OF_THE_KERNEL:
+        if Path(proc, name).exists():
+            bind = _Bind(f"{proc}/{name}", f"/proc/{name}", _READ_ONLY)
+            _attach(_copy(bind), bind)
 
 
 def _mask(target: str) -> None:

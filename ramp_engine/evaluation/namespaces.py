@@ -7,11 +7,15 @@
 A makes the namespaces, waits for pid 1 and ends as P has ended. pid 1 builds the root, reaps,
 attaches what is released, and ends when P does, or A, or when the parent closes its end of the
 control socket: the kernel then ends everything else in the pid namespace.
+
+P goes on only when A and pid 1 have given up what they do not need. So whichever of them meets a
+refusal can tell it, as an error raised by `enter`, before any code of the participant has run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -24,12 +28,13 @@ from typing import NoReturn, Optional
 from . import linux, mounts, privileges, seccomp
 from .diagnosis import step
 from .mounts import Hidden
-from .plan import Confinement
+from .plan import Confinement, ConfinementError
 
 #: What comes on the control socket first, with descriptors of `mounts.IN_MEMORY`.
 MOUNTED = b"mounted\n"
 _STATUS = struct.Struct("i")
 _RELEASE, _RELEASED = b"release\n", b"released\n"
+_SETTLED = b"s"
 _EXIT_CUT = 137
 _WALL = 0x40000000  # wait for children of every kind, as made by clone(2)
 
@@ -38,12 +43,13 @@ def enter(plan: Confinement, control: int, status: int, keep: Optional[Collectio
     """Go on in P only; see `confine.enter`."""
     uid, gid = os.geteuid(), os.getegid()
     _make_namespaces(plan, uid, gid)
-    ours, theirs = socket.socketpair()
     with step("start pid 1"):
+        ours, theirs = socket.socketpair()
         pid = os.fork()
     if pid:
         theirs.close()
-        _wait_for(pid, ours, plan)
+        _settle_above(plan)
+        _wait_for(pid, ours)
     ours.close()
     _become_first(plan, control, status, theirs, keep)
 
@@ -77,16 +83,22 @@ def _map_identity(proc: str, uid: int, gid: int) -> None:
         os.close(descriptor)
 
 
-def _wait_for(pid: int, first: socket.socket, plan: Confinement) -> NoReturn:
+def _settle_above(plan: Confinement) -> None:
+    """Be A, and give up what is not needed to wait."""
+    privileges.reset_signals()
+    privileges.become_user(plan)
+    with step("tie the fold to its parent"):
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    privileges.drop_capabilities()
+
+
+def _wait_for(pid: int, first: socket.socket) -> NoReturn:
     """Be A: hold the life-line of pid 1, and end as P has ended."""
     code = 70
     try:
-        privileges.reset_signals()
         privileges.close_all_but({first.fileno()})
-        privileges.become_user(plan)
-        linux.prctl(linux.PR_SET_DUMPABLE, 0)
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-        privileges.drop_capabilities()
+        first.send(_SETTLED)
         message = first.recv(_STATUS.size)
         own = _wait(pid)
         code = _end_as(_STATUS.unpack(message)[0] if len(message) == _STATUS.size else own)
@@ -118,19 +130,25 @@ def _become_first(
     keep: Optional[Collection[int]],
 ) -> None:
     """Be pid 1, and return in the process that it starts."""
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    with step("tie pid 1 to its parent"):
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
     hidden, proc = mounts.build(plan)
     _tell_of_memory(control)
     with step("start the confined process"):
+        gate, opens = os.pipe()
         pid = os.fork()
     if pid:
         os.close(proc)
-        _First(pid, control, status, above, hidden).run()
+        os.close(gate)
+        first = _First(pid, control, status, above, hidden)
+        first.settle()
+        first.run(opens)
     above.close()
     for descriptor in (control, status, *(number for pair in hidden.trees for number in pair)):
         os.close(descriptor)
-    _become_last(plan, proc, keep)
+    os.close(opens)
+    _become_last(plan, proc, gate, keep)
 
 
 def _tell_of_memory(control: int) -> None:
@@ -142,10 +160,11 @@ def _tell_of_memory(control: int) -> None:
         os.close(place)
 
 
-def _become_last(plan: Confinement, proc: int, keep: Optional[Collection[int]]) -> None:
+def _become_last(plan: Confinement, proc: int, gate: int, keep: Optional[Collection[int]]) -> None:
     """Be P: give up everything that is not the plan's."""
-    os.setsid()
-    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    with step("begin a session"):
+        os.setsid()
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)
     if os.geteuid() == 0:
         privileges.become_user(plan)
         _count_processes_apart(proc)
@@ -153,11 +172,14 @@ def _become_last(plan: Confinement, proc: int, keep: Optional[Collection[int]]) 
     privileges.limit_resources(plan)
     privileges.drop_capabilities()
     privileges.check_access(plan)
+    if os.read(gate, 1) != _SETTLED:
+        os._exit(_EXIT_CUT)  # one of those above has been refused something, and tells it
+    os.close(gate)
     if keep is not None:
         privileges.close_all_but({0, 1, 2, *keep})
     families = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
     with step("filter system calls"):
-        seccomp.restrict(seccomp.Rules(families, has_own_ipc=True))
+        seccomp.restrict(seccomp.Rules(families, has_own_pids=True))
 
 
 def _count_processes_apart(proc: int) -> None:
@@ -196,22 +218,36 @@ class _First:
         self.hidden = hidden
         self.received = b""
 
-    def run(self) -> NoReturn:
-        """Serve until the end, which ends everything in the namespace."""
+    def settle(self) -> None:
+        """Keep no right that is not needed."""
+        privileges.reset_signals()
+        with step("drop the capabilities of pid 1"):
+            self._keep_capabilities(1 << linux.CAP_SYS_ADMIN if self.hidden.trees else 0)
+        if self.above.recv(1) != _SETTLED:
+            os._exit(_EXIT_CUT)  # A has been refused something, and tells it
+
+    def run(self, opens: int) -> NoReturn:
+        """Let P go on, and serve until the end, which ends everything in the namespace.
+
+        Parameters
+        ----------
+        opens : int
+            Writing end of the pipe at which P waits.
+        """
         code = 70
         try:
-            wake = self._settle()
+            used = {number for pair in self.hidden.trees for number in pair}
+            used |= {self.control, self.status, self.above.fileno()}
+            privileges.close_all_but({*used, opens})
+            wake = self._wake_up_for_children()
+            os.write(opens, _SETTLED)
+            os.close(opens)
             code = self._serve(wake)
         finally:
             os._exit(code)
 
-    def _settle(self) -> int:
-        """Keep nothing that is not needed; return what is readable when a child has ended."""
-        privileges.reset_signals()
-        used = {number for pair in self.hidden.trees for number in pair}
-        used |= {self.control, self.status, self.above.fileno()}
-        privileges.close_all_but(used)
-        self._keep_capabilities(1 << linux.CAP_SYS_ADMIN if self.hidden.trees else 0)
+    def _wake_up_for_children(self) -> int:
+        """Return what is readable when a child has ended."""
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         os.set_blocking(reader, False)
@@ -256,11 +292,22 @@ class _First:
         self.received += chunk
         if self.received == _RELEASE:
             self.received = b""
-            self.hidden.release()
-            self.hidden = Hidden(())
-            linux.set_capabilities()
-            os.write(self.control, _RELEASED)
+            return self._release()
         return bool(chunk)
+
+    def _release(self) -> bool:
+        """Attach what was hidden; tell the parent that it is there, or what was refused."""
+        try:
+            with step("show the test data"):
+                self.hidden.release()
+                linux.set_capabilities()
+        except ConfinementError as error:
+            refusal = {"message": error.message, "hint": error.hint}
+            os.write(self.control, json.dumps(refusal).encode())
+            return False
+        self.hidden = Hidden(())
+        os.write(self.control, _RELEASED)
+        return True
 
     def _tell(self, message: bytes) -> None:
         for descriptor in (self.status, self.above.fileno()):

@@ -8,6 +8,7 @@ stand for themselves; anything else is an object with one key, its type.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ import numpy as np
 #: Kinds of numpy types that are taken: numbers, truth values and text.
 _KINDS = "biufU"
 
-#: Largest array within an array [bytes].
+#: Arrays within an array may hold so much together [bytes].
 _MAX_BYTES = 1 << 30
+#: Lists and dictionaries of a text; each takes 30 times its two characters of memory.
+MAX_CONTAINERS = 10_000_000
+#: Keys of one dictionary may have the same hash; more are made to, and would take for ever.
+_MAX_SAME_HASH = 50
 
 
 def dumps(array: Any) -> str:
@@ -44,11 +49,14 @@ def loads(text: str) -> Any:
     ValueError, TypeError, KeyError
         The text is something else.
     """
+    if text.count("[") + text.count("{") > MAX_CONTAINERS:
+        raise ValueError(f"more than {MAX_CONTAINERS} lists and dictionaries")
     content = json.loads(text)
     items = content["items"]
     array = np.empty(len(items), dtype=object)
+    decoder = _Decoder()
     for position, item in enumerate(items):
-        array[position] = _decode(item)
+        array[position] = decoder.decode(item)
     return array.reshape(_shape(content["shape"]))
 
 
@@ -77,33 +85,48 @@ def _encode_array(value: Any) -> Any:
     return {"array": [value.dtype.str, shape, value.ravel().tolist()]}
 
 
-def _decode(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "tuple":
-        return tuple(_decode(item) for item in content)
-    if kind == "dict":
-        return {_decode(key): _decode(item) for key, item in content}
-    if kind == "scalar":
-        return _plain_type(content[0]).type(content[1])
-    if kind == "array":
-        return _decode_array(*content)
-    raise ValueError(f"unknown type {kind!r}")
+class _Decoder:
+    """What was written is made of its JSON again, within a budget: a few bytes can claim many."""
 
+    def __init__(self) -> None:
+        self._n_bytes_left = _MAX_BYTES
 
-def _decode_array(dtype: str, shape: list[int], items: list[Any]) -> Any:
-    if dtype == "O":
+    def decode(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.decode(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        ((kind, content),) = value.items()
+        if kind == "tuple":
+            return tuple(self.decode(item) for item in content)
+        if kind == "dict":
+            return self._dictionary([(self.decode(key), item) for key, item in content])
+        if kind == "scalar":
+            return self._array(content[0], [content[1]])[0]
+        if kind == "array":
+            return self._of_shape(*content)
+        raise ValueError(f"unknown type {kind!r}")
+
+    def _dictionary(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        n_same = Counter(hash(key) for key, _ in pairs)
+        if n_same and max(n_same.values()) > _MAX_SAME_HASH:
+            raise ValueError("a dictionary with keys of one hash")
+        return {key: self.decode(item) for key, item in pairs}
+
+    def _of_shape(self, dtype: str, shape: list[int], items: list[Any]) -> Any:
+        if dtype != "O":
+            return self._array(dtype, items).reshape(_shape(shape))
         array = np.empty(len(items), dtype=object)
         for position, item in enumerate(items):
-            array[position] = _decode(item)
+            array[position] = self.decode(item)
         return array.reshape(_shape(shape))
-    plain = _plain_type(dtype)
-    if plain.itemsize * len(items) > _MAX_BYTES:
-        raise ValueError("an array that is too large")
-    return np.array(items, dtype=plain).reshape(_shape(shape))
+
+    def _array(self, dtype: str, items: list[Any]) -> Any:
+        plain = _plain_type(dtype)
+        self._n_bytes_left -= plain.itemsize * len(items)
+        if self._n_bytes_left < 0:
+            raise ValueError(f"arrays of more than {_MAX_BYTES} bytes together")
+        return np.array(items, dtype=plain)
 
 
 def _plain_type(text: str) -> Any:

@@ -23,6 +23,7 @@ class Confinement:
     read: Sequence[str] = ()  #: seen read-only, besides the system's own files
     write: Sequence[str] = ()  #: may be written
     released: Sequence[str] = ()  #: seen read-only after the release; below namespaces always
+    devices: Sequence[str] = ()  #: device nodes that may be opened to read and write, as of GPUs
     allow_network: bool = False  #: whether the machine's network is left
     tmp_mb: int = 1024  #: size of /tmp and of /dev/shm, each [MB of 2**20 bytes]; namespaces only
     rlimits: Mapping[str, int] = field(default_factory=dict)  #: "NOFILE": 1024, ...; soft = hard

@@ -80,9 +80,9 @@ def limit_resources(plan: Confinement) -> None:
     """Set the plan's limits, soft and hard; none is raised above what it was."""
     for name, value in plan.rlimits.items():
         number = getattr(resource, f"RLIMIT_{name}")
-        hard = resource.getrlimit(number)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         with step(f"limit {name} to {value}"):
+            hard = resource.getrlimit(number)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(number, (value, value))
 
 
@@ -122,7 +122,11 @@ def check_access(plan: Confinement) -> None:
     ConfinementError
         A path is closed to it.
     """
-    for paths, mode, doing in ((plan.read, os.R_OK, "read"), (plan.write, os.W_OK, "write")):
+    for paths, mode, doing in (
+        (plan.read, os.R_OK, "read"),
+        (plan.write, os.W_OK, "write"),
+        (plan.devices, os.R_OK | os.W_OK, "open"),
+    ):
         for path in paths:
             if not os.access(path, mode):
                 raise ConfinementError(

@@ -1,8 +1,8 @@
 """A filter of system calls for a participant's code, as a classic BPF program.
 
-Refused with EPERM are the calls that reach other processes, mounts, namespaces, keys or large
-parts of the kernel that computing has no use for. It is a list of what is refused, not of what is
-allowed: libraries use more calls every year.
+Refused with EPERM are the calls that reach other processes, mounts, namespaces, keys, memory that
+belongs to no process, or large parts of the kernel that computing has no use for. It is a list of
+what is refused, not of what is allowed: libraries use more calls every year.
 
 References
 ----------
@@ -40,11 +40,10 @@ _REFUSED: dict[str, tuple[int, Optional[int]]] = {
     "quotactl": (179, 60), "quotactl_fd": (443, 443), "vhangup": (153, 58),
     "settimeofday": (170, 170), "clock_settime": (227, 112), "adjtimex": (159, 171),
     "clock_adjtime": (305, 266), "lookup_dcookie": (212, 18), "nfsservctl": (180, 42),
-    "iopl": (172, None), "ioperm": (173, None), "modify_ldt": (154, None), "uselib": (134, None),
-}  # fmt: skip
-#: Refused as well where there is no IPC namespace: queues and memory that others name, too.
-_SHARED: dict[str, tuple[int, Optional[int]]] = {
+    # memory that is no process's, and so in nobody's account
     "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
+    "memfd_create": (319, 279),
+    "iopl": (172, None), "ioperm": (173, None), "modify_ldt": (154, None), "uselib": (134, None),
 }  # fmt: skip
 _FILTERED: dict[str, tuple[int, int]] = {
     "socket": (41, 198), "socketpair": (53, 199), "clone": (56, 220), "clone3": (435, 435),
@@ -54,6 +53,7 @@ _FILTERED: dict[str, tuple[int, int]] = {
 _AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020000
+_PROTOCOLS = (0, socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP, 58)  # ICMP of IPv6
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _EVERYBODY = 0xFFFFFFFF  # -1
 
@@ -67,7 +67,7 @@ class Rules:
     """What the filter leaves besides the calls that are always allowed."""
 
     families: tuple[int, ...]  #: address families of sockets
-    has_own_ipc: bool  #: whether IPC and pids are a namespace's own
+    has_own_pids: bool  #: whether all processes that can be seen are a namespace's own
 
 
 def restrict(rules: Rules) -> None:
@@ -97,8 +97,7 @@ def program(rules: Rules, machine: str) -> bytes:
     for name, filtered in _FILTERED.items():
         check = _CHECKS[name](rules)
         code += [_instruction(_JUMP_EQUAL, filtered[column], 0, len(check)), *check]
-    refused = {**_REFUSED, **({} if rules.has_own_ipc else _SHARED)}
-    for numbers in refused.values():
+    for numbers in _REFUSED.values():
         number = numbers[column]
         if number is not None:
             code += [_instruction(_JUMP_EQUAL, number, 0, 1), _return(_error(errno.EPERM))]
@@ -106,7 +105,14 @@ def program(rules: Rules, machine: str) -> bytes:
 
 
 def _check_socket(rules: Rules) -> list[bytes]:
-    return _only_if_argument(0, rules.families, errno.EAFNOSUPPORT)
+    """Leave the families, and of their protocols those for which no module has to be loaded."""
+    n = len(_PROTOCOLS)
+    return [
+        *_load(_ARGUMENT[2]),
+        *(_instruction(_JUMP_EQUAL, value, n - i, 0) for i, value in enumerate(_PROTOCOLS)),
+        _return(_error(errno.EPROTONOSUPPORT)),
+        *_only_if_argument(0, rules.families, errno.EAFNOSUPPORT),
+    ]
 
 
 def _check_socketpair(_: Rules) -> list[bytes]:
@@ -136,7 +142,7 @@ def _check_ioctl(_: Rules) -> list[bytes]:
 
 
 def _check_kill(rules: Rules) -> list[bytes]:
-    return _not_if_argument(0, () if rules.has_own_ipc else (_EVERYBODY,), errno.EPERM)
+    return _not_if_argument(0, () if rules.has_own_pids else (_EVERYBODY,), errno.EPERM)
 
 
 _CHECKS = {

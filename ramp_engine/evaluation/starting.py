@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Optional
 
 from . import child, confine, stopping
 from .control_group import ControlGroup
+from .diagnosis import step
 from .limits import Sandbox
 from .private import BEGUN
 
@@ -119,13 +120,20 @@ def fork(
     -------
     int
         Its pid.
+
+    Raises
+    ------
+    ConfinementError
+        The machine refuses.
     """
     if box.uid is not None and box.level != "none" and os.geteuid() == 0:
-        for folder in places.write:
-            os.chown(folder, box.uid, -1 if box.gid is None else box.gid)
+        with step(f"give the folders of a fold to user {box.uid}"):
+            for folder in places.write:
+                os.chown(folder, box.uid, -1 if box.gid is None else box.gid)
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    with step("start the process of a fold"):
+        pid = os.fork()
     if pid == 0:
         _begin(task, inputs, pipes, places, box, group)
     pipes.close(1)
@@ -144,7 +152,8 @@ def _begin(
         stopping.forget()
         pipes.close(0)
         if group is not None:
-            group.enter()
+            with step("enter the control group of the fold"):
+                group.enter()
         _redirect(pipes.log[1])
         _move_home(places)
         confine.enter(
@@ -163,14 +172,20 @@ def _begin(
 def _plan(places: Places, box: Sandbox) -> confine.Confinement:
     prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
     package = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
-    read = {*prefixes, *sys.path, package, *map(str, places.read), *box.read}
+    read = {*prefixes, *sys.path, package}  # of which not each has to exist
+    asked_for = {*map(str, places.read), *box.read}
+    for path in asked_for:
+        if not os.path.exists(path):  # noqa: PTH110  (text all the way)
+            hint = "Put it back, or correct extra_read_paths if it stands there"
+            raise confine.ConfinementError(f"what submissions shall read is gone: {path}", hint)
     return confine.Confinement(
         level=box.level,
         uid=box.uid,
         gid=box.gid,
-        read=sorted(path for path in read if os.path.exists(path)),  # noqa: PTH110
+        read=sorted({*filter(os.path.exists, read), *asked_for}),
         write=[str(path) for path in places.write],
         released=[str(path) for path in places.released if path.exists()],
+        devices=box.devices,
         allow_network=box.allow_network,
         tmp_mb=int(box.limits.tmp_mb or DEFAULT_TMP_MB),
         rlimits=_rlimits(box),

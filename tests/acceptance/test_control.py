@@ -242,3 +242,28 @@ def test_doctor_tells_the_mistakes_of_a_config_file(deployment: Deployment) -> N
     found = deployment.ramp("doctor", code=1).stdout
     assert "did you mean 'n_workers'" in found
     assert processes_of(deployment.directory) == []
+
+
+def test_a_confinement_that_cannot_be_made_any_more_is_nobodys_fault_but_ours(
+    deployment: Deployment,
+) -> None:
+    words = deployment.event / "words"
+    words.mkdir()
+    config = deployment.directory / deployment.event_config
+    text = config.read_text().replace("worker:\n", "worker:\n  extra_read_paths: [words]\n", 1)
+    config.write_text(text + "  max_attempts: 1\n")
+    before = deployment.submit("starting_kit")
+    deployment.start(*launch(deployment))
+    assert wait_until(lambda: deployment.submissions()[before]["state"] == "scored")
+    words.rmdir()
+    after = deployment.submit("another", code("pass"))
+    assert wait_until(lambda: deployment.submissions()[after]["state"] == "checking_error")
+    error = deployment.submissions()[after]["error"]
+    refusal = f"what submissions shall read is gone: {words}"
+    assert error.startswith("The platform failed, not your code: ")
+    assert refusal in error.splitlines()[0]
+    told = deployment.ramp("explain", str(after)).stdout
+    assert "the platform failed, which is counted" in told
+    assert refusal in told
+    assert "Put it back, or correct extra_read_paths" in told
+    assert refusal in deployment.ramp("logs", str(after)).stdout

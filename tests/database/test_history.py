@@ -34,6 +34,23 @@ def test_a_submission_that_is_not_there_is_said(toy: Toy) -> None:
         read(toy, 999)
 
 
+def test_how_an_attempt_is_confined_is_known_while_it_runs_and_stays_when_it_is_rescued(
+    toy: Toy,
+) -> None:
+    claim = toy.bring_to(State.SENT_TO_TRAINING)
+    assert read(toy, claim.submission_id).attempts[0].confinement is None, "not before it starts"
+    toy.do(queue.start, claim, None, None, "started, confined by landlock", "landlock")
+    assert read(toy, claim.submission_id).attempts[0].confinement == "landlock"
+    toy.do(queue.crash, claim, "broken", 3)
+    found = read(toy, claim.submission_id)
+    assert (found.attempts[0].outcome, found.attempts[0].confinement) == ("crashed", "landlock")
+
+
+def test_of_a_worker_that_does_not_say_it_is_not_known(toy: Toy) -> None:
+    claim = toy.bring_to(State.SCORED)
+    assert [one.confinement for one in read(toy, claim.submission_id).attempts] == [None]
+
+
 def test_the_place_counts_those_that_are_claimed_before(toy: Toy) -> None:
     first, second, third = toy.submit(), toy.submit(), toy.submit()
     assert [read(toy, one).n_ahead for one in (first, second, third)] == [0, 1, 2]

@@ -72,11 +72,13 @@ def test_everything_reads_claims_and_ranks_after_the_upgrade(
         assert rows[ids[State.NEW]]["queue_place"] == 1
     (claim,) = toy.claim()
     assert claim.submission_id == ids[State.NEW]
-    toy.do(queue.start, claim)
+    toy.do(queue.start, claim, None, None, "started", "namespaces")
     toy.do(queue.finish, claim)
     known = Provenance("bundle", "kit", "data", "folds", "environment", "files", "1.0")
     toy.do(queue.score, claim, toy_results(0.9), known)
     recorded = [toy.attempts(ids[state])[0].provenance for state in (State.SCORED, State.NEW)]
     assert recorded == [None, known.to_json()]
+    confined = [toy.attempts(ids[state])[0].confinement for state in (State.SCORED, State.NEW)]
+    assert confined == [None, "namespaces"]
     with toy.session() as session:
         assert len(leaderboard(session, toy.event_id)) == 2

@@ -46,7 +46,7 @@ class Aftermath:
     def limit(self) -> str:
         """The limit that was exceeded, as the file says that the engine reads; else empty."""
         path = self.output / f"fold_{self.last['fold']}" / "limit.json"
-        if not path.exists():
+        if not path.is_file():
             assert self.last["limit"] is None
             return ""
         assert json.loads(path.read_text()) == self.last["limit"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -191,6 +193,19 @@ left, right = socket.socketpair(); left.sendall(b"x"); say(right.recv(1).decode(
         assert pair == "x"
 
 
+def test_only_everyday_protocols_are_left(own_room: Room) -> None:
+    code = """
+import socket
+everyday = (1, 0), (1, 6), (2, 0), (2, 17)
+say([outcome(socket.socket, socket.AF_INET, *kind)[0] for kind in everyday])
+udp_lite, mptcp, sctp = (2, 136), (1, 262), (1, 132)
+say([outcome(socket.socket, socket.AF_INET, *kind)[1] for kind in (udp_lite, mptcp, sctp)])
+"""
+    everyday, odd = own_room.run(code).said
+    assert everyday == ["done"] * 4
+    assert odd == [93] * 3  # EPROTONOSUPPORT
+
+
 def test_the_network_is_left_when_it_is_allowed(own_room: Room) -> None:
     outside = {path.name for path in Path("/sys/class/net").iterdir() if path.is_dir()}
     code = 'say([line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line])'
@@ -250,6 +265,7 @@ say([
     number(323, 282, 0), number(304, 265, 0, None, 0), number(438, 438, 0, 0, 0),
     number(56, 220, 0x10000000 | 17, None, None, None, None),
     number(302, 261, os.getppid(), 0, None, None),
+    number(319, 279, b"x", 0), number(29, 194, 0, 4096, 0o1600), number(68, 186, 0, 0o1600),
 ])
 say(number(435, 435, None, 0))
 """
@@ -287,6 +303,38 @@ say(os.statvfs("/usr").f_flag & os.ST_NOSUID)
     assert no_setuid or room.variant.level == "landlock"
 
 
+def test_the_interpreter_outside_cannot_be_changed_by_its_owner() -> None:
+    code = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from evaluation import interpreter
+interpreter.protect(None)
+path = "/proc/self/exe"
+wishes = [lambda: os.chmod(path, 0o700), lambda: os.utime(path, (1, 1)),
+          lambda: os.setxattr(path, "user.word", b"x"), lambda: os.open(path, os.O_WRONLY)]
+found = []
+for wish in wishes:
+    try:
+        found.append(repr(wish()))
+    except OSError as error:
+        found.append(error.strerror)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps([found, sys.argv[2], int(status["CapEff"], 16), os.getuid()]))
+"""
+    for room in open_room(Variant("namespaces", is_root=False)):
+        python = room.path / "python"
+        shutil.copy(room.variant.interpreter(), python)
+        uid = NOBODY if os.geteuid() == 0 else os.getuid()
+        os.chown(python, uid, -1)
+        python.chmod(0o755)
+        command = [str(python), "-I", "-c", code, str(room.path), "an argument"]
+        said = subprocess.check_output(command, cwd="/", **room.variant.caller())
+        outcomes, argument, capabilities, who = json.loads(said)
+        assert set(outcomes) <= {"Read-only file system", "Text file busy"}
+        assert (argument, capabilities, who) == ("an argument", 0, uid)
+        assert python.stat().st_mode & 0o777 == 0o755
+
+
 def test_the_core_pattern_cannot_be_written(room: Room) -> None:
     code = 'say(outcome(open, "/proc/sys/kernel/core_pattern", "w")[0])'
     assert room.run(code).only in ("OSError", "PermissionError")
@@ -304,6 +352,33 @@ say(found)
     assert {number for number, _ in found} >= {0, 1, 2}
     assert len(found) == 5
     assert all(name.startswith(("pipe:", "/dev/null")) for _, name in found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device nodes")
+def test_device_nodes_that_are_given_are_opened_and_no_others(room: Room) -> None:
+    folder = room.path / "dev"
+    folder.mkdir(mode=0o755)
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):  # stand-ins: each is like /dev/null
+        os.mknod(folder / name, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        (folder / name).chmod(0o666)
+    code = """
+import threading
+said = {name: outcome(lambda: open(ROOM + "/dev/" + name, "r+b", buffering=0).write(b"x"))[0]
+        for name in ("nvidia0", "nvidia1", "nvidiactl")}
+own = "/proc/self/task/%d/comm" % threading.get_native_id()
+said["own"] = outcome(lambda: open(own, "w").write("cuda"))[0]
+for name in ("sys/kernel/core_pattern", "sys/vm/overcommit_memory", "1/comm", "sysrq-trigger"):
+    said[name] = outcome(lambda: open("/proc/" + name, "w").write("0"))[0]
+say(said)
+"""
+    given = [str(folder / "nvidia0"), str(folder / "nvidiactl")]
+    said = room.run(code, devices=given).only
+    assert {name for name, how in said.items() if how == "done"} == {"nvidia0", "nvidiactl", "own"}
+
+
+def test_nothing_in_proc_is_written_without_devices(own_room: Room) -> None:
+    code = "say(outcome(lambda: open('/proc/self/comm', 'w').write('x'))[0])"
+    assert own_room.run(code).only != "done"
 
 
 def test_the_environment_of_the_engine_is_nowhere(own_room: Room) -> None:

@@ -9,10 +9,12 @@ import re
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from ramp_engine.base import WorkerStatus
 from ramp_engine.errors import WorkerLostError, WorkerSetupError
 from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.fold_process import MAX_TMPDIR_LENGTH
+from ramp_engine.gpus import GpuPool
 from ramp_engine.local import LocalWorker, SharedPlace
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import run_until_ended
@@ -210,15 +213,31 @@ def is_head_note_and_tail(log: str) -> bool:
     return is_whole and log.startswith("CV fold 0\nx") and "x\nthe end\n" in log
 
 
+def patiently(worker: LocalWorker) -> Iterator[LocalWorker]:
+    """Run into a time limit, again with a later one where the machine was too slow for it."""
+    for timeout in (8.0, 40.0, 200.0):
+        again = LocalWorker(worker.config | {"timeout": timeout}, NAME)
+        try:
+            assert run_until_ended(again) == "timeout"
+            yield again
+        finally:
+            again.teardown()
+
+
 def test_of_a_long_log_head_and_tail_are_kept_when_time_is_up(
-    make_worker: Callable[..., LocalWorker],
+    make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
-    worker = make_worker(VERBOSE, limits={"log_mb": 2}, timeout=12.0)
-    assert worker.launch()[0] == 124
+    for worker in patiently(make_worker(VERBOSE, limits={"log_mb": 2})):
+        is_printed = bool(list(tmp_path.glob("scratch-*/work/fold_0/ready")))
+        assert worker.collect_results()[0] == 124
+        if is_printed:
+            break
     log = log_of(worker)
     assert is_head_note_and_tail(log)
+    seconds = f"{worker.config['timeout']:g} s"
     assert log.endswith(
-        "the run was ended in fold 0, training\ntime limit of 12 s exceeded, the run was ended\n"
+        "\nthe run was ended in fold 0, training\n"
+        f"time limit of {seconds} exceeded, the run was ended\n"
     )
 
 
@@ -243,15 +262,17 @@ def test_results_of_finished_folds_are_kept_when_time_is_up(
     make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
     code = "os.path.basename(os.getcwd()) == 'fold_1' and __import__('time').sleep(600)"
-    worker = make_worker(code, timeout=10.0)
-    assert run_until_ended(worker) == "timeout"
-    (result,) = tmp_path.glob("scratch-*/result.json")
-    folds = json.loads(result.read_text())["folds"]
+    folds: list[dict[str, Any]] = []
+    for worker in patiently(make_worker(code)):
+        for result in tmp_path.glob("scratch-*/result.json"):
+            folds = json.loads(result.read_text())["folds"]
+        worker.collect_results()
+        if len(folds) == 2:
+            break
     assert [(fold["fold"], fold["state"]) for fold in folds] == [
         (0, "tested"),
         (1, "training_error"),
     ]
-    worker.collect_results()
     told = [(fold.fold, fold.state) for fold in read_folds(tmp_path / "predictions" / NAME)]
     assert told == [(0, "tested"), (1, "training_error")]
 
@@ -421,6 +442,29 @@ def test_a_python_without_ramp_workflow_is_told(
     returncode, error_msg = make_cold_worker(python=str(tmp_path / "bare")).launch()
     assert returncode in (3, 70)
     assert "numpy" in error_msg or "rampwf" in error_msg
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device nodes")
+def test_a_submission_opens_its_own_gpus_and_no_other(
+    make_worker: Callable[..., LocalWorker], tmp_path: Path
+) -> None:
+    dev = tmp_path / "dev"
+    dev.mkdir(mode=0o755)
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):  # stand-ins: each is like /dev/null
+        os.mknod(dev / name, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        (dev / name).chmod(0o666)
+    code = (
+        f"seen = sorted(next(os.walk({str(dev)!r}))[2]); "
+        f"print('seen', seen, os.environ['CUDA_VISIBLE_DEVICES']); "
+        f"__import__('pathlib').Path({str(dev / 'nvidia1')!r}).write_bytes(b'x')"
+    )
+    worker = make_worker(code, gpus=1)
+    with LocalWorker.open_shared(worker.config) as place:
+        if place.sandbox.level != "namespaces":
+            pytest.skip("this machine offers no namespaces")
+        worker.shared = replace(place, gpus=GpuPool(["1"], dev))
+        assert worker.launch() == (0, ""), log_of(worker)
+    assert "seen ['nvidia1', 'nvidiactl'] 0" in log_of(worker)
 
 
 def test_the_private_log_is_for_organisers_only(make_worker: Callable[..., LocalWorker]) -> None:

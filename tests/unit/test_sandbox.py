@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from ramp_engine.doctor.confinement import closed_gpus
 from ramp_engine.errors import ResourceUnavailableError, SandboxError, WorkerSetupError
-from ramp_engine.gpus import GpuPool
+from ramp_engine.gpus import GpuAccess, GpuPool, cannot_open
 from ramp_engine.sandbox import Limits, Refusal, Sandbox, SandboxKeys, probing
 
 REFUSED = (
@@ -149,3 +150,76 @@ def test_the_devices_that_this_process_may_use_are_found(monkeypatch: pytest.Mon
     assert pool.take(2) == ("3", "GPU-abc")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert GpuPool.found().take(0) == ()
+
+
+def devices_in(folder: Path, *names: str) -> Path:
+    """Make stand-ins for device nodes; what is told of them depends on their names only."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+NVIDIA = ("nvidiactl", "nvidia-uvm", "nvidia0", "nvidia1", "nvidia2", "nvidia-caps/nvidia-cap1")
+
+
+def shown(pool: GpuPool, dev: Path, *gpus: str) -> list[str]:
+    devices = pool.access(gpus, is_confined=True).devices
+    return [str(Path(path).relative_to(dev)) for path in devices]
+
+
+def test_a_confined_run_is_shown_its_own_gpus_and_counts_them_from_zero(tmp_path: Path) -> None:
+    dev = devices_in(tmp_path, *NVIDIA, "kvm")
+    pool = GpuPool(["0", "1", "2"], dev)
+    assert shown(pool, dev, "1", "2") == ["nvidia-uvm", "nvidia1", "nvidia2", "nvidiactl"]
+    assert pool.access(["1", "2"], is_confined=True).visible == ("0", "1")
+
+
+def test_of_gpus_with_names_all_nodes_are_shown_and_the_names_choose(tmp_path: Path) -> None:
+    dev = devices_in(tmp_path, *NVIDIA)
+    pool = GpuPool(["MIG-abc"], dev)
+    assert shown(pool, dev, "MIG-abc") == sorted(NVIDIA)
+    assert pool.access(["MIG-abc"], is_confined=True).visible == ("MIG-abc",)
+
+
+def test_gpus_of_amd_are_shown_by_their_own_nodes(tmp_path: Path) -> None:
+    dev = devices_in(tmp_path, "kfd", "dri/renderD128", "dri/card0")
+    assert shown(GpuPool(["0"], dev), dev, "0") == ["dri/renderD128", "kfd"]
+
+
+def test_what_drivers_read_is_shown_with_a_gpu_only(tmp_path: Path) -> None:
+    sys = devices_in(tmp_path, "module/nvidia/version", "devices/pci0000:00/x", "block/sda")
+    pool = GpuPool(["0"], tmp_path, sys)
+    read = pool.access(["0"], is_confined=True).read
+    assert read == (str(sys / "devices/pci0000:00"), str(sys / "module/nvidia"))
+    assert pool.access([], is_confined=True) == GpuAccess()
+
+
+def test_a_run_that_is_not_confined_has_the_numbers_of_the_machine() -> None:
+    assert GpuPool(["3"]).access(["3"], is_confined=False) == GpuAccess(("3",))
+
+
+def test_the_doctor_names_the_gpus_that_submissions_cannot_open(tmp_path: Path) -> None:
+    dev = devices_in(tmp_path, "nvidiactl", "nvidia0", "nvidia1")
+    for path in dev.iterdir():
+        path.chmod(0o660 if path.name == "nvidia1" else 0o666)
+    status = dev.stat()
+    sandbox = Sandbox("namespaces", status.st_uid + 1, status.st_gid + 1)
+    (finding,) = closed_gpus(GpuPool(["0", "1"], dev), sandbox)
+    assert f"user {sandbox.uid}, as whom submissions run, cannot open {dev}/nvidia1" in str(finding)
+    assert f"group {status.st_gid}" in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "is_closed"),
+    [(0o666, 1, 1, False), (0o660, 1, 1, True), (0o660, 1, None, False), (0o664, 1, 1, True)],
+)
+def test_who_cannot_open_a_device_is_known(
+    tmp_path: Path, mode: int, uid: int, gid: int | None, is_closed: bool
+) -> None:
+    node = tmp_path / "kfd"
+    node.touch()
+    node.chmod(mode)
+    status = node.stat()
+    group = status.st_gid if gid is None else status.st_gid + gid
+    assert cannot_open(node, status.st_uid + uid, group) is is_closed

@@ -1,4 +1,4 @@
-"""Hold 800 MB in files of /dev/shm and in a memfd, which no process maps."""
+"""Hold 800 MB in files of /dev/shm and in a memfd or in /tmp, which no process maps."""
 
 import os
 import tempfile
@@ -13,9 +13,12 @@ def fill(file: int) -> None:
 
 class Hoarder(DecisionTreeClassifier):
     def fit(self, X, y):
-        with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        with tempfile.TemporaryFile(dir="/dev/shm") as file, tempfile.TemporaryFile() as other:
             fill(file.fileno())
-            fill(os.memfd_create("hoard"))
+            try:
+                fill(os.memfd_create("hoard"))
+            except PermissionError:  # refused where it is confined
+                fill(other.fileno())
             return super().fit(X, y)
 
 

@@ -1,0 +1,19 @@
+"""Becomes another program, which says that all is well."""
+
+import os
+
+from sklearn.tree import DecisionTreeClassifier
+
+
+def attack():
+    os.execve('/bin/sh', ['ramp', '-c', 'echo became; exit 0'], {'LD_PRELOAD': '/tmp/none.so'})
+
+
+class Model(DecisionTreeClassifier):
+    def fit(self, X, y):
+        attack()
+        return super().fit(X, y)
+
+
+def get_estimator():
+    return Model()

@@ -1,0 +1,19 @@
+"""Ends the interpreter as if all were well, while it trains."""
+
+import sys
+
+from sklearn.tree import DecisionTreeClassifier
+
+
+def attack():
+    sys.exit(0)
+
+
+class Model(DecisionTreeClassifier):
+    def fit(self, X, y):
+        attack()
+        return super().fit(X, y)
+
+
+def get_estimator():
+    return Model()

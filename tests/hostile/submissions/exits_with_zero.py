@@ -1,0 +1,19 @@
+"""Ends its process as if all were well, while it trains."""
+
+import os
+
+from sklearn.tree import DecisionTreeClassifier
+
+
+def attack():
+    os._exit(0)
+
+
+class Model(DecisionTreeClassifier):
+    def fit(self, X, y):
+        attack()
+        return super().fit(X, y)
+
+
+def get_estimator():
+    return Model()

@@ -1,0 +1,26 @@
+"""Recurses without a limit, in Python."""
+
+import sys
+import threading
+
+from sklearn.tree import DecisionTreeClassifier
+
+
+def deeper(depth):
+    return deeper(depth + 1) + 1
+
+
+def attack():
+    sys.setrecursionlimit(10**9)
+    threading.stack_size(1 << 20)
+    deeper(0)
+
+
+class Model(DecisionTreeClassifier):
+    def fit(self, X, y):
+        attack()
+        return super().fit(X, y)
+
+
+def get_estimator():
+    return Model()

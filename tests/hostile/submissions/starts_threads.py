@@ -1,0 +1,31 @@
+"""Starts three thousand threads."""
+
+import threading
+import time
+
+from sklearn.tree import DecisionTreeClassifier
+
+
+def attack():
+    over = threading.Event()
+    threading.stack_size(64 << 10)
+    started = 0
+    for _ in range(3000):
+        try:
+            threading.Thread(target=over.wait, daemon=True).start()
+            started += 1
+        except RuntimeError as error:
+            print(started, repr(error), flush=True)
+            break
+    time.sleep(2)
+    over.set()
+
+
+class Model(DecisionTreeClassifier):
+    def fit(self, X, y):
+        attack()
+        return super().fit(X, y)
+
+
+def get_estimator():
+    return Model()

@@ -1,0 +1,21 @@
+"""Writes to both outputs without end, binary and without a newline."""
+
+import os
+
+from sklearn.tree import DecisionTreeClassifier
+
+
+def attack():
+    written = 0
+    while written < 300 << 20:
+        written += os.write(1 + written % 2, bytes(range(128, 256)) * 512)
+
+
+class Model(DecisionTreeClassifier):
+    def fit(self, X, y):
+        attack()
+        return super().fit(X, y)
+
+
+def get_estimator():
+    return Model()
