@@ -1,8 +1,11 @@
-"""Processes of the ``ramp`` program that need not import other people's packages first.
+"""Processes of the ``ramp`` program that have imported their modules already.
 
-Each command is a process of its own, forked from one that has imported what ramp builds on and
-nothing of ramp: it does all that ``python -m ramp_engine`` does but for that, in a third of the
-time. Run as a script this is the process that forks.
+Each command is a process of its own, forked from one that has imported all commands and done
+nothing else. It does all that ``python -m ramp_engine`` does but for that, which is most of what a
+short one takes. That an import has no effect, and that each command imports what it needs, is shown
+in ``tests/architecture``; dispatchers and daemons that a test starts begin with nothing.
+
+Run as a script this is the process that forks.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import contextlib
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -20,20 +24,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ramp_engine import cli
+
 __all__ = ["WarmPrograms"]
 
 _ROOT = Path(__file__).parents[2]
-_IMPORTED_FIRST = (
-    "alembic.command",
-    "click",
-    "psycopg",
-    "pydantic.main",
-    "rich.table",
-    "sqlalchemy.dialects.postgresql.psycopg",
-    "sqlalchemy.dialects.sqlite.pysqlite",
-    "sqlalchemy.orm",
-    "yaml",
-)
+#: What is imported by and by when it is needed, apart from the commands.
+_USED_LATER = ("alembic.command", "rich.table", "sqlalchemy.dialects.sqlite.pysqlite")
 
 
 class WarmPrograms:
@@ -135,7 +132,8 @@ def _become(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    for name in _IMPORTED_FIRST:
+    commands = [module.name for module in pkgutil.iter_modules(cli.__path__, "ramp_engine.cli.")]
+    for name in (*commands, *_USED_LATER):
         importlib.import_module(name)
     _fork_for_each_request()
     runpy.run_module("ramp_engine", run_name="__main__", alter_sys=True)
