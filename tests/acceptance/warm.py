@@ -74,7 +74,7 @@ class WarmPrograms:
             raise
 
     def _ask(self, line: str, seconds: float) -> str:
-        """Send a line, and wait for one."""
+        """Send a line, and wait for one: only one, since `select` sees no line in a buffer."""
         assert self._server is not None
         assert self._server.stdin is not None
         assert self._server.stdout is not None
