@@ -2,7 +2,9 @@
 # Both set up what they need in .venv first; nothing else is written outside this folder
 # but the package managers' caches.
 PYTHON ?= python3
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Two processes, each of which takes file after file in the order of their names: the long ones of
+# tests/acceptance come first and the short ones of tests/unit last, so that both end at once.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 SOURCES := ramp_database ramp_engine events tests
 
@@ -25,6 +27,8 @@ setup: .venv/.ramp-development
 demo: .venv/.ramp
 	@scripts/demo
 
+# Tests start some thousand processes, each of which would compile ramp anew without bytecode.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/.ramp-development
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 

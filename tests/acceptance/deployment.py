@@ -1,4 +1,4 @@
-"""The ``ramp`` program, as its users run it: in a subprocess, on real files."""
+"""The ``ramp`` program, as its users run it: in processes of its own, on real files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.acceptance.warm import WarmPrograms
+from tests.copied import copy_deployment
 
 REPOSITORY = Path(__file__).parents[2]
 EVENTS = REPOSITORY / "events"
@@ -39,22 +43,26 @@ dispatcher:
 class Deployment:
     """A folder with an event of its own, and the ``ramp`` command in it."""
 
-    def __init__(self, directory: Path, url: str | None = None) -> None:
+    def __init__(self, directory: Path, programs: WarmPrograms, url: str | None = None) -> None:
         self.directory = directory
+        self._programs = programs
         self.event_config = Path("events/iris/config.yml")
         self.processes: list[subprocess.Popen[str]] = []
         directory.mkdir(parents=True, exist_ok=True)
         if url is not None:
             (directory / "config.yml").write_text(f"sqlalchemy:\n  url: {url}\n")
 
+    def copy(self, directory: Path) -> Deployment:
+        """Copy one on SQLite that is at rest, with all that is deployed and scored."""
+        copy_deployment(self.directory, directory)
+        return Deployment(directory, self._programs)
+
     @property
     def event(self) -> Path:
         return self.directory / "events" / "iris"
 
-    def add_iris(
-        self, worker_type: str = "local", worker_keys: str | None = None, timeout: float = 120
-    ) -> None:
-        """Put the iris event in place; its Python is the one that runs the tests."""
+    def add_iris(self, **settings: Any) -> None:
+        """Put the iris event in place; see `configure`."""
         for part in ("kit", "data"):
             shutil.copytree(
                 EVENTS / "iris" / part,
@@ -62,6 +70,12 @@ class Deployment:
                 ignore=shutil.ignore_patterns("__pycache__", "training_output", "*.csv"),
             )
         shutil.rmtree(self.event / "data" / "data", ignore_errors=True)
+        self.configure(**settings)
+
+    def configure(
+        self, worker_type: str = "local", worker_keys: str | None = None, timeout: float = 120
+    ) -> None:
+        """Write the event's file; its Python is the one that runs the tests."""
         keys = f"python: {sys.executable}" if worker_keys is None else worker_keys
         text = EVENT_CONFIG.format(
             worker_type=worker_type, worker_keys=keys, python=sys.executable, timeout=timeout
@@ -80,15 +94,13 @@ class Deployment:
 
     def ramp(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a ``ramp`` command to its end and check its exit code."""
-        done = subprocess.run(
-            [*RAMP, *arguments],
-            cwd=self.directory,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            timeout=240,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            outputs = (Path(folder, "stdout"), Path(folder, "stderr"))
+            returncode = self._programs.run(
+                arguments, self.directory, self.environment, outputs, seconds=240
+            )
+            told = [path.read_text(errors="backslashreplace") for path in outputs]
+        done = subprocess.CompletedProcess([*RAMP, *arguments], returncode, *told)
         assert done.returncode == code, (
             f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         )
@@ -161,10 +173,17 @@ def processes_of(directory: Path) -> list[int]:
 
 
 def wait_until(is_so: Callable[[], bool], *, seconds: float = 60) -> bool:
-    """Wait for something that another process does and gives no event for."""
+    """Wait for something that another process does and gives no event for.
+
+    To look may take a program, which would keep a core from what is waited for: the pause between
+    two looks is longer than a look.
+    """
     deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
+    while True:
+        began = time.monotonic()
+        if is_so():
+            return True
+        now = time.monotonic()
+        if now > deadline:
             return False
-        threading.Event().wait(0.05)
-    return True
+        threading.Event().wait(min(0.05 + 2 * (now - began), 0.5))

@@ -6,19 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 
-import pytest
-
 from tests.acceptance.deployment import Deployment
-
-
-@pytest.fixture
-def scored(deployment: Deployment) -> Deployment:
-    """A deployment with a scored submission of each of two teams, and a broken one."""
-    deployment.submit("starting_kit", team="blue")
-    deployment.submit("sepals", team="red")
-    deployment.submit("broken", team="red")
-    deployment.dispatch()
-    return deployment
 
 
 def test_people_are_added_and_signed_up_step_by_step(deployment: Deployment) -> None:

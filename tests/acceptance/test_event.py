@@ -44,7 +44,11 @@ def bagged_scores_by_ramp_test(deployment: Deployment, name: str) -> dict[str, d
     }
 
 
-def test_an_event_runs_from_deployment_to_leaderboard(deployment: Deployment) -> None:
+def test_an_event_runs_from_deployment_to_leaderboard(
+    make_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = make_deployment()
+    deployment.deploy()
     ids = {name: deployment.submit(name) for name in [*GOOD, "broken"]}
     assert len(GOOD) >= 3
 
@@ -114,10 +118,11 @@ def test_unknown_names_are_told_with_the_nearest(deployment: Deployment) -> None
     assert "did you mean 'green'" in missing.stderr
 
 
-def test_the_events_file_may_name_its_folders_as_ramp_does(tmp_path: Path) -> None:
+def test_the_events_file_may_name_its_folders_as_ramp_does(
+    make_deployment: Callable[..., Deployment],
+) -> None:
     """``ramp-kits/<problem>`` and ``ramp-data/<problem>`` lie under the deployment's folder."""
-    deployment = Deployment(tmp_path / "ramp_deployment")
-    deployment.add_iris()
+    deployment = make_deployment()
     prepare = deployment.event / "data" / "prepare_data.py"
     subprocess.run([sys.executable, prepare.name], cwd=prepare.parent, check=True)
     prepare.unlink()

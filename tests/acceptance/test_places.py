@@ -20,9 +20,11 @@ def scores(deployment: Deployment) -> dict[str, object]:
 
 
 @pytest.fixture
-def expected(make_deployment: Callable[..., Deployment]) -> dict[str, object]:
+def expected(scored: Deployment) -> dict[str, object]:
     """The scores of the local worker on SQLite."""
-    return evaluated(make_deployment())
+    found = scores(scored)
+    assert sorted(found) == sorted(NAMES)
+    return found
 
 
 def evaluated(deployment: Deployment) -> dict[str, object]:
@@ -98,12 +100,9 @@ def test_a_submission_is_tested_at_home_in_the_kits_folder(deployment: Deploymen
     assert "training_error" in done.stdout
 
 
-def test_one_submission_runs_while_another_one_does(
-    make_deployment: Callable[..., Deployment], tmp_path: Path
-) -> None:
+def test_one_submission_runs_while_another_one_does(deployment: Deployment, tmp_path: Path) -> None:
     """Each waits for the other's file: they are scored only if both run at once."""
-    deployment = make_deployment(timeout=60)
-    deployment.deploy()
+    deployment.configure(timeout=60)
     deployment.unconfine()
     meeting = tmp_path / "meeting"
     meeting.mkdir()

@@ -77,10 +77,9 @@ def test_each_failure_has_its_own_reason_and_honest_ones_are_scored(
 
 
 def test_a_submission_that_takes_too_long_is_ended_with_its_children(
-    make_deployment: Callable[..., Deployment],
+    deployment: Deployment,
 ) -> None:
-    deployment = make_deployment(timeout=4)
-    deployment.deploy()
+    deployment.configure(timeout=4)
     fork = "import os, time; os.fork() or os.setsid(); time.sleep(600)"
     number = deployment.submit("sleeper", code(fork, ""))
     deployment.dispatch()

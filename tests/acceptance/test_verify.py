@@ -43,15 +43,6 @@ def set_bagged(deployment: Deployment, value: float) -> float:
     return float(old)
 
 
-@pytest.fixture
-def scored(deployment: Deployment) -> Deployment:
-    """A deployment with two scored submissions, 1 and 2."""
-    for name in ("starting_kit", "sepals"):
-        deployment.submit(name)
-    deployment.dispatch()
-    return deployment
-
-
 def test_scores_as_recorded_are_verified_and_nothing_is_changed(scored: Deployment) -> None:
     before = contents(scored.directory)
     done = scored.ramp("verify", "1", "2")

@@ -72,6 +72,28 @@ def test_the_core_install_is_enough_for_everything_but_the_test_kit(tmp_path: Pa
     assert EXTRAS.isdisjoint(seen["modules"])
 
 
+IMPORT_ALONE = """
+import importlib, os, sys
+for name in sys.argv[2].split():
+    importlib.import_module(name)
+for name in sys.argv[1].split():
+    pid = os.fork()
+    if pid == 0:
+        importlib.import_module(name)
+        os._exit(0)
+    if os.waitpid(pid, 0)[1] != 0:
+        print(name)
+"""
+
+
+def test_every_command_imports_what_it_needs_whatever_was_imported_before(tmp_path: Path) -> None:
+    """Each in a process of its own, which has imported nothing of ramp."""
+    commands = [name for name in MODULES if name.startswith("ramp_engine.cli.")]
+    assert len(commands) > 10
+    theirs = "click pydantic.main rich.table sqlalchemy.orm yaml"
+    assert run_python(IMPORT_ALONE, tmp_path, " ".join(commands), theirs) == ""
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["setup", "--help"], ["submit", "--help"]])
 def test_help_needs_neither_the_database_nor_the_configuration(
     arguments: list[str], tmp_path: Path

@@ -60,7 +60,7 @@ EXPECTED = {
     Plot.WITHDRAWN: {State.SCORED, State.CANCELED},
 }
 #: So many trials at once: they mostly wait, for the limit of staleness among others.
-N_TRIALS = 4
+N_TRIALS = 6
 #: More steps than there are: the sweep ends with the first number that a dispatcher survives.
 MAX_STEPS = 300
 #: The successor finds the victim's heartbeat, which is much older, stale once it has lived so long.
@@ -157,9 +157,12 @@ def give_up(database: Database, submission_id: int) -> None:
 
 @dataclass
 class Trial:
-    """An event with one submission, a victim and a successor."""
+    """An event with one submission, a victim and a successor.
 
-    url: str
+    The database has no connection when a process is forked: each makes its own.
+    """
+
+    database: Database
     directory: Path
     plot: Plot
     thread: str
@@ -182,62 +185,59 @@ class Trial:
         is_killed = in_child(self._die) != 0
         if is_killed:
             death.step = self.record.read_text()  # there is none when something else ended it
-        database = Database(self.url)
-        try:
-            with database.session(read_only=True) as session:
-                death.state = str(submissions.get(session, submission_id).state)
-            if self.plot in (Plot.CANCELED, Plot.WITHDRAWN):
-                give_up(database, submission_id)
-            database.dispose()
-            if is_killed and in_child(self._succeed) != 0:
-                death.violations.append("the successor failed")
-            self._look(database, submission_id, death)
-        finally:
-            database.dispose()
+        with self.database.session(read_only=True) as session:
+            death.state = str(submissions.get(session, submission_id).state)
+        if self.plot in (Plot.CANCELED, Plot.WITHDRAWN):
+            give_up(self.database, submission_id)
+        self.database.dispose()
+        if is_killed and in_child(self.succeed) != 0:
+            death.violations.append("the successor failed")
+        self._look(submission_id, death)
+        self.database.dispose()
         return death
 
     def submit(self) -> int:
-        database = Database(self.url)
         worker = {
             "worker_type": WORKER_TYPE,
             "scenario": str(_SCENARIOS.get(self.plot, Scenario.GOOD)),
         }
         settings = {"heartbeat_seconds": STALE_SECONDS / 3, "stale_after_seconds": STALE_SECONDS}
         deploy_fake_event(
-            database, self.directory, name=self.name, worker=worker, n_threads=1, **settings
+            self.database, self.directory, name=self.name, worker=worker, n_threads=1, **settings
         )
-        with database.session() as session:
+        with self.database.session() as session:
             submission_id = add_toy_submission(session, self.name, f"team of {self.name}").id
-        database.dispose()
+        self.database.dispose()
         return submission_id
 
     def _die(self) -> None:
-        event, database = self.event(), Database(self.url)
+        event = self.event()
         with clock.shifted(-3600.0):  # long dead by the time that its successor looks
-            dispatcher = self._dispatcher(database, event)
-            Doom(self.thread, self.n, self.record, event.directory, database)
+            dispatcher = self._dispatcher(event)
+            Doom(self.thread, self.n, self.record, event.directory, self.database)
             dispatcher.run()
 
-    def _succeed(self) -> None:
-        self._dispatcher(Database(self.url), self.event()).run()
+    def succeed(self) -> None:
+        """Dispatch until all is done."""
+        self._dispatcher(self.event()).run()
 
-    def _dispatcher(self, database: Database, event: EventConfig) -> Dispatcher:
+    def _dispatcher(self, event: EventConfig) -> Dispatcher:
         is_canceled = self.plot is Plot.CANCELED
-        observer = Canceler(Database(self.url)) if is_canceled else None
+        observer = Canceler(Database(self.database.engine.url)) if is_canceled else None
         return Dispatcher(
-            database, event, is_exiting_when_done=True, observer=observer, score=canned_scores
+            self.database, event, is_exiting_when_done=True, observer=observer, score=canned_scores
         )
 
-    def _look(self, database: Database, submission_id: int, death: Death) -> None:
+    def _look(self, submission_id: int, death: Death) -> None:
         event = self.event()
-        with database.session(read_only=True) as session:
+        with self.database.session(read_only=True) as session:
             event_id = events.get_event(session, self.name).id
             found = violations(session, event_id) + violations_on_disk(session, event_id, event)
             row = submissions.get(session, submission_id)
             death.n_crashes, death.attempt = row.n_crashes, row.attempt
             if row.state not in EXPECTED[self.plot]:
                 found.append(f"it ended as {row.state}: {row.error}")
-        found += forgeries(database, event, event_id)
+        found += forgeries(self.database, event, event_id)
         death.violations += found
 
 
@@ -264,18 +264,27 @@ def _work_and_exit(work: Callable[[], object]) -> None:
 
 def sweep(url: str, directory: Path, plot: Plot, thread: str, every: int = 1) -> None:
     """Try steps until a dispatcher has survived, some at a time."""
-    Trial(url, directory, plot, thread, 0).submit()  # loads for all what is loaded at first use
+    database = Database(url)
+    warm_up(Trial(database, directory, Plot.GOOD, thread, 0))
     running: set[int] = set()
     numbers = iter(range(1, MAX_STEPS, every))
     is_over = False
     while running or not is_over:
         if not is_over and len(running) < N_TRIALS:
-            trial = Trial(url, directory, plot, thread, next(numbers))
+            trial = Trial(database, directory, plot, thread, next(numbers))
             running.add(_start(trial))
         else:
             pid, status = os.wait()
             running.remove(pid)
             is_over = is_over or os.waitstatus_to_exitcode(status) != 0
+
+
+def warm_up(trial: Trial) -> None:
+    """Load, and compile, for all what is loaded and compiled at first use: half of their time."""
+    trial.submit()
+    trial.succeed()
+    trial.database.dispose()
+    assert threading.enumerate() == [threading.main_thread()], "others must not be forked"
 
 
 def _start(trial: Trial) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from ramp_database import session as session_module
 from ramp_database.model import Attempt, Submission
 from ramp_database.queue import returning
 from ramp_database.session import Database
@@ -77,7 +78,11 @@ def die_with_parent() -> None:
 
 
 def retry_soon() -> None:
-    """Have this process put off a second attempt for a moment only."""
+    """Have this process put off a second attempt for a moment only.
+
+    Nor does it hold locks of PostgreSQL for a minute when it is paused in a transaction.
+    """
+    session_module.IDLE_TRANSACTION_SECONDS = 5.0
     returning.FIRST_DELAY_SECONDS = returning.LONGEST_DELAY_SECONDS = 0.01
 
 

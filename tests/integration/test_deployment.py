@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from ramp_engine.cli.main import ramp
 from ramp_engine.config import load_event
 from ramp_engine.errors import EvaluationError
 from ramp_engine.preparation import Bundle
+from tests.copied import copy_deployment
 
 IRIS = Path(__file__).parents[2] / "events" / "iris"
 CONFIG = """\
@@ -48,9 +51,33 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
+@pytest.fixture(scope="module")
+def deployed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a deployment with a deployed event, to be copied."""
+    root = tmp_path_factory.mktemp("deployed")
+    copy_iris(root)
+    command = [sys.executable, "-m", "ramp_engine", "setup", "deploy-event"]
+    command += ["--event-config", "events/iris/config.yml"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAMP_CONFIG"}
+    subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+    return root
+
+
+@pytest.fixture
+def deployed_dir(deployed_once: Path, tmp_path: Path) -> Path:
+    """The event's folder where `deploy` has done its work already."""
+    copy_deployment(deployed_once, tmp_path)
+    return tmp_path / "events" / "iris"
+
+
 @pytest.fixture
 def event_dir(tmp_path: Path) -> Path:
-    directory = tmp_path / "events" / "iris"
+    return copy_iris(tmp_path)
+
+
+def copy_iris(root: Path) -> Path:
+    """Copy an event that is not deployed into a deployment's folder; give the event's."""
+    directory = root / "events" / "iris"
     for part in ("kit", "data"):
         ignored = shutil.ignore_patterns("*.csv", "__pycache__", "training_output")
         shutil.copytree(IRIS / part, directory / part, ignore=ignored)
@@ -102,15 +129,14 @@ def test_an_event_is_deployed_and_deploying_it_again_does_nothing(
 
 
 def test_what_has_changed_is_told_and_deployed_with_force_only(
-    run: Run, event_dir: Path, tmp_path: Path
+    run: Run, deployed_dir: Path, tmp_path: Path
 ) -> None:
-    assert deploy(run).code == 0
     before = stored(tmp_path)
-    with (event_dir / "kit" / "problem.py").open("a") as file:
+    with (deployed_dir / "kit" / "problem.py").open("a") as file:
         file.write("\n_at_random = get_cv\n\n\ndef get_cv(X, y):\n")
         file.write("    rows = range(len(y))\n    return [(rows[:60], rows[60:])]\n")
         file.write("\n\nscore_types = score_types[:2]\n")
-    configure(event_dir, title="Another")
+    configure(deployed_dir, title="Another")
 
     refused = deploy(run)
     assert refused.code == 1
@@ -128,7 +154,7 @@ def test_what_has_changed_is_told_and_deployed_with_force_only(
     assert after["folds_hash"] == before["folds_hash"]
     assert (after["title"], after["score_types"]) == ("Another", ["acc", "error"])
     assert after["kit_hash"] != before["kit_hash"]
-    bundles = {path.name for path in (event_dir / "work" / "bundles").iterdir()}
+    bundles = {path.name for path in (deployed_dir / "work" / "bundles").iterdir()}
     assert bundles == {before["bundle_hash"], after["bundle_hash"]}
     assert "nothing has changed" in deploy(run).out
 
@@ -137,10 +163,9 @@ def test_what_has_changed_is_told_and_deployed_with_force_only(
     assert stored(tmp_path)["n_folds"] == 1
 
 
-def test_other_data_get_other_folds(run: Run, event_dir: Path, tmp_path: Path) -> None:
-    assert deploy(run).code == 0
+def test_other_data_get_other_folds(run: Run, deployed_dir: Path, tmp_path: Path) -> None:
     before = stored(tmp_path)
-    train = event_dir / "data" / "data" / "train.csv"
+    train = deployed_dir / "data" / "data" / "train.csv"
     lines = train.read_text().splitlines(keepends=True)
     train.write_text("".join(lines[:-20]))
     assert "these have changed: the data." in deploy(run).err
@@ -148,9 +173,8 @@ def test_other_data_get_other_folds(run: Run, event_dir: Path, tmp_path: Path) -
     assert stored(tmp_path)["folds_hash"] != before["folds_hash"]
 
 
-def test_an_event_keeps_its_problem(run: Run, event_dir: Path) -> None:
-    assert deploy(run).code == 0
-    path = event_dir / "config.yml"
+def test_an_event_keeps_its_problem(run: Run, deployed_dir: Path) -> None:
+    path = deployed_dir / "config.yml"
     path.write_text(path.read_text().replace("problem_name: iris", "problem_name: other"))
     refused = deploy(run, "--force")
     assert refused.code == 1
@@ -202,18 +226,15 @@ def test_the_event_that_init_event_writes_works_as_it_is(run: Run, tmp_path: Pat
     assert "250 rows for training in 3 folds, 150 labelled rows for testing" in done.out
 
 
-def test_changed_limits_are_applied_without_force_and_hold(
-    run: Run, event_dir: Path, tmp_path: Path
-) -> None:
-    assert deploy(run).code == 0
-    config = event_dir / "config.yml"
+def test_changed_limits_are_applied_without_force_and_hold(run: Run, deployed_dir: Path) -> None:
+    config = deployed_dir / "config.yml"
     limits = "max_submissions_per_day: 1, closing_timestamp: 2999-01-01T00:00:00Z, event_title"
     config.write_text(config.read_text().replace("event_title", limits))
     again = deploy(run)
     assert again.code == 0, again.err
     assert again.out == "limits of iris changed: closing_timestamp, max_submissions_per_day\n"
     assert deploy(run).out == "iris is already deployed, nothing has changed\n"
-    kit = str(event_dir / "kit" / "submissions" / "starting_kit")
+    kit = str(deployed_dir / "kit" / "submissions" / "starting_kit")
     submit = ("submit", kit, "--event", "iris", "--team", "red", "--create-team", "--name")
     assert run(*submit, "one").code == 0
     rejected = run(*submit, "two")

@@ -20,6 +20,7 @@ from ramp_engine.config import EventConfig, load_event
 from ramp_engine.deployment import deploy
 from ramp_engine.dispatcher import Dispatcher
 from ramp_engine.errors import DatabaseUnavailableError
+from tests.copied import copy_deployment
 
 IRIS = Path(__file__).parents[2] / "events" / "iris"
 CONFIG = """
@@ -85,32 +86,44 @@ class Gate:
         self.let_go.unlink()
 
 
-@pytest.fixture
-def event(tmp_path: Path) -> EventConfig:
+@pytest.fixture(scope="module")
+def deployed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a deployed event, to be copied."""
+    root = tmp_path_factory.mktemp("deployed")
+    folder = root / "events" / "iris"
     for part in ("kit", "data"):
         ignored = shutil.ignore_patterns("*.csv", "__pycache__", "training_output")
-        shutil.copytree(IRIS / part, tmp_path / "iris" / part, ignore=ignored)
-    shutil.rmtree(tmp_path / "iris" / "data" / "data", ignore_errors=True)
-    (tmp_path / "iris" / "config.yml").write_text(CONFIG.format(python=sys.executable))
-    return load_event(tmp_path / "iris" / "config.yml")
+        shutil.copytree(IRIS / part, folder / part, ignore=ignored)
+    shutil.rmtree(folder / "data" / "data", ignore_errors=True)
+    (folder / "config.yml").write_text(CONFIG.format(python=sys.executable))
+    database = Database(f"sqlite:///{root}/ramp.db")
+    deploy(database, load_event(folder / "config.yml"))
+    with database.session() as session:
+        people.ensure_signed_up(session, "iris", "blue")
+    database.dispose()
+    return root
 
 
 @pytest.fixture
-def gate(event: EventConfig, tmp_path: Path) -> Gate:
+def event(deployed_once: Path, tmp_path: Path) -> EventConfig:
+    copy_deployment(deployed_once, tmp_path)
+    return load_event(tmp_path / "events" / "iris" / "config.yml")
+
+
+@pytest.fixture
+def gate(event: EventConfig, store: Database, tmp_path: Path) -> Gate:
     """Of an event whose bundle can be made slowly; it is open when the event is deployed."""
     made = Gate(tmp_path / "prepare_started", tmp_path / "prepare_let_go")
     with (event.ramp.kit_dir / "problem.py").open("a") as problem:
         problem.write(GATE.format(started=str(made.started), let_go=str(made.let_go)))
     made.let_go.touch()
+    deploy(store, event, is_forced=True)
     return made
 
 
 @pytest.fixture
 def store(event: EventConfig, tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/ramp.db")
-    deploy(database, event)
-    with database.session() as session:
-        people.ensure_signed_up(session, "iris", "blue")
     yield database
     database.dispose()
 

@@ -24,6 +24,12 @@ WORKER = "tests.integration.hanging_worker:FirstMisbehaves"
 STEPS = ["setup", "handle", "launch_submission", "status", "collect_results", "teardown"]
 
 
+@pytest.fixture(autouse=True)
+def turn_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What wakes a dispatcher is not the matter here: `test_waking` shows that."""
+    monkeypatch.setattr(dispatcher_module, "FULL_TURN_SECONDS", 0.5)
+
+
 @contextmanager
 def hanging_in(
     database: Database, directory: Path, step: str, **settings: Any
