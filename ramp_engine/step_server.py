@@ -135,6 +135,8 @@ class StepServer:
         Where it works and keeps its log; made.
     environment : mapping of str
         All its variables.
+    options : sequence of str
+        Further options of its command.
 
     Raises
     ------
@@ -143,7 +145,13 @@ class StepServer:
     """
 
     def __init__(
-        self, python: Path, step: str, bundle: Path, folder: Path, environment: Mapping[str, str]
+        self,
+        python: Path,
+        step: str,
+        bundle: Path,
+        folder: Path,
+        environment: Mapping[str, str],
+        options: Sequence[str] = (),
     ) -> None:
         self._log_path = folder / "log"
         self._lock = threading.Lock()
@@ -155,11 +163,12 @@ class StepServer:
         self._engine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             folder.mkdir()
-            options = ["--step", step, "--bundle", str(bundle), "--socket", str(theirs.fileno())]
-            options += ["--result", str(folder / "result.json")]
+            arguments = ["--step", step, "--bundle", str(bundle), *options]
+            arguments += ["--socket", str(theirs.fileno())]
+            arguments += ["--result", str(folder / "result.json")]
             with theirs, self._log_path.open("wb") as log:
                 self._process = SupervisedProcess(
-                    [*evaluation_command(python), "serve", *options],
+                    [*evaluation_command(python), "serve", *arguments],
                     log=log,
                     environment=environment,
                     cwd=folder,

@@ -77,8 +77,8 @@ def _run(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 def _protect_interpreter(arguments: argparse.Namespace) -> None:
     sandbox: Optional[Sandbox] = getattr(arguments, "sandbox", None)
-    if sandbox is None or sandbox.level != "namespaces":
-        return
+    if sandbox is None or sandbox.level != "namespaces" or arguments.held is not None:
+        return  # or this process was forked from a server, which has done so
     try:
         interpreter.protect(sandbox.uid)
     except ConfinementError as error:
@@ -177,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     fold.add_argument("--folds", type=_numbers, metavar="0,1,...")
     fold.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level and limits")
     serve = commands.add_parser("serve", help="fork a step for each request")
+    serve.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level, and who runs in it")
     serve.add_argument("--step", choices=["fold", "score"], required=True)
     _add_paths(serve, "bundle", "result")
     serve.add_argument("--socket", type=int, required=True, metavar="N", help="descriptor")
