@@ -176,7 +176,7 @@ def _make_scratch(parent: Path) -> FoldScratch:
 
 
 def fold_servers(
-    python: Path, scratch_dir: Path, n_threads: int | None
+    python: Path, scratch_dir: Path, n_threads: int | None, sandbox: Mapping[str, Any]
 ) -> contextlib.AbstractContextManager[StepServers]:
     """Hold the fold servers of a dispatcher; they end with the block, and their runs with them.
 
@@ -188,6 +188,8 @@ def fold_servers(
         Where they work; made when missing.
     n_threads : int or None
         Of each run in total, as the libraries read it when they are imported.
+    sandbox : mapping
+        Level and user, as for a run.
 
     Raises
     ------
@@ -195,7 +197,11 @@ def fold_servers(
         The disk refuses a folder; on entering.
     """
     return step_servers(
-        python, "fold", scratch_dir, lambda home: _environment(python, home, home, n_threads, ())
+        python,
+        "fold",
+        scratch_dir,
+        lambda home: _environment(python, home, home, n_threads, ()),
+        ["--sandbox", json.dumps(sandbox)],
     )
 
 

@@ -122,7 +122,8 @@ class FoldProcessWorker(BaseWorker):
         scratch_dir = Path(config["work_dir"], "scratch")
         with contextlib.ExitStack() as stack:
             try:
-                opened = fold_servers(python, scratch_dir, config.get("n_threads"))
+                who = {"level": sandbox.level, "uid": sandbox.uid, "gid": sandbox.gid}
+                opened = fold_servers(python, scratch_dir, config.get("n_threads"), who)
                 servers = stack.enter_context(opened)
             except OSError as error:
                 raise WorkerSetupError(f"no room for a fold server: {error}") from error

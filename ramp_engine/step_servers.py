@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ramp_engine.errors import WorkerSetupError
@@ -29,7 +29,11 @@ MAX_FAILURES = 3
 
 @contextlib.contextmanager
 def step_servers(
-    python: Path, step: str, scratch_dir: Path, environment: Callable[[Path], Mapping[str, str]]
+    python: Path,
+    step: str,
+    scratch_dir: Path,
+    environment: Callable[[Path], Mapping[str, str]],
+    options: Sequence[str] = (),
 ) -> Iterator[StepServers]:
     """Hold the servers of a dispatcher for one step; they end with the block, and their runs too.
 
@@ -43,6 +47,8 @@ def step_servers(
         Where they work; made when missing.
     environment : callable
         Gives all variables of a server that works in a folder.
+    options : sequence of str
+        Further options of a server's command.
 
     Raises
     ------
@@ -54,7 +60,7 @@ def step_servers(
 
         def start(bundle: Path) -> StepServer:
             folder = root / str(next(numbers))
-            return StepServer(python, step, bundle, folder, environment(folder))
+            return StepServer(python, step, bundle, folder, environment(folder), options)
 
         servers = StepServers(start)
         try:

@@ -177,18 +177,8 @@ def _masked_labels(run: FoldRun, number: int, manifest: dict[str, Any]) -> Optio
     return folder
 
 
-def _run_fold(
-    run: FoldRun,
-    number: int,
-    inputs: Inputs,
-    logs: _Logs,
-    stop: StopSignal,
-) -> dict[str, Any]:
-    logs.say(f"CV fold {number}\n")
-    labels = _masked_labels(run, number, inputs.manifest)
-    with step("open the pipes of a fold"):
-        pipes = starting.Pipes.open()
-    task = child.Task(
+def _task(run: FoldRun, number: int, inputs: Inputs, pipes: starting.Pipes) -> child.Task:
+    return child.Task(
         fold=number,
         submission=run.submission,
         output=run.scratch / f"output_{number}",
@@ -199,8 +189,17 @@ def _run_fold(
         go=pipes.go[1],
         known_errors=private.known_errors(),
         has_test=bool(inputs.manifest["has_test"]),
-        labels=labels,
+        labels=_masked_labels(run, number, inputs.manifest),
     )
+
+
+def _run_fold(
+    run: FoldRun, number: int, inputs: Inputs, logs: _Logs, stop: StopSignal
+) -> dict[str, Any]:
+    logs.say(f"CV fold {number}\n")
+    with step("open the pipes of a fold"):
+        pipes = starting.Pipes.open()
+    task = _task(run, number, inputs, pipes)
     sandbox = run.sandbox or Sandbox()
     with step("make the folders of a fold"):
         places = _places(run, task)

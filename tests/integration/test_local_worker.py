@@ -191,8 +191,8 @@ def test_a_running_tree_is_ended(
 def test_the_time_limit_ends_code_and_daemon_and_keeps_the_log(
     make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
-    worker = make_worker(scenario=Scenario.HANGING, timeout=4.0)
-    assert worker.launch() == (124, "out of time: not done after 4 s")
+    worker = make_worker(scenario=Scenario.HANGING, timeout=12.0)
+    assert worker.launch() == (124, "out of time: not done after 12 s")
     assert processes_with(str(tmp_path)) == []
     assert "hanging" in log_of(worker)
     assert "time limit of 4 s exceeded" in log_of(worker)

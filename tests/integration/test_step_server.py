@@ -22,6 +22,9 @@ from ramp_engine.step_servers import MAX_FAILURES, StepServers
 from tests.integration.presence import PATIENCE_SECONDS
 from tests.kits.evaluation import Event, bundled_event
 
+#: Who runs submissions at the strongest level.
+SANDBOX = {"level": "namespaces", **({"uid": 65534, "gid": 65534} if os.geteuid() == 0 else {})}
+
 #: A submission that does something in its training and something in its predictions.
 ESTIMATOR = """
 import builtins, json, os, random, sys, time
@@ -52,7 +55,7 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
 
 @pytest.fixture(scope="module")
 def servers(event: Event) -> Iterator[StepServers]:
-    with fold_servers(Path(sys.executable), event.root / "scratch", 1) as servers:
+    with fold_servers(Path(sys.executable), event.root / "scratch", 1, SANDBOX) as servers:
         _ready(servers, event)
         yield servers
 
@@ -241,7 +244,7 @@ def test_the_death_of_a_supervisor_is_told(servers: StepServers, lane: Lane) -> 
 def test_runs_start_cold_when_a_server_has_died_and_warm_again_later(
     event: Event, make_lane: Callable[..., Lane], tmp_path: Path
 ) -> None:
-    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1) as servers:
+    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
         server = _ready(servers, event)
         lane = make_lane()
         lane.run(servers)
@@ -266,7 +269,7 @@ def test_a_server_that_does_not_answer_is_given_up(
     event: Event, lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ramp_engine.step_server.START_SECONDS", 0.5)
-    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1) as servers:
+    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
         server = _ready(servers, event)
         os.kill(server.pid, signal.SIGSTOP)
         run = servers.start(event.bundle / "public", _unused_call(tmp_path))
@@ -373,7 +376,7 @@ def test_a_change_of_the_environment_is_seen(event: Event, tmp_path: Path) -> No
     problem.write_text(f"import sys; sys.path.append({str(prefix)!r})\n{problem.read_text()}")
     changed = Event(tmp_path, kit, event.data)
     assert changed.prepare().code == 0
-    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1) as servers:
+    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
         server = _ready(servers, changed)
         assert server.reason_to_renew() == ""
         (prefix / "installed.py").touch()
