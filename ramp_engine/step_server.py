@@ -197,12 +197,7 @@ class StepServer:
         """Wait until it is ready or has failed; tell whether it is ready."""
         with self._state:
             self._state.wait_for(lambda: self._is_ready or self._has_failed, timeout_seconds)
-            return self._is_ready
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether runs can be forked from it."""
-        return self._is_ready and not self.has_failed
+            return self._is_ready and not self.has_failed
 
     @property
     def has_failed(self) -> bool:

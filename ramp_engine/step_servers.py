@@ -21,6 +21,8 @@ __all__ = ["StepServers", "step_servers"]
 
 logger = logging.getLogger(__name__)
 
+#: A run waits so long for a server that gets warm: starting cold would take as long, in seconds.
+WARM_UP_SECONDS = 20.0
 #: A server that nobody has needed for so long ends, in seconds.
 IDLE_SECONDS = 1800.0
 #: So many servers in a row that are never ready: no more are tried.
@@ -116,7 +118,7 @@ class StepServers:
         call : StepCall
         """
         server = self.prepare(bundle)
-        if server is None or not server.is_ready:
+        if server is None or not server.wait(WARM_UP_SECONDS):
             return None
         run = server.start(call)
         if run is None:
