@@ -118,6 +118,19 @@ class BaseWorker(ABC):
         """
         yield None
 
+    @classmethod
+    def warm_up(cls, config: Mapping[str, Any], shared: Any) -> None:  # noqa: ARG003
+        """Have ready what runs will soon need; called once, in the background of a dispatcher.
+
+        Parameters
+        ----------
+        config : mapping
+            As for `open_shared`, and ``bundle_dir``.
+        shared : object
+            What `open_shared` gave.
+        """
+        return
+
     # Status
 
     @property

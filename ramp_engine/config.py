@@ -58,8 +58,8 @@ class EventConfig:
         -------
         dict
             The keys of the section ``worker``, with the directories (str), ``n_workers``,
-            ``n_threads``, ``timeout`` and ``time_between_collection`` (seconds) of the event. The
-            dispatcher puts the directories of an attempt in place of the event's.
+            ``n_threads``, ``fold_server``, ``timeout`` and ``time_between_collection`` (seconds) of
+            the event. The dispatcher puts the directories of an attempt in place of the event's.
         """
         directories = ("kit", "data", "submissions", "predictions", "logs", "work")
         return {
@@ -68,6 +68,7 @@ class EventConfig:
             **{f"{name}_dir": str(getattr(self.ramp, f"{name}_dir")) for name in directories},
             "n_workers": self.dispatcher.n_workers,
             "n_threads": self.dispatcher.n_threads,
+            "fold_server": self.evaluation.fold_server,
             "timeout": self.dispatcher.timeout,
             "time_between_collection": self.dispatcher.time_between_collection,
         }

@@ -170,6 +170,8 @@ class EvaluationSection(Section):
     conda_env: Annotated[str, Field(min_length=1)] | None = None  #: name or absolute prefix
     #: a fold gets the labels of its training part only; for workflows that train on ``train_is``
     hide_validation_labels: bool = False
+    #: whether folds are forked from a warm process, where they are confined by namespaces
+    fold_server: Annotated[bool, Expected("on or off")] = True
 
     @field_validator("python", "conda_env")
     @classmethod

@@ -41,7 +41,7 @@ from ramp_engine.outcome import Stop
 from ramp_engine.provisions import Provisions
 from ramp_engine.room import Room
 from ramp_engine.run import HungCall, Run, RunContext
-from ramp_engine.scoring import ScoreStep, score_predictions
+from ramp_engine.scoring import ScoreStep, WarmScoring
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Dispatcher:
     is_exiting_when_done : bool
         Whether `run` returns when every submission has reached a final state.
     observer : Observer, optional
-    score : ScoreStep
+    score : ScoreStep, optional
         Rehearsals and tests, which have no predictions, put their own in place.
 
     Raises
@@ -116,7 +116,7 @@ class Dispatcher:
         *,
         is_exiting_when_done: bool = False,
         observer: Observer | None = None,
-        score: ScoreStep = score_predictions,
+        score: ScoreStep | None = None,
     ) -> None:
         self.event = event
         self.runs: dict[Claim, Run] = {}
@@ -140,7 +140,10 @@ class Dispatcher:
         worker_class = registry.worker_class(event.worker_type)
         self._room = Room(event.ramp.work_dir)
         self._sweeper = Sweeper(database, event, self._event_id)
-        self._provisions = Provisions(database, event, worker_class, self._watcher.wake)
+        scoring = WarmScoring(event)
+        self._provisions = Provisions(
+            database, event, worker_class, self._watcher.wake, scoring if score is None else None
+        )
         self._context = RunContext(
             database=database,
             event=event,
@@ -148,7 +151,7 @@ class Dispatcher:
             shared=self._provisions.shared,
             python=self._provisions.python,
             bundle=self._provisions.bundle,
-            score=score,
+            score=score or scoring,
             wake=self._watcher.wake,
         )
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ramp_engine import evaluation
 from ramp_engine.errors import WorkerSetupError
+from ramp_engine.step_server import ServedProcess, StepCall, start_cold
+from ramp_engine.step_servers import StepServers, step_servers
 from ramp_engine.supervised import SupervisedProcess
 
-__all__ = ["FoldRun", "FoldScratch", "fold_command", "fold_environment", "remove_tree"]
+__all__ = ["FoldRun", "FoldScratch", "fold_servers", "remove_tree"]
 
 #: Read by numerical libraries when they are imported.
 THREAD_VARIABLES = (
@@ -78,7 +79,7 @@ class FoldRun:
             self.log = self.scratch.log.open("a+b")
         except OSError as error:
             raise WorkerSetupError(f"no room for the run's files: {error}") from error
-        self.process: SupervisedProcess | None = None
+        self.process: ServedProcess | SupervisedProcess | None = None
 
     def start(
         self,
@@ -90,30 +91,61 @@ class FoldRun:
         gpus: Sequence[str],
         timeout_seconds: float | None,
         on_end: Callable[[], None],
+        servers: StepServers | None = None,
     ) -> None:
-        """Start the folds; parameters as for the functions here and `SupervisedProcess`.
+        """Start the folds, from a warm process where there is one.
+
+        Parameters
+        ----------
+        bundle : Path
+            The public half of the event's bundle.
+        submission : Path
+            The participant's files.
+        n_threads : int or None
+            Of the run in total; None: as many as the libraries take.
+        sandbox : mapping
+            As `ramp_engine.sandbox.Sandbox.spec` gives it.
+        gpus : sequence of str
+            Those that the run may use, as CUDA numbers or names them.
+        timeout_seconds : float or None
+            Time limit of the whole run.
+        on_end : callable
+            Called once when the tree has ended, in a thread of its own.
+        servers : StepServers, optional
+            Those of the event.
 
         Raises
         ------
         WorkerSetupError
             The machine refuses another process.
         """
-        self.process = SupervisedProcess(
-            fold_command(
-                self.python,
-                bundle=bundle,
-                submission=submission,
-                scratch=self.scratch,
-                sandbox=sandbox,
-            ),
+        scratch = self.scratch
+        options = {
+            "--bundle": bundle,
+            "--submission": submission,
+            "--output": scratch.output,
+            "--scratch": scratch.work,
+            "--private-log": scratch.private_log,
+            "--result": scratch.result,
+            "--sandbox": json.dumps(sandbox),
+        }
+        call = StepCall(
+            arguments=["fold", *(str(part) for option in options.items() for part in option)],
             log=self.log,
-            environment=fold_environment(self.python, self.scratch, n_threads, gpus),
-            cwd=self.scratch.work,
+            environment=_environment(self.python, scratch.home, scratch.tmp, n_threads, gpus),
+            cwd=scratch.work,
             timeout_seconds=timeout_seconds,
             grace_seconds=GRACE_SECONDS,
-            remove_when_orphaned=(self.scratch.root, self.scratch.tmp),
+            remove_when_orphaned=(scratch.root, scratch.tmp),
             on_end=on_end,
         )
+        warm = None if servers is None else servers.start(bundle, call)
+        self.process = warm or start_cold(self.python, call)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the run was forked from a fold server."""
+        return isinstance(self.process, ServedProcess)
 
     @property
     def returncode(self) -> int | None:
@@ -143,61 +175,44 @@ def _make_scratch(parent: Path) -> FoldScratch:
     return scratch
 
 
-def fold_command(
-    python: Path,
-    *,
-    bundle: Path,
-    submission: Path,
-    scratch: FoldScratch,
-    sandbox: Mapping[str, Any],
-) -> list[str]:
-    """Give the command that runs all folds of a submission.
+def fold_servers(
+    python: Path, scratch_dir: Path, n_threads: int | None, sandbox: Mapping[str, Any]
+) -> contextlib.AbstractContextManager[StepServers]:
+    """Hold the fold servers of a dispatcher; they end with the block, and their runs with them.
 
     Parameters
     ----------
     python : Path
         The event's interpreter.
-    bundle : Path
-        The public half of the event's bundle.
-    submission : Path
-        The participant's files.
-    scratch : FoldScratch
-    sandbox : mapping
-        As `ramp_engine.sandbox.Sandbox.spec` gives it.
-    """
-    options = {
-        "--bundle": bundle,
-        "--submission": submission,
-        "--output": scratch.output,
-        "--scratch": scratch.work,
-        "--private-log": scratch.private_log,
-        "--result": scratch.result,
-        "--sandbox": json.dumps(sandbox),
-    }
-    package = Path(evaluation.__path__[0]).absolute()
-    arguments = [str(part) for option in options.items() for part in option]
-    return [str(python), "-I", str(package), "fold", *arguments]
-
-
-def fold_environment(
-    python: Path, scratch: FoldScratch, n_threads: int | None, gpus: Sequence[str] = ()
-) -> dict[str, str]:
-    """Give all environment variables of a run: none of ours, so no secrets.
-
-    Parameters
-    ----------
-    python : Path
-        The event's interpreter; its programs come first on PATH.
-    scratch : FoldScratch
+    scratch_dir : Path
+        Where they work; made when missing.
     n_threads : int or None
-        Of the run in total; None: as many as the libraries take.
-    gpus : sequence of str
-        Those that the run may use, as CUDA numbers or names them.
+        Of each run in total, as the libraries read it when they are imported.
+    sandbox : mapping
+        Level and user, as for a run.
+
+    Raises
+    ------
+    OSError
+        The disk refuses a folder; on entering.
     """
+    return step_servers(
+        python,
+        "fold",
+        scratch_dir,
+        lambda home: _environment(python, home, home, n_threads, ()),
+        ["--sandbox", json.dumps(sandbox)],
+    )
+
+
+def _environment(
+    python: Path, home: Path, tmp: Path, n_threads: int | None, gpus: Sequence[str]
+) -> dict[str, str]:
+    """Give all environment variables of a process: none of ours, so no secrets."""
     environment = {
         "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(scratch.home),
-        "TMPDIR": str(scratch.tmp),
+        "HOME": str(home),
+        "TMPDIR": str(tmp),
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),

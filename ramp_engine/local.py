@@ -22,11 +22,12 @@ from ramp_engine.fold_outputs import (
     open_untrusted,
     read_result,
 )
-from ramp_engine.fold_process import FoldRun
+from ramp_engine.fold_process import FoldRun, fold_servers
 from ramp_engine.gpus import GpuAccess, GpuPool
 from ramp_engine.outcome import EXIT_KIT, EXIT_OURS
 from ramp_engine.room import as_good_as_full
-from ramp_engine.sandbox import NONE, Sandbox, SandboxKeys, find_sandbox
+from ramp_engine.sandbox import NONE, STRONGEST, Sandbox, SandboxKeys, find_sandbox
+from ramp_engine.step_servers import StepServers
 
 __all__ = ["CondaEnvWorker", "CondaWorkerConfig", "FoldProcessWorker", "LocalWorker"]
 __all__ += ["LocalWorkerConfig", "SharedPlace"]
@@ -70,6 +71,7 @@ class SharedPlace:
     python: Path  #: the event's interpreter
     sandbox: Sandbox  #: how submissions are confined
     gpus: GpuPool
+    servers: StepServers | None = None  #: None: every run starts cold
 
 
 class FoldProcessWorker(BaseWorker):
@@ -112,7 +114,26 @@ class FoldProcessWorker(BaseWorker):
             Confinement is required, and cannot be had.
         """
         python = cls.find_python(config)
-        yield SharedPlace(python, find_sandbox(python, SandboxKeys.of(config)), GpuPool.found())
+        sandbox = find_sandbox(python, SandboxKeys.of(config))
+        gpus = GpuPool.found()
+        if sandbox.level != STRONGEST or not config.get("fold_server", True):
+            yield SharedPlace(python, sandbox, gpus)
+            return
+        scratch_dir = Path(config["work_dir"], "scratch")
+        with contextlib.ExitStack() as stack:
+            try:
+                who = {"level": sandbox.level, "uid": sandbox.uid, "gid": sandbox.gid}
+                opened = fold_servers(python, scratch_dir, config.get("n_threads"), who)
+                servers = stack.enter_context(opened)
+            except OSError as error:
+                raise WorkerSetupError(f"no room for a fold server: {error}") from error
+            yield SharedPlace(python, sandbox, gpus, servers)
+
+    @classmethod
+    def warm_up(cls, config: Mapping[str, Any], shared: Any) -> None:
+        """Start a fold server, where folds are confined strictly enough to share one."""
+        if isinstance(shared, SharedPlace) and shared.servers is not None:
+            shared.servers.prepare(Path(config["bundle_dir"]))
 
     def setup(self) -> None:
         """Check that everything is there, and make the directories of the run.
@@ -161,6 +182,7 @@ class FoldProcessWorker(BaseWorker):
             gpus=self._gpu_access.visible,
             timeout_seconds=self._timeout,
             on_end=self.wake,
+            servers=None if self._place is None else self._place.servers,
         )
         super().launch_submission()
 

@@ -9,19 +9,19 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import ramp_engine
 from ramp_engine.config import EventConfig
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import EvaluationError, WorkerSetupError
-from ramp_engine.evaluation.scratch import MAKING, scratch_directory, sweep
+from ramp_engine.evaluation.scratch import MAKING, SERVERS, STEP, scratch_directory, sweep
 from ramp_engine.room import as_good_as_full
-from ramp_engine.supervised import last_lines, run_logged
+from ramp_engine.step_server import ServedProcess, StepCall, start_cold
+from ramp_engine.supervised import inherited_environment, last_lines, run_logged, run_to_end
 
 __all__ = [
     "Bundle",
@@ -38,8 +38,9 @@ __all__ = [
 #: The longest time that making a bundle may take, in seconds.
 PREPARE_TIMEOUT_SECONDS = 4 * 3600.0
 
-_EVALUATION = Path(ramp_engine.__file__).parent / "evaluation"
-_SCRATCH = "step-"
+#: Starts a run of a step from a warm process; None: there is none.
+Warm = Callable[[StepCall], ServedProcess | None]
+
 _DONE, _PARTICIPANT, _KIT, _TIMEOUT = 0, 1, 3, 124
 
 
@@ -242,6 +243,7 @@ def run_step(
     scratch_parent: Path,
     timeout_seconds: float,
     stopping: threading.Event | None = None,
+    warm: Warm | None = None,
 ) -> dict[str, Any]:
     """Run a trusted step to its end.
 
@@ -260,6 +262,8 @@ def run_step(
     timeout_seconds : float
     stopping : Event, optional
         Ends the step early when it is set; that is an error of it.
+    warm : callable, optional
+        Starts the step from a process that is warm, where there is one.
 
     Returns
     -------
@@ -274,8 +278,15 @@ def run_step(
     """
     with scratch(step, scratch_parent) as directory:
         path = directory / "result.json"
-        command = [str(python), "-I", str(_EVALUATION), step, *arguments, "--result", str(path)]
-        code = _run(step, command, log_path, timeout_seconds, stopping=stopping)
+        with _opened(step, log_path) as log:
+            call = StepCall(
+                [step, *arguments, "--result", str(path)],
+                log=log,
+                environment=inherited_environment(),
+                cwd=directory,
+                timeout_seconds=timeout_seconds,
+            )
+            code = _run_call(step, python, call, stopping, warm)
         result = _read(path)
         full = as_good_as_full(directory)
     if code == _DONE and result is not None and "error" not in result:
@@ -305,7 +316,8 @@ def sweep_scratch(event: EventConfig) -> list[Path]:
         What was removed; never what a live process uses.
     """
     unfinished = sweep(event.ramp.work_dir / "bundles", MAKING)
-    return unfinished + sweep(scratch_dir(event), _SCRATCH)
+    left = [path for prefix in (STEP, SERVERS) for path in sweep(scratch_dir(event), prefix)]
+    return unfinished + left
 
 
 @contextmanager
@@ -319,10 +331,33 @@ def scratch(step: str, parent: Path) -> Iterator[Path]:
     """
     with ExitStack() as stack:
         try:
-            directory = stack.enter_context(scratch_directory(parent, _SCRATCH))
+            directory = stack.enter_context(scratch_directory(parent, STEP))
         except OSError as error:
             raise EvaluationError(step, str(error)) from error
         yield directory
+
+
+def _run_call(
+    step: str,
+    python: Path,
+    call: StepCall,
+    stopping: threading.Event | None,
+    warm: Warm | None,
+) -> int:
+    try:
+        process = None if warm is None else warm(call)
+        return run_to_end(process or start_cold(python, call), stopping)
+    except WorkerSetupError as error:
+        raise EvaluationError(step, str(error)) from error
+
+
+def _opened(step: str, log_path: Path) -> IO[bytes]:
+    try:
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        log_path.touch(mode=0o600)  # it may tell about test data
+        return log_path.open("wb")
+    except OSError as error:
+        raise EvaluationError(step, str(error)) from error
 
 
 def _run(

@@ -19,6 +19,7 @@ from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import PluginError, RampError
 from ramp_engine.preparation import Bundle, trusted_python
+from ramp_engine.scoring import WarmScoring
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -49,6 +50,8 @@ class Provisions:
     worker_class : type of BaseWorker
     on_checked : callable
         Called once, from another thread, when everything was looked at.
+    scoring : WarmScoring, optional
+        Opened, warmed up in the background, and closed.
 
     Notes
     -----
@@ -62,11 +65,13 @@ class Provisions:
         event: EventConfig,
         worker_class: type[BaseWorker],
         on_checked: Callable[[], None],
+        scoring: WarmScoring | None = None,
     ) -> None:
         self._database = database
         self._event = event
         self._worker_class = worker_class
         self._on_checked = on_checked
+        self._scoring = scoring
         self._resources = ExitStack()
         self._bundle_lock = threading.Lock()
         self._ending = threading.Event()
@@ -79,6 +84,8 @@ class Provisions:
 
     def __enter__(self) -> Self:
         """Start to look at everything."""
+        if self._scoring is not None:
+            self._resources.enter_context(self._scoring)
         self._check.start()
         return self
 
@@ -128,12 +135,18 @@ class Provisions:
 
     def _check_all(self) -> None:
         try:
-            for make in (self.python, self.bundle, self.shared):
+            for make in (self.python, self.bundle, self.shared, self._warm_up):
                 if not self._ending.is_set():
                     self._try_to_make(make)
         finally:
             self._is_checked.set()
             self._on_checked()
+
+    def _warm_up(self) -> None:
+        config = self._event.worker_config() | {"bundle_dir": str(self.bundle().public)}
+        self._worker_class.warm_up(config, self.shared())
+        if self._scoring is not None:
+            self._scoring.warm_up(self.python(), self.bundle())
 
     def _try_to_make(self, make: Callable[[], object]) -> None:
         try:

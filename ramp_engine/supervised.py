@@ -10,12 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from ramp_engine.errors import WorkerSetupError
 from ramp_engine.evaluation import supervise
 
-__all__ = ["SupervisedProcess", "last_lines", "run_logged"]
+__all__ = ["RunningTree", "SupervisedProcess", "inherited_environment", "last_lines"]
+__all__ += ["run_logged", "run_to_end"]
 
 #: How long a tree may take to end after it was told to, in seconds.
 PATIENCE_SECONDS = 10.0
@@ -142,6 +143,20 @@ class SupervisedProcess:
             self._process.send_signal(number)
 
 
+class RunningTree(Protocol):
+    """A program with everything that it starts, and a supervisor above it."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code; None while it runs."""
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for the end of the tree; tell whether it has come."""
+
+    def end(self) -> bool:
+        """End the tree and wait for it; tell whether it is gone. May be called again."""
+
+
 def run_logged(
     command: Sequence[str],
     log_path: Path,
@@ -178,8 +193,6 @@ def run_logged(
     WorkerSetupError
         The log cannot be written, or the machine refuses another process.
     """
-    hidden = ("PYTHON", "VIRTUAL_ENV")
-    own = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(_opened(log_path))
         errors = None if errors_path is None else stack.enter_context(_opened(errors_path))
@@ -187,16 +200,41 @@ def run_logged(
             command,
             log=log,
             errors=errors,
-            environment=own | dict(variables or {}),
+            environment=inherited_environment() | dict(variables or {}),
             cwd=cwd,
             timeout_seconds=timeout_seconds,
         )
-        stack.callback(process.end)  # also when Ctrl-C ends the wait
+        return run_to_end(process, stopping)
+
+
+def run_to_end(process: RunningTree, stopping: threading.Event | None = None) -> int:
+    """Wait for the end of a program.
+
+    Parameters
+    ----------
+    process : RunningTree
+    stopping : Event, optional
+        Ends it early when it is set.
+
+    Returns
+    -------
+    int
+        Its exit code; 124 when it took too long and was ended.
+    """
+    try:
         while not process.wait(None if stopping is None else STOP_SECONDS):
             if stopping is not None and stopping.is_set():
                 process.end()
+    finally:
+        process.end()  # also when Ctrl-C ends the wait
     code = process.returncode
     return 1 if code is None else code
+
+
+def inherited_environment() -> dict[str, str]:
+    """Give the variables of this process, but those that are for its own Python."""
+    hidden = ("PYTHON", "VIRTUAL_ENV")
+    return {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
 
 
 def last_lines(path: Path, n_lines: int = 15) -> str:

@@ -15,12 +15,15 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from . import interpreter
 from .failure import KitError, PredictionsError, one_line
 from .limits import Sandbox, parse_sandbox
 from .plan import ConfinementError
+
+if TYPE_CHECKING:
+    from .fold import Inputs
 
 EXIT_DONE = 0
 EXIT_PARTICIPANT = 1
@@ -31,13 +34,15 @@ EXIT_BUG = 70
 EXIT_STOPPED = 143
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Optional[Sequence[str]] = None, held: Optional[Inputs] = None) -> int:
     """Run one command and write its result.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The arguments; those of the process by default.
+    held : Inputs, optional
+        What this process has read of the bundle before; for ``fold``.
 
     Returns
     -------
@@ -48,6 +53,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     sys.dont_write_bytecode = True  # neither a bundle nor a submission is written to
     os.environ["TERM"] = "dumb"  # ramp-workflow prints in colour otherwise, and this is for a log
     _print_anything()
+    arguments.held = held
     result, code = _run(arguments)
     write_result(arguments.result, result)
     return code
@@ -71,8 +77,8 @@ def _run(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 def _protect_interpreter(arguments: argparse.Namespace) -> None:
     sandbox: Optional[Sandbox] = getattr(arguments, "sandbox", None)
-    if sandbox is None or sandbox.level != "namespaces":
-        return
+    if sandbox is None or sandbox.level != "namespaces" or arguments.held is not None:
+        return  # or this process was forked from a server, which has done so
     try:
         interpreter.protect(sandbox.uid)
     except ConfinementError as error:
@@ -118,11 +124,17 @@ def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
         sandbox=arguments.sandbox,
     )
     try:
-        folds = run_folds(run, arguments.folds)
+        folds = run_folds(run, arguments.folds, arguments.held)
     except StoppedError as stopped:
         return {"folds": stopped.results}, EXIT_STOPPED
     is_done = all(fold["state"] == "tested" for fold in folds)
     return {"folds": folds}, EXIT_DONE if is_done else EXIT_PARTICIPANT
+
+
+def _serve(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    from .server import serve
+
+    return serve(arguments.step, arguments.bundle, arguments.socket), EXIT_DONE
 
 
 def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -134,7 +146,7 @@ def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
     return result, EXIT_DONE
 
 
-_COMMANDS = {"prepare": _prepare, "fold": _fold, "score": _score}
+_COMMANDS = {"prepare": _prepare, "fold": _fold, "serve": _serve, "score": _score}
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
@@ -164,6 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_paths(fold, "bundle", "submission", "output", "scratch", "private_log", "result")
     fold.add_argument("--folds", type=_numbers, metavar="0,1,...")
     fold.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level and limits")
+    serve = commands.add_parser("serve", help="fork a step for each request")
+    serve.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level, and who runs in it")
+    serve.add_argument("--step", choices=["fold", "score"], required=True)
+    _add_paths(serve, "bundle", "result")
+    serve.add_argument("--socket", type=int, required=True, metavar="N", help="descriptor")
     score = commands.add_parser("score", help="score predictions")
     _add_paths(score, "bundle", "labels", "data", "predictions", "output", "result")
     _add_paths(score, "kit", required=False)

@@ -45,6 +45,18 @@ class FoldRun:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What all folds of all submissions of an event share."""
+
+    bundle: Path  #: where they are from: the public part
+    manifest: dict[str, Any]
+    problem: Any  #: the module
+    folds: list[Fold]
+    X: Any  #: training instances
+    y: Any  #: their labels; None where those of validation are hidden: each child reads its own
+
+
+@dataclass(frozen=True)
 class _Logs:
     """The logs of one run."""
 
@@ -64,7 +76,32 @@ class _Logs:
         self.private.finish()
 
 
-def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dict[str, Any]]:
+def load_inputs(folder: Path) -> Inputs:
+    """Import the problem of a bundle and read its training part, to be shared with children.
+
+    Parameters
+    ----------
+    folder : Path
+        The public part of the bundle.
+
+    Raises
+    ------
+    KitError
+        The bundle is damaged or does not go with this environment.
+    """
+    manifest = bundle.read_manifest(folder)
+    folds = bundle.load_folds(folder / "folds")
+    problem = import_problem(folder / "kit")
+    X = bundle.load(folder / "train", "X", problem)
+    y = None if bundle.hides_labels(manifest) else bundle.load(folder / "train", "y", problem)
+    gc.collect()
+    gc.freeze()  # what the children share stays shared
+    return Inputs(folder, manifest, problem, folds, X, y)
+
+
+def run_folds(
+    run: FoldRun, numbers: Optional[Sequence[int]] = None, held: Optional[Inputs] = None
+) -> list[dict[str, Any]]:
     """Train and predict, fold after fold; stop at the first failure, as ramp-test does.
 
     Parameters
@@ -73,6 +110,8 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
         What is run, and where.
     numbers : sequence of int, optional
         The folds; all of them by default.
+    held : Inputs, optional
+        What this process has read of the bundle before.
 
     Returns
     -------
@@ -91,28 +130,20 @@ def run_folds(run: FoldRun, numbers: Optional[Sequence[int]] = None) -> list[dic
     """
     if not run.submission.is_dir():
         raise FileNotFoundError(f"there is no submission in {run.submission}")
-    manifest = bundle.read_manifest(run.bundle)
-    hides_labels = bundle.hides_labels(manifest)
-    folds = bundle.load_folds(run.bundle / "folds")
     with _refusals_told(), step("make the folders of a fold"):
         run.scratch.mkdir(parents=True, exist_ok=True)
-    problem = import_problem(run.bundle / "kit")
     with working_directory(run.scratch):
-        X = bundle.load(run.bundle / "train", "X", problem)
-        y = None if hides_labels else bundle.load(run.bundle / "train", "y", problem)
-    gc.collect()
-    gc.freeze()  # what the children share stays shared
+        inputs = load_inputs(run.bundle) if held is None else held
     supervise.become_subreaper()
     logs = _Logs.of(run)
     results = []
     with StopSignal() as stop, contextlib.closing(logs):
-        if hides_labels:
+        if bundle.hides_labels(inputs.manifest):
             logs.say("The labels of a fold's validation part are hidden from it.\n")
-        for number in range(len(folds)) if numbers is None else numbers:
-            _check_number(number, len(folds))
-            inputs = (problem, X, y, folds[number])
+        for number in range(len(inputs.folds)) if numbers is None else numbers:
+            _check_number(number, len(inputs.folds))
             with _refusals_told():
-                results.append(_run_fold(run, number, inputs, logs, stop, manifest))
+                results.append(_run_fold(run, number, inputs, logs, stop))
             if results[-1]["state"] != "tested" or stop.is_given:
                 break
     if stop.is_given:
@@ -146,19 +177,8 @@ def _masked_labels(run: FoldRun, number: int, manifest: dict[str, Any]) -> Optio
     return folder
 
 
-def _run_fold(
-    run: FoldRun,
-    number: int,
-    inputs: tuple[Any, Any, Any, Fold],
-    logs: _Logs,
-    stop: StopSignal,
-    manifest: dict[str, Any],
-) -> dict[str, Any]:
-    logs.say(f"CV fold {number}\n")
-    labels = _masked_labels(run, number, manifest)
-    with step("open the pipes of a fold"):
-        pipes = starting.Pipes.open()
-    task = child.Task(
+def _task(run: FoldRun, number: int, inputs: Inputs, pipes: starting.Pipes) -> child.Task:
+    return child.Task(
         fold=number,
         submission=run.submission,
         output=run.scratch / f"output_{number}",
@@ -168,9 +188,18 @@ def _run_fold(
         facts=pipes.facts[1],
         go=pipes.go[1],
         known_errors=private.known_errors(),
-        has_test=bool(manifest["has_test"]),
-        labels=labels,
+        has_test=bool(inputs.manifest["has_test"]),
+        labels=_masked_labels(run, number, inputs.manifest),
     )
+
+
+def _run_fold(
+    run: FoldRun, number: int, inputs: Inputs, logs: _Logs, stop: StopSignal
+) -> dict[str, Any]:
+    logs.say(f"CV fold {number}\n")
+    with step("open the pipes of a fold"):
+        pipes = starting.Pipes.open()
+    task = _task(run, number, inputs, pipes)
     sandbox = run.sandbox or Sandbox()
     with step("make the folders of a fold"):
         places = _places(run, task)
@@ -179,7 +208,8 @@ def _run_fold(
     pump = LogPump(pipes.log[0], logs.public, logs.private)
     header = f"--- fold {number}: predicting the test data\n".encode()
     with control_group(sandbox.limits) as group:
-        pid = starting.fork(task, inputs, pipes, places, sandbox, group)
+        data = inputs.problem, inputs.X, inputs.y, inputs.folds[number]
+        pid = starting.fork(task, data, pipes, places, sandbox, group)
         watch = Watch(sandbox.limits, tree, places.write, group)
         ending = ForkedFold(pid, pipes, pump, watch, tree, record, stop).tend(header)
     result, told = verdict.judge(task, ending, sandbox.limits, record)

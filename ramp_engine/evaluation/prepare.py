@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, Optional
 
-from . import bundle, data_files, fingerprint, hidden_labels
+from . import bundle, data_files, fingerprint, hidden_labels, preload
 from .failure import KitError, kit_code
 from .kit import (
     Dataset,
@@ -85,6 +85,7 @@ def prepare(
         "has_test_labels": dataset.y_test is not None,
         "hides_validation_labels": hides_labels,
         "environment": lock,
+        "imports": preload.find_imports(kit / "submissions"),
         **result,
     }
     if not (bundles_dir / result["bundle"]).exists():

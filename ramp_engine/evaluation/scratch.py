@@ -16,6 +16,8 @@ from pathlib import Path
 
 #: How the names of bundles that are being made begin.
 MAKING = ".making-"
+#: How the names of the folders of steps and of fold servers begin.
+STEP, SERVERS = "step-", "servers-"
 
 _LOCK = "lock"
 

@@ -170,9 +170,6 @@ def _begin(
 
 
 def _plan(places: Places, box: Sandbox) -> confine.Confinement:
-    prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
-    package = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
-    read = {*prefixes, *sys.path, package}  # of which not each has to exist
     asked_for = {*map(str, places.read), *box.read}
     for path in asked_for:
         if not os.path.exists(path):  # noqa: PTH110  (text all the way)
@@ -182,7 +179,7 @@ def _plan(places: Places, box: Sandbox) -> confine.Confinement:
         level=box.level,
         uid=box.uid,
         gid=box.gid,
-        read=sorted({*filter(os.path.exists, read), *asked_for}),
+        read=sorted({*filter(os.path.exists, _libraries(places)), *asked_for}),
         write=[str(path) for path in places.write],
         released=[str(path) for path in places.released if path.exists()],
         devices=box.devices,
@@ -190,6 +187,23 @@ def _plan(places: Places, box: Sandbox) -> confine.Confinement:
         tmp_mb=int(box.limits.tmp_mb or DEFAULT_TMP_MB),
         rlimits=_rlimits(box),
     )
+
+
+def _libraries(places: Places) -> set[str]:
+    """Return where modules come from; not each place has to exist.
+
+    A folder above those of the event, as an editable installation beside it puts on ``sys.path``,
+    would show its configuration, its data and other submissions, and is left out.
+    """
+    prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
+    package = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    ours = [Path(os.path.realpath(place)) for place in (*places.read, *places.write)]
+    paths = {
+        path
+        for path in filter(None, sys.path)
+        if not any(place.is_relative_to(os.path.realpath(path)) for place in ours)
+    }
+    return {*prefixes, *paths, package}
 
 
 def _rlimits(box: Sandbox) -> dict[str, int]:

@@ -10,7 +10,8 @@ it. The whole tree is ended when
 
 * the command ends: the exit code is the command's, or 128 + the signal that ended it;
 * SECONDS have passed: 124;
-* the supervisor gets SIGTERM, SIGINT or SIGHUP: 128 + the signal;
+* the supervisor gets SIGTERM, SIGINT or SIGHUP: 128 + the signal; something written to the other
+  end of N is the same as SIGTERM;
 * the other end of the pipe or socket N is closed, as it is when the process that holds it dies in
   whatever way: 137. Nobody else will then tidy up: each DIR is removed.
 
@@ -37,7 +38,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -77,18 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parse(arguments)
     os.set_inheritable(options.life_fd, False)
-    become_subreaper()
     supervisor = Supervisor(options.life_fd, options.timeout)
-    supervisor.start(options.command)
-    code = supervisor.watch()
-    supervisor.grant(options.grace)
-    if code == EXIT_TIMEOUT:  # after the last words of the command
-        _say(f"time limit of {options.timeout:g} s exceeded, the run was ended")
-    supervisor.end_tree()
-    if supervisor.is_cut:
-        for directory in options.remove:
-            shutil.rmtree(directory, ignore_errors=True)
-    return code
+    return supervisor.run(lambda: _execute(options.command), options.grace, options.remove)
 
 
 class Supervisor:
@@ -129,14 +120,42 @@ class Supervisor:
         if number in _ENDING_SIGNALS and self.signal is None:
             self.signal = number
 
-    def start(self, command: Sequence[str]) -> None:
-        """Start the command, in a session of its own."""
+    def run(self, work: Callable[[], None], grace_seconds: float, remove: Sequence[str]) -> int:
+        """Have something done in a child, until it or the reason for it ends.
+
+        Parameters
+        ----------
+        work : callable
+            Called in the child; it does not return.
+        grace_seconds : float
+            How long the child may take to end by itself.
+        remove : sequence of str
+            Directories that go when the life-line was cut.
+
+        Returns
+        -------
+        int
+            The exit code, as the module says.
+        """
+        become_subreaper()
+        self._start(work)
+        code = self._watch()
+        self._grant(grace_seconds)
+        if code == EXIT_TIMEOUT:  # after the last words of the command
+            _say(f"time limit of {self.timeout_seconds:g} s exceeded, the run was ended")
+        self._end_tree()
+        if self.is_cut:
+            for directory in remove:
+                shutil.rmtree(directory, ignore_errors=True)
+        return code
+
+    def _start(self, work: Callable[[], None]) -> None:
         supervisor = os.getpid()
         self.child = os.fork()
         if self.child == 0:
-            _become(command, supervisor)
+            _become(work, supervisor)
 
-    def watch(self) -> int:
+    def _watch(self) -> int:
         """Wait for a reason to end the tree; give the exit code that stands for it."""
         while True:
             self._wait(self._seconds_left())
@@ -150,7 +169,7 @@ class Supervisor:
             if self._seconds_left() == 0:
                 return EXIT_TIMEOUT
 
-    def grant(self, seconds: float) -> None:
+    def _grant(self, seconds: float) -> None:
         """Ask the command to end, and wait for that so long, while anybody cares."""
         until = time.monotonic() + seconds
         if self.code is None and not self.is_cut and seconds > 0 and self.child is not None:
@@ -170,7 +189,10 @@ class Supervisor:
         ready = {fd for fd, _ in events}
         if self.wake_fd in ready:
             os.read(self.wake_fd, 4096)
-        self.is_cut = self.is_cut or (self.life_fd in ready and _is_cut(self.life_fd))
+        if self.life_fd in ready and not self.is_cut:
+            self.is_cut = _is_cut(self.life_fd)
+            if not self.is_cut and self.signal is None:
+                self.signal = signal.SIGTERM
 
     def reap(self) -> bool:
         """Take leave of children that have ended; tell whether there is still one.
@@ -187,7 +209,7 @@ class Supervisor:
             if pid == self.child:
                 self.code = _exit_code(status)
 
-    def end_tree(self) -> None:
+    def _end_tree(self) -> None:
         """End everything below this process, in rounds, until nothing is left."""
         self.poll.unregister(self.life_fd)
         patience = 0.02
@@ -291,8 +313,8 @@ def _parent(pid: int) -> int:
     return int(text[text.rindex(")") + 2 :].split()[1])  # the name may hold anything
 
 
-def _become(command: Sequence[str], supervisor: int) -> None:
-    """Become the command, in a process just forked."""
+def _become(work: Callable[[], None], supervisor: int) -> None:
+    """Do the work, in a process just forked and a session of its own."""
     code = EXIT_CANNOT_START
     try:
         os.setsid()
@@ -301,11 +323,16 @@ def _become(command: Sequence[str], supervisor: int) -> None:
             signal.signal(number, signal.SIG_DFL)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == supervisor:
-            os.execvp(command[0], list(command))  # noqa: S606  no shell; our own command
-    except OSError as error:
-        _say(f"{command[0]} cannot be started: {error.strerror}")
+            work()
     finally:
         os._exit(code)
+
+
+def _execute(command: Sequence[str]) -> None:
+    try:
+        os.execvp(command[0], list(command))  # noqa: S606  no shell; our own command
+    except OSError as error:
+        _say(f"{command[0]} cannot be started: {error.strerror}")
 
 
 def _prctl(option: int, value: int) -> None:

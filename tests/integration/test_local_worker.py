@@ -27,7 +27,7 @@ from ramp_engine.errors import WorkerLostError, WorkerSetupError
 from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.fold_process import MAX_TMPDIR_LENGTH
 from ramp_engine.gpus import GpuPool
-from ramp_engine.local import LocalWorker
+from ramp_engine.local import LocalWorker, SharedPlace
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import run_until_ended
 from ramp_engine.testing.processes import processes_with
@@ -64,8 +64,23 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
     assert list(tmp_path.glob("scratch-*")) == []
 
 
+@pytest.fixture(scope="module")
+def warm_place(
+    toy_event: ToyEvent, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SharedPlace]:
+    """Hold what the workers of a dispatcher share, with a fold server that is ready."""
+    config = toy_event.config(tmp_path_factory.mktemp("warm"), NAME, Scenario.GOOD)
+    config |= {"python": sys.executable}
+    with LocalWorker.open_shared(config) as place:
+        assert place.servers is not None, "this machine has no namespaces"
+        server = place.servers.prepare(Path(config["bundle_dir"]))
+        assert server is not None
+        assert server.wait(60), server.last_words
+        yield place
+
+
 @pytest.fixture
-def make_worker(toy_event: ToyEvent, tmp_path: Path) -> Iterator[Callable[..., LocalWorker]]:
+def make_cold_worker(toy_event: ToyEvent, tmp_path: Path) -> Iterator[Callable[..., LocalWorker]]:
     """Make a worker whose submission does something while it trains; torn down afterwards."""
     with contextlib.ExitStack() as stack:
 
@@ -81,6 +96,23 @@ def make_worker(toy_event: ToyEvent, tmp_path: Path) -> Iterator[Callable[..., L
             return worker
 
         yield make
+
+
+@pytest.fixture(params=["cold", "warm"])
+def make_worker(
+    make_cold_worker: Callable[..., LocalWorker], request: pytest.FixtureRequest
+) -> Callable[..., LocalWorker]:
+    """Make a worker as above, or one whose run is forked from a fold server."""
+    if request.param == "cold":
+        return make_cold_worker
+    place = request.getfixturevalue("warm_place")
+
+    def make(*arguments: Any, **config: Any) -> LocalWorker:
+        worker = make_cold_worker(*arguments, **config)
+        worker.shared = place
+        return worker
+
+    return make
 
 
 def log_of(worker: LocalWorker) -> str:
@@ -159,8 +191,8 @@ def test_a_running_tree_is_ended(
 def test_the_time_limit_ends_code_and_daemon_and_keeps_the_log(
     make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
-    worker = make_worker(scenario=Scenario.HANGING, timeout=4.0)
-    assert worker.launch() == (124, "out of time: not done after 4 s")
+    worker = make_worker(scenario=Scenario.HANGING, timeout=12.0)
+    assert worker.launch() == (124, "out of time: not done after 12 s")
     assert processes_with(str(tmp_path)) == []
     assert "hanging" in log_of(worker)
     assert "time limit of 4 s exceeded" in log_of(worker)
@@ -246,10 +278,10 @@ def test_results_of_finished_folds_are_kept_when_time_is_up(
 
 
 def test_a_participant_who_stops_the_fold_step_gains_nothing(
-    make_worker: Callable[..., LocalWorker], tmp_path: Path
+    make_cold_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
     code = "print('hanging', flush=True); os.kill(os.getppid(), 19); __import__('time').sleep(600)"
-    worker = make_worker(code, sandbox="off", timeout=6.0)
+    worker = make_cold_worker(code, sandbox="off", timeout=6.0)
     assert worker.launch()[0] == 124
     assert processes_with(str(tmp_path)) == []
 
@@ -281,8 +313,8 @@ def test_a_message_names_fold_phase_and_error(make_worker: Callable[..., LocalWo
     assert "estimator.py" in rest
 
 
-def test_a_killed_fold_step_is_told_as_killed(make_worker: Callable[..., LocalWorker]) -> None:
-    worker = make_worker("os.kill(os.getppid(), 9)", sandbox="off")
+def test_a_killed_fold_step_is_told_as_killed(make_cold_worker: Callable[..., LocalWorker]) -> None:
+    worker = make_cold_worker("os.kill(os.getppid(), 9)", sandbox="off")
     returncode, error_msg = worker.launch()
     assert returncode == 137
     assert "killed (SIGKILL)" in error_msg
@@ -299,9 +331,9 @@ def test_a_confined_submission_cannot_kill_the_fold_step(
 
 
 def test_the_death_of_the_supervisor_is_no_fault_of_the_participant(
-    make_worker: Callable[..., LocalWorker], tmp_path: Path
+    make_cold_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
-    worker = make_worker(scenario=Scenario.HANGING)
+    worker = make_cold_worker(scenario=Scenario.HANGING)
     worker.setup()
     before = set(descendants(os.getpid()))
     worker.launch_submission()
@@ -320,11 +352,11 @@ def test_the_death_of_the_supervisor_is_no_fault_of_the_participant(
 
 
 def test_the_environment_of_a_run_holds_nothing_of_ours(
-    make_worker: Callable[..., LocalWorker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_cold_worker: Callable[..., LocalWorker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_PASSWORD", "hidden-words")
     code = "import json; print(json.dumps(dict(os.environ)))"
-    worker = make_worker(code, n_threads=3, sandbox="off")
+    worker = make_cold_worker(code, n_threads=3, sandbox="off")
     assert worker.launch() == (0, "")
     (line, *_) = (line for line in log_of(worker).splitlines() if line.startswith("{"))
     environment = json.loads(line)
@@ -380,9 +412,9 @@ def test_a_training_output_that_was_sent_along_counts_for_nothing(
     ],
 )
 def test_what_is_missing_is_told_at_setup(
-    make_worker: Callable[..., LocalWorker], tmp_path: Path, missing: str, reason: str
+    make_cold_worker: Callable[..., LocalWorker], tmp_path: Path, missing: str, reason: str
 ) -> None:
-    worker = make_worker()
+    worker = make_cold_worker()
     worker.config[missing] = str(tmp_path / "nowhere" / "else")
     with pytest.raises(WorkerSetupError, match=reason):
         worker.launch()
@@ -402,12 +434,12 @@ def test_an_environment_that_vanished_is_told_at_setup(
 
 
 def test_a_python_without_ramp_workflow_is_told(
-    make_worker: Callable[..., LocalWorker], tmp_path: Path
+    make_cold_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
     """It is nothing that a participant could mend."""
     command = [sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"]
     subprocess.run(command, check=True)
-    returncode, error_msg = make_worker(python=str(tmp_path / "bare")).launch()
+    returncode, error_msg = make_cold_worker(python=str(tmp_path / "bare")).launch()
     assert returncode in (3, 70)
     assert "numpy" in error_msg or "rampwf" in error_msg
 

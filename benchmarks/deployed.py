@@ -1,0 +1,112 @@
+"""A deployment of one of the events that come with ramp, in a folder for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ramp_database import people, submissions
+from ramp_database.session import Database
+from ramp_database.states import State
+from ramp_database.submissions import SubmissionFile
+
+ROOT = Path(__file__).parents[1]
+TEAM = "benchmark"
+
+CONFIG = """
+ramp: {{problem_name: {name}, event_name: {name}}}
+worker: {{worker_type: local, python: {python}}}
+evaluation: {{python: {python}, fold_server: {fold_server}}}
+dispatcher: {{n_workers: {n_workers}, n_threads: 1, time_between_collection: 0.2}}
+"""
+
+
+class Deployed:
+    """An event that is deployed, with a team.
+
+    Parameters
+    ----------
+    name : str
+        ``iris`` or ``digits``.
+    root : Path
+        An empty folder.
+    """
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
+        self.root = root
+        self.event = root / "events" / name
+        ignored = shutil.ignore_patterns("__pycache__", "training_output", "*.csv", "data.npz")
+        for part in ("kit", "data"):
+            shutil.copytree(ROOT / "events" / name / part, self.event / part, ignore=ignored)
+        self.configure()
+        self.ramp("setup", "deploy-event", "--event-config", str(self.config))
+        self.database = Database(f"sqlite:///{root}/ramp.db")
+        with self.database.session() as session:
+            people.add_team(session, TEAM)
+            people.sign_up_team(session, name, TEAM)
+
+    @property
+    def config(self) -> Path:
+        """The event's file."""
+        return self.event / "config.yml"
+
+    def configure(self, *, is_warm: bool = True, n_workers: int = 1) -> None:
+        """Write the event's file."""
+        text = CONFIG.format(
+            name=self.name,
+            python=sys.executable,
+            fold_server="on" if is_warm else "off",
+            n_workers=n_workers,
+        )
+        self.config.write_text(text)
+
+    def ramp(self, *arguments: str) -> None:
+        """Run a ``ramp`` command to its end."""
+        subprocess.run(
+            [sys.executable, "-m", "ramp_engine", *arguments],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def submit(self, names: list[str]) -> list[int]:
+        """Submit the starting kit so many times; give the numbers."""
+        folder = self.event / "kit" / "submissions" / "starting_kit"
+        files = [
+            SubmissionFile(path.name, path.read_bytes()) for path in sorted(folder.glob("*.py"))
+        ]
+        with self.database.session() as session:
+            return [submissions.add(session, self.name, TEAM, name, files).id for name in names]
+
+    def is_scored(self, submission: int) -> bool:
+        """Tell whether a submission has its score."""
+        return self._states([submission]) == {State.SCORED}
+
+    def check_scored(self, numbers: list[int]) -> None:
+        """Fail unless all have their score: what is measured must have been done."""
+        states = self._states(numbers)
+        if states != {State.SCORED}:
+            raise RuntimeError(f"not all submissions were scored: {states}")
+
+    def _states(self, numbers: list[int]) -> set[State]:
+        with self.database.session(read_only=True) as session:
+            return {submissions.get(session, number).state for number in numbers}
+
+
+@contextlib.contextmanager
+def deployed(name: str) -> Iterator[Deployed]:
+    """Deploy an event in a folder that goes with the block."""
+    with tempfile.TemporaryDirectory(prefix="ramp-benchmark-") as folder:
+        deployment = Deployed(name, Path(folder))
+        try:
+            yield deployment
+        finally:
+            deployment.database.dispose()
