@@ -13,6 +13,7 @@ from typing import Any
 
 from ramp_engine import evaluation
 from ramp_engine.errors import WorkerSetupError
+from ramp_engine.evaluation.plan import LEVELS
 from ramp_engine.supervised import SupervisedProcess
 
 __all__ = ["FoldRun", "FoldScratch", "fold_command", "fold_environment", "remove_tree"]
@@ -98,6 +99,9 @@ class FoldRun:
         WorkerSetupError
             The machine refuses another process.
         """
+        if sandbox.get("uid") is not None and sandbox.get("level") != LEVELS[0]:
+            for folder in (self.scratch.root, self.scratch.tmp):
+                folder.chmod(0o711)  # without mounts of its own, that user passes through them
         self.process = SupervisedProcess(
             fold_command(
                 self.python,
