@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ramp_database.model import BaggedScore, ScoreType, Submission, SubmissionEvent
+from ramp_database.model import Attempt, BaggedScore, ScoreType, Submission
 from ramp_database.submissions import directory_name
 
 
@@ -22,7 +22,7 @@ class Aftermath:
     state: str
     outcome: str
     n_attempts: int
-    confinement: str  #: as its history tells it
+    confinement: str  #: the level that its newest attempt has recorded
     error: str  #: what its team is told
     log: bytes  #: what its team may read
     private_log: bytes
@@ -82,9 +82,8 @@ def _content(path: Path) -> bytes:
 
 
 def _confinement(session: Session, submission_id: int) -> str:
-    mine = SubmissionEvent.submission_id == submission_id
-    reasons = session.scalars(select(SubmissionEvent.reason).where(mine))
-    return "; ".join(reason for reason in reasons if reason and reason.startswith("started"))
+    newest = select(Attempt.confinement).where(Attempt.submission_id == submission_id)
+    return session.scalars(newest.order_by(Attempt.number.desc()).limit(1)).one_or_none() or ""
 
 
 def _scores(session: Session, submission_id: int) -> dict[str, float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from ramp_engine.recording import confinement
 from tests.hostile.aftermath import Aftermath
 
 #: Of a log as long as allowed there is a line besides, on what was left out, in bytes.
@@ -90,8 +89,8 @@ def well_formed(found: Aftermath, log_mb: float, level: str) -> list[str]:
     problems = []
     if found.n_attempts != 1:
         problems.append(f"it took {found.n_attempts} attempts")
-    if not found.confinement.endswith(confinement(level)):
-        problems.append(f"its history says {found.confinement!r}")
+    if found.confinement != level:
+        problems.append(f"its confinement is recorded as {found.confinement!r}")
     for name, log in (("log", found.log), ("private log", found.private_log)):
         if len(log) > log_mb * (1 << 20) + _LOG_MARGIN:
             problems.append(f"the {name} has {len(log)} bytes")

@@ -7,11 +7,7 @@ import json
 import os
 import shutil
 import signal
-<<<<<<< HEAD
 import stat
-import struct
-=======
->>>>>>> 808bd05 (Show on the whole hostile set, through a dispatcher, what each level holds)
 import subprocess
 import sys
 import tempfile
