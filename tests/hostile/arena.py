@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -72,7 +73,7 @@ class Battle:
     """What has come of the set."""
 
     level: Level
-    bait: Bait
+    secrets: Mapping[str, re.Pattern[bytes]]  #: how they look where they have come out
     aftermaths: Mapping[str, Aftermath]  #: by the name of the case
     alone: Mapping[str, Aftermath]  #: of the honest ones, when nobody else ran
     beside: Sequence[Aftermath]  #: of the same, by the same names, beside the hostile ones
@@ -123,7 +124,7 @@ class Arena:
         aftermaths = {name: self._collect(id_, name) for id_, name in ids.items()}
         return Battle(
             level=self.level,
-            bait=self.bait,
+            secrets=self.bait.patterns(),
             aftermaths=aftermaths,
             alone=alone,
             beside=[self._collect(id_, name) for id_, name in beside],

@@ -8,7 +8,7 @@ after all fails its test, so that the table in ``doc/explanation/hostile-set.md`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.hostile import holds
@@ -36,6 +36,7 @@ class Case:
     says: str = ""  #: an expression for what its team is told
     holds: tuple[Predicate, ...] = ()  #: what must hold besides what must hold of all
     weaker: Mapping[str, str] = field(default_factory=dict)  #: by level, why it is not held there
+    is_by_machine: bool = False  #: whether a weaker level may hold it, by luck of the machine
     only_looks: bool = False  #: it is over when it has looked around: what comes later is left out
 
     @property
@@ -70,7 +71,7 @@ _LIMITS = [
         holds=(holds.log_says("its file has 67108864 bytes"), holds.scored_as_guessed),
     ),
     Case("much_output", (TRAINING,), r"too much output: [\d.]+ MB of 80 MB in fold 0, training"),
-    Case("much_output_at_the_end", (TESTING,), r"too much output: [\d.]+ MB of 80 MB in fold 0"),
+    Case("much_output_at_the_end", (TRAINING, TESTING), r"too much output: [\d.]+ MB of 80 MB"),
     Case("hidden_files", (TRAINING,), r"too much output: [\d.]+ MB of 80 MB in fold 0, training"),
     Case("many_files", (TRAINING,), r"too many files: \d+ of 5000 in fold 0, training"),
     Case("deep_folders", (TRAINING,), r"a path is too long: \d+ bytes of \d+ bytes in fold 0"),
@@ -113,7 +114,7 @@ _LEAKS = [
     Case("closes_descriptors", (VALIDATING,), "closed file descriptors"),
     Case(
         "talks_nonsense",
-        (TESTING,),
+        (VALIDATING, TESTING),
         holds=(holds.public_never_says("petal_width"), holds.log_says("while training")),
     ),
 ]
@@ -129,7 +130,6 @@ _LOOKING = [
         "follows_the_engine",
         "makes_devices",
         "makes_namespaces",
-        "memory_in_shared_segments",
         "mounts",
         "opens_files_by_handle",
         "opens_kernel_files",
@@ -184,8 +184,8 @@ _ENDING = [
     Case("talks_no_text", (TRAINING,), "ValueError"),
     Case("talks_no_text_while_testing", (TESTING,), "ValueError"),
     Case("farms_zombies", (SCORED, TRAINING)),  # they count as processes until it buries them
-    Case("patches_the_library", (SCORED, VALIDATING, TESTING)),
-    Case("patches_time", (TESTING,)),
+    Case("patches_the_library", (SCORED, TRAINING, VALIDATING, TESTING)),
+    Case("patches_time", (VALIDATING, TESTING)),
 ]
 
 _FORGING = [
@@ -226,24 +226,92 @@ _FORGING = [
 ]
 
 _LINGERING = [
-    Case(name, (SCORED,))
-    for name in (
-        "closes_its_folders",
-        "folders_of_one_letter",
-        "holds_on_by_descriptors",
-        "leaves_state_for_the_next_fold",
-        "memory_in_nameless_files",
-        "memory_in_sockets",
-        "memory_in_temporary_files",
-        "names_files_badly",
-        "outlives_its_fold",
-        "patches_ramp_workflow",
-        "talks_without_end",
-        "works_at_exit",
-        "writes_into_its_submission",
-    )
+    Case("memory_in_nameless_files", (SCORED, TRAINING)),  # refused, or counted as memory
+    Case("memory_in_shared_segments", (SCORED, TRAINING)),
+    Case("memory_in_temporary_files", (SCORED, TRAINING)),
+    *(
+        Case(name, (SCORED,))
+        for name in (
+            "closes_its_folders",
+            "folders_of_one_letter",
+            "holds_on_by_descriptors",
+            "leaves_state_for_the_next_fold",
+            "memory_in_sockets",
+            "names_files_badly",
+            "outlives_its_fold",
+            "patches_ramp_workflow",
+            "talks_without_end",
+            "works_at_exit",
+            "writes_into_its_submission",
+        )
+    ),
 ]
 
-CASES: list[Case] = [*_LIMITS, *_LEAKS, *_LOOKING, *_ENDING, *_FORGING, *_LINGERING]
+_READS_ALL = "reads what the user may read"
+_CALLS = "system calls are not filtered"
+_CONNECTS = "the network is open"
+_SOCKETS = "sockets of services are reached"
+
+#: By level, what is not held there, and why.
+_NOT_HELD: dict[str, dict[str, str]] = {
+    "landlock": {
+        "opens_kernel_files": "/proc is readable",
+        "reads_test_data_early": "the bundle is readable from the beginning",
+        "sends_descriptors": _SOCKETS,
+        "uses_unix_sockets": _SOCKETS,
+    },
+    "none": {
+        "asks_for_kernel_services": _CALLS,
+        "asks_the_dns": _CONNECTS,
+        "calls_a_server": _CONNECTS,
+        "calls_by_another_abi": _CALLS,
+        "follows_the_engine": _READS_ALL,
+        "leaves_state_for_the_next_fold": "/tmp is that of the machine",
+        "makes_namespaces": _CALLS,
+        "opens_files_by_handle": _CALLS,
+        "opens_kernel_files": "/proc is that of the machine",
+        "reads_homes": _READS_ALL,
+        "reads_kit_and_data": _READS_ALL,
+        "reads_other_processes": "other submissions run as the same user",
+        "reads_other_submissions": _READS_ALL,
+        "reads_results_of_others": _READS_ALL,
+        "reads_test_data_early": "the bundle is readable from the beginning",
+        "reads_the_configuration": _READS_ALL,
+        "reads_the_database": _READS_ALL,
+        "searches_the_disk": _READS_ALL,
+        "sends_datagrams": _CONNECTS,
+        "sends_descriptors": _SOCKETS,
+        "sets_clock_and_name": _CALLS,
+        "signals_everybody": "other submissions run as the same user",
+        "uses_odd_sockets": _CALLS,
+        "uses_unix_sockets": _SOCKETS,
+        "walks_out_of_its_root": _READS_ALL,
+    },
+}
+#: What a weaker level may hold after all: it depends on the kernel, on the network, on who runs
+#: beside, or on which of two that meet is first.
+_BY_MACHINE = frozenset(
+    {
+        "asks_for_kernel_services",
+        "asks_the_dns",
+        "calls_by_another_abi",
+        "leaves_state_for_the_next_fold",
+        "makes_namespaces",
+        "opens_kernel_files",
+        "reads_other_processes",
+        "sends_datagrams",
+        "sends_descriptors",
+        "uses_odd_sockets",
+    }
+)
+
+
+def _weakened(case: Case) -> Case:
+    weaker = {level: why[case.name] for level, why in _NOT_HELD.items() if case.name in why}
+    return replace(case, weaker=weaker, is_by_machine=case.name in _BY_MACHINE)
+
+
+_ALL = [*_LIMITS, *_LEAKS, *_LOOKING, *_ENDING, *_FORGING, *_LINGERING]
+CASES: list[Case] = [_weakened(case) for case in _ALL]
 #: What is run by the fold step alone.
 NOT_IN_THE_ARENA = ("five_modest_processes", "shares_memory")

@@ -19,5 +19,5 @@ def problems_of(case: Case, found: Aftermath, battle: Battle) -> list[str]:
         problems.append(f"its team is told {found.error[:500]!r}, which is not {case.says!r}")
     problems += filter(None, (predicate(found) for predicate in case.holds))
     problems += holds.well_formed(found, LIMITS["log_mb"], battle.level.name)
-    problems += holds.nothing_got_out(found, battle.bait.patterns())
+    problems += holds.nothing_got_out(found, battle.secrets)
     return problems

@@ -10,4 +10,6 @@ from tests.hostile.hostile_set import HostileSet
 
 class TestUnconfined(HostileSet):
     level: ClassVar = levels.NONE
-    leaves: ClassVar = frozenset({"/tmp", "/dev/shm", "TMPDIR"})
+    leaves: ClassVar = frozenset(
+        {"/tmp", "/var/tmp", "/run/lock", "/dev/shm", "/dev/mqueue", "TMPDIR", "IPC objects"}
+    )
