@@ -27,6 +27,7 @@ from ramp_engine.fold_process import remove_tree
 from ramp_engine.intake import read_files
 from ramp_engine.testing import violations, violations_on_disk
 from tests.acceptance.deployment import Deployment, processes_of, wait_until
+from tests.acceptance.warm import WarmPrograms
 from tests.hostile import host
 from tests.hostile.aftermath import Aftermath, collect
 from tests.hostile.bait import Bait
@@ -91,16 +92,18 @@ class Arena:
     level : Level
     root : Path
         Open to everybody.
+    programs : WarmPrograms
+        For the commands that set it up.
     """
 
-    def __init__(self, level: Level, root: Path) -> None:
+    def __init__(self, level: Level, root: Path, programs: WarmPrograms) -> None:
         self.level = level
         self.root = root
         self.python = open_python()
         self.tmp = root / "tmp"
         self.tmp.mkdir()
         self.tmp.chmod(0o1777)
-        self.deployment = Deployment(root / "deployment", "sqlite:///ramp.db")
+        self.deployment = Deployment(root / "deployment", programs, "sqlite:///ramp.db")
         keys = {"python": str(self.python), "sandbox_user": level.sandbox_user, "limits": LIMITS}
         lines = yaml.safe_dump(keys, default_flow_style=None).replace("\n", "\n  ")
         self.deployment.add_iris(worker_keys=lines, python=self.python, timeout=240)
@@ -272,9 +275,11 @@ def opened(level: Level) -> Iterator[Arena]:
     """Set up a deployment; remove it in the end, with all that still runs in it."""
     root = Path(tempfile.mkdtemp(prefix="ramp-arena-", dir="/tmp"))
     root.chmod(0o755)
+    programs = WarmPrograms()
     try:
-        with contextlib.closing(Arena(level, root)) as arena:
+        with contextlib.closing(Arena(level, root, programs)) as arena:
             yield arena
         assert wait_until(lambda: processes_of(root) == [], seconds=30), processes_of(root)
     finally:
+        programs.end()
         remove_tree(root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from ramp_database.config import load_deployment
 from ramp_database.model import Submission
 from ramp_database.session import Database
 from tests.acceptance.deployment import RAMP, Deployment
+from tests.acceptance.warm import WarmPrograms
 
 CODE = b"def get_estimator():\n    pass\n"
 
@@ -79,11 +80,16 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str | None, str]] = {
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    made = Deployment(tmp_path_factory.mktemp("coming_in") / "deployment", "sqlite:///ramp.db")
-    made.add_iris()
-    made.deploy()
-    return made
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    programs = WarmPrograms()
+    folder = tmp_path_factory.mktemp("coming_in") / "deployment"
+    made = Deployment(folder, programs, "sqlite:///ramp.db")
+    try:
+        made.add_iris()
+        made.deploy()
+        yield made
+    finally:
+        programs.end()
 
 
 @pytest.mark.parametrize("case", REFUSED)
