@@ -30,11 +30,13 @@ no secret, no test label and nothing that it says to have gained is in any log, 
 file; logs, times and scores are true. After the set the files of event, environment and database,
 the settings of the machine, its mounts and sockets are as before, no process, file or IPC object
 of a submission is left, and the honest submissions have the scores that they have alone. What is
-left at the weaker levels is files in /dev/shm, and without confinement in /tmp.
+left at the weaker levels is files in /dev/shm; without confinement also in /tmp and its like, and
+objects of System V.
 
-The tests fail where a level holds less *or more* than this page says. Submissions run as a user
-without rights at every level, also without confinement, when root runs the dispatcher, as here.
-Limits of a fold: {limits}.
+The tests fail where a level holds less *or more* than this page says, but where it says *as a
+rule*: that depends on the machine. Submissions run as a user without rights at every level, also
+without confinement, when root runs the dispatcher, as here; those that only confinement holds are
+also run by a dispatcher that is not root's. Limits of a fold: {limits}.
 
 | submission | what it tries | namespaces | landlock | none |
 |---|---|---|---|---|
@@ -61,7 +63,9 @@ def _row(case: Case) -> str:
 
 
 def _cell(case: Case, level: str) -> str:
-    return f"**no**: {case.weaker[level]}" if level in case.weaker else "held"
+    if level not in case.weaker:
+        return "held"
+    return f"**no**{', as a rule' if case.is_by_machine else ''}: {case.weaker[level]}"
 
 
 def tries(case: Case) -> str:
