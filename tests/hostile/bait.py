@@ -139,4 +139,4 @@ def _sequence(labels: list[str], n: int = 20) -> re.Pattern[bytes]:
     """Match the first labels in their order, by name or by number, however they are separated."""
     numbers = {label: str(number) for number, label in enumerate(sorted(set(labels)))}
     spellings = (labels[:n], [numbers[label] for label in labels[:n]])
-    return re.compile("|".join(r"\W+".join(words) for words in spellings).encode())
+    return re.compile("|".join(r"\W{1,8}".join(words) for words in spellings).encode())

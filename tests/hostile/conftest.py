@@ -9,6 +9,8 @@ import pytest
 from tests.hostile.harness import Arena
 from tests.kits.evaluation import bundled_event
 
+pytest.register_assert_rewrite("tests.hostile.hostile_set")
+
 
 @pytest.fixture(scope="session")
 def large_arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
