@@ -14,7 +14,7 @@ import shutil
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,9 +61,9 @@ def copy_predictions(source: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     n_left = MAX_TOTAL_BYTES
-    for fold in _entries(source, _FOLD, stat.S_ISDIR):
+    for fold in _entries(source, _FOLD, _is_folder):
         (target / fold.name).mkdir()
-        for path in _entries(fold, _OUTPUT, stat.S_ISREG):
+        for path in _entries(fold, _OUTPUT, _is_file_of_its_own):
             n_bytes = path.lstat().st_size
             n_left -= n_bytes
             if n_bytes > MAX_FILE_BYTES or n_left < 0:
@@ -197,18 +197,29 @@ def _shortened(text: str) -> str:
     return f"{text[:half]}\n[...]\n{text[-half:]}"
 
 
-def _entries(directory: Path, pattern: re.Pattern[str], is_kind: Any) -> Iterator[Path]:
+def _entries(
+    directory: Path, pattern: re.Pattern[str], is_kind: Callable[[os.stat_result], bool]
+) -> Iterator[Path]:
     """List the entries of a real directory that have a known name and are of a kind themselves."""
-    if not _has_kind(directory, stat.S_ISDIR):
+    if not _has_kind(directory, _is_folder):
         return
     for path in sorted(directory.iterdir()):
         if pattern.fullmatch(path.name) and _has_kind(path, is_kind):
             yield path
 
 
-def _has_kind(path: Path, is_kind: Any) -> bool:
+def _is_folder(status: os.stat_result) -> bool:
+    return stat.S_ISDIR(status.st_mode)
+
+
+def _is_file_of_its_own(status: os.stat_result) -> bool:
+    """Tell whether it is a regular file with one name: a hard link is a way to another's."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
+def _has_kind(path: Path, is_kind: Callable[[os.stat_result], bool]) -> bool:
     try:
-        return bool(is_kind(path.lstat().st_mode))
+        return is_kind(path.lstat())
     except OSError:
         return False
 

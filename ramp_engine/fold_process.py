@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine.errors import WorkerSetupError
+from ramp_engine.evaluation.plan import LEVELS
 from ramp_engine.step_server import ServedProcess, StepCall, start_cold
 from ramp_engine.step_servers import StepServers, step_servers
 from ramp_engine.supervised import SupervisedProcess
@@ -120,6 +121,9 @@ class FoldRun:
             The machine refuses another process.
         """
         scratch = self.scratch
+        if sandbox.get("uid") is not None and sandbox.get("level") != LEVELS[0]:
+            for folder in (scratch.root, scratch.tmp):
+                folder.chmod(0o711)  # without mounts of its own, that user passes through them
         options = {
             "--bundle": bundle,
             "--submission": submission,

@@ -26,7 +26,7 @@ from ramp_engine.fold_process import FoldRun, fold_servers
 from ramp_engine.gpus import GpuAccess, GpuPool
 from ramp_engine.outcome import EXIT_KIT, EXIT_OURS
 from ramp_engine.room import as_good_as_full
-from ramp_engine.sandbox import NONE, STRONGEST, Sandbox, SandboxKeys, find_sandbox
+from ramp_engine.sandbox import NONE, Sandbox, SandboxKeys, find_sandbox
 from ramp_engine.step_servers import StepServers
 
 __all__ = ["CondaEnvWorker", "CondaWorkerConfig", "FoldProcessWorker", "LocalWorker"]
@@ -116,7 +116,7 @@ class FoldProcessWorker(BaseWorker):
         python = cls.find_python(config)
         sandbox = find_sandbox(python, SandboxKeys.of(config))
         gpus = GpuPool.found()
-        if sandbox.level != STRONGEST or not config.get("fold_server", True):
+        if not sandbox.holds_apart or not config.get("fold_server", True):
             yield SharedPlace(python, sandbox, gpus)
             return
         scratch_dir = Path(config["work_dir"], "scratch")

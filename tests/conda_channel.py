@@ -111,7 +111,7 @@ def _make_channel(root: Path) -> None:
     channel = root / "channel"
     for subdir in ("noarch", _SUBDIR):
         (channel / subdir).mkdir(parents=True)
-    _stage_python(root / "stage" / "python")
+    stage_python(root / "stage" / "python")
     kit = root / "stage" / "toykit" / "site-packages"
     kit.mkdir(parents=True)
     (kit / "toykit.py").write_text("ANSWER = 42\n")
@@ -128,8 +128,11 @@ def _make_channel(root: Path) -> None:
     asyncio.run(index_fs(str(channel)))
 
 
-def _stage_python(stage: Path) -> None:
-    """Lay out the running CPython as a conda package has it, found relative to its own place."""
+def stage_python(stage: Path) -> None:
+    """Lay out the running CPython as a conda package has it, found relative to its own place.
+
+    Its ``site-packages`` is empty.
+    """
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     binary, library = stage / "bin" / name, stage / "lib"
     binary.parent.mkdir(parents=True)

@@ -8,6 +8,7 @@ import pytest
 
 from ramp_engine.testing import ToyEvent
 from tests.conda_channel import conda_room
+from tests.open_environment import remove_open_environment
 from tests.postgresql import (
     database,
     database_url,
@@ -30,6 +31,12 @@ __all__ = [
     "sqlite_template",
     "sqlite_url",
 ]
+
+
+def pytest_unconfigure() -> None:
+    """Remove the interpreter for everybody, where one was made."""
+    remove_open_environment()
+
 
 pytest.register_assert_rewrite("ramp_engine.testing.conformance")
 

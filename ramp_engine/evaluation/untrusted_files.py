@@ -72,9 +72,10 @@ def read_text(folder: Path, name: str, max_bytes: int = 100_000) -> str:
 
 
 def is_regular(folder: Path, name: str) -> bool:
-    """Return whether there is a regular file of that name, not a link to one."""
+    """Return whether there is a regular file of that name, not a link of either kind to one."""
     try:
-        return stat.S_ISREG((folder / name).lstat().st_mode)
+        status = (folder / name).lstat()
+        return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
     except OSError:
         return False
 

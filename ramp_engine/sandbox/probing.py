@@ -45,6 +45,11 @@ class Sandbox:
     gid: int | None = None
     refused: tuple[Refusal, ...] = ()  #: stronger levels
 
+    @property
+    def holds_apart(self) -> bool:
+        """Whether a fold can do nothing to other processes of ours, not even send a signal."""
+        return self.level == STRONGEST or (self.level != NONE and self.uid is not None)
+
     def spec(self, keys: SandboxKeys, n_workers: int) -> dict[str, Any]:
         """Give what the fold step is told.
 

@@ -73,12 +73,16 @@ class Deployment:
         self.configure(**settings)
 
     def configure(
-        self, worker_type: str = "local", worker_keys: str | None = None, timeout: float = 120
+        self,
+        worker_type: str = "local",
+        worker_keys: str | None = None,
+        timeout: float = 120,
+        python: str | Path = sys.executable,
     ) -> None:
-        """Write the event's file; its Python is the one that runs the tests."""
-        keys = f"python: {sys.executable}" if worker_keys is None else worker_keys
+        """Write the event's file; its Python is by default the one that runs the tests."""
+        keys = f"python: {python}" if worker_keys is None else worker_keys
         text = EVENT_CONFIG.format(
-            worker_type=worker_type, worker_keys=keys, python=sys.executable, timeout=timeout
+            worker_type=worker_type, worker_keys=keys, python=python, timeout=timeout
         )
         (self.directory / self.event_config).write_text(text)
 

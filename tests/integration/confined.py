@@ -19,6 +19,7 @@ import pytest
 
 import ramp_engine.evaluation
 from tests.integration.presence import PATIENCE_SECONDS
+from tests.open_environment import open_python
 
 NOBODY = 65534
 PACKAGE = Path(ramp_engine.evaluation.__file__).parent
@@ -100,32 +101,7 @@ class Variant:
         """Return an interpreter that whoever runs the code may run."""
         if self.is_root and self.level == "namespaces":
             return sys.executable
-        found = readable_interpreter() if os.geteuid() == 0 else sys.executable
-        if found is None:
-            pytest.skip("no interpreter of this version is open to every user of this machine")
-        return found
-
-
-@cache
-def readable_interpreter() -> str | None:
-    """Return an interpreter of this version that any user may run, with its packages."""
-    version = "{}.{}".format(*sys.version_info)
-    check = (
-        f"import os, sys; sys.exit(not (sys.version[:4] == '{version}' and os.listdir({SITE!r})))"
-    )
-    for path in (sys.executable, shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin")):
-        if path and _runs(path, check):
-            return path
-    return None
-
-
-def _runs(path: str, check: str) -> bool:
-    nobody = Variant("none", is_root=False).caller()
-    try:
-        done = subprocess.run([path, "-I", "-c", check], cwd="/", capture_output=True, **nobody)
-    except OSError:
-        return False
-    return done.returncode == 0
+        return str(open_python())
 
 
 @cache
@@ -192,9 +168,7 @@ class Room:
     ) -> subprocess.Popen[str]:
         """Start a host; it prints the pid of the child, what the code says, and both statuses."""
         python = self.variant.interpreter()
-        read = [str(self.path / "read"), str(self.path / "evaluation"), SITE]
-        if not python.startswith("/usr/"):
-            read += [sys.prefix, sys.base_prefix]
+        read = [str(self.path / "read"), str(self.path / "evaluation"), *_folders_of(python)]
         plan = {
             "level": self.variant.level,
             **self.variant.identity(),
@@ -220,11 +194,7 @@ class Room:
             text=True,
             pass_fds=(*keep, *pass_on),
             cwd="/",
-            env={
-                "SECRET_OF_THE_ENGINE": "no",
-                "PATH": os.environ["PATH"],
-                **({} if python == sys.executable else {"PYTHONPATH": SITE}),
-            },
+            env={"SECRET_OF_THE_ENGINE": "no", "PATH": os.environ["PATH"]},
             **self.variant.caller(),
         )
 
@@ -249,6 +219,13 @@ class Room:
         lines = [json.loads(line) for line in out.splitlines()]
         assert len(lines) >= 2, errors
         return Answer(lines[1:-1], *lines[-1], errors=errors)
+
+
+def _folders_of(python: str) -> list[str]:
+    """Return where an interpreter and its packages lie, besides the system's own folders."""
+    if python != sys.executable:
+        return [str(Path(python).parents[1])]
+    return [path for path in (SITE, sys.prefix, sys.base_prefix) if path != "/usr"]
 
 
 def open_room(variant: Variant) -> Iterator[Room]:

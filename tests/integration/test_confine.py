@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
@@ -18,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from ramp_engine.evaluation import linux
 from tests.integration.confined import (
     NOBODY,
     PACKAGE,
     Room,
     Variant,
     open_room,
-    readable_interpreter,
 )
 from tests.integration.presence import PATIENCE_SECONDS, Presence
+from tests.open_environment import open_python
+from tests.refusals import CREATE_RULESET, UNSHARE, filtering
 
 NAMESPACES = [Variant("namespaces", is_root=True), Variant("namespaces", is_root=False)]
 LANDLOCK = [Variant("landlock", is_root=True), Variant("landlock", is_root=False)]
@@ -566,39 +565,11 @@ def probe(python: str, prelude: str, *options: str) -> Any:
     return json.loads(done.stdout)
 
 
-def filtering(refused: dict[int, int]) -> str:
-    """Return code that refuses system calls, by number, with an error number."""
-    program = struct.pack("HBBI", 0x20, 0, 0, 0)
-    for number, error in refused.items():
-        program += struct.pack("HBBI", 0x15, 0, 1, number)
-        program += struct.pack("HBBI", 0x06, 0, 0, 0x50000 | error)
-    program += struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000)
-    return f"""
-import ctypes, struct
-libc = ctypes.CDLL(None, use_errno=True)
-program = {program!r}
-buffer = ctypes.create_string_buffer(program, len(program))
-header = ctypes.create_string_buffer(
-    struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer)))
-zero = ctypes.c_ulong(0)
-assert libc.prctl(38, ctypes.c_ulong(1), zero, zero, zero) == 0
-assert libc.prctl(22, ctypes.c_ulong(2), ctypes.c_ulong(ctypes.addressof(header)), zero, zero) == 0
-"""
-
-
-UNSHARE = {"x86_64": 272, "aarch64": 97}[linux.machine()]
 IDENTITY = ["--uid", str(NOBODY), "--gid", str(NOBODY)] if os.geteuid() == 0 else []
 
 
-def python_for_all() -> str:
-    found = readable_interpreter() if os.geteuid() == 0 else sys.executable
-    if found is None:
-        pytest.skip("no interpreter of this version is open to every user of this machine")
-    return found
-
-
 def test_the_probe_falls_to_landlock_where_a_filter_refuses_namespaces() -> None:
-    found = probe(python_for_all(), filtering({UNSHARE: 1}), *IDENTITY)
+    found = probe(str(open_python()), filtering({UNSHARE: 1}), *IDENTITY)
     assert found["level"] == "landlock"
     (refused,) = found["refused"]
     assert refused["level"] == "namespaces"
@@ -607,7 +578,7 @@ def test_the_probe_falls_to_landlock_where_a_filter_refuses_namespaces() -> None
 
 
 def test_the_probe_falls_to_none_where_landlock_is_refused_as_well() -> None:
-    found = probe(python_for_all(), filtering({UNSHARE: 1, 444: 38}), *IDENTITY)
+    found = probe(str(open_python()), filtering({UNSHARE: 1, CREATE_RULESET: 38}), *IDENTITY)
     assert found["level"] == "none"
     assert [entry["level"] for entry in found["refused"]] == ["namespaces", "landlock"]
     assert "Landlock" in found["refused"][1]["reason"]
@@ -631,7 +602,7 @@ for name, text in (("setgroups", "deny"), *maps):
     with open("/proc/self/" + name, "w") as file: file.write(text)
 with open("/proc/sys/user/max_user_namespaces", "w") as file: file.write("0")
 """
-    found = probe(python_for_all(), prelude)
+    found = probe(str(open_python()), prelude)
     if found is None:
         pytest.skip("this machine allows no user namespaces to begin with")
     assert found["level"] == "landlock"

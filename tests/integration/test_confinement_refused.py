@@ -19,8 +19,8 @@ from ramp_engine.evaluation import linux
 from ramp_engine.fold_outputs import failure_message
 from ramp_engine.outcome import Facts, Outcome, judge
 from tests.integration.confined import NOBODY
-from tests.integration.test_confine import filtering
 from tests.kits.evaluation import EVALUATION, Event, bundled_event
+from tests.refusals import filtering
 
 IS_ROOT = os.geteuid() == 0
 NUMBERS = {

