@@ -39,7 +39,7 @@ __all__ = [
 PREPARE_TIMEOUT_SECONDS = 4 * 3600.0
 
 #: Starts a run of a step from a warm process; None: there is none.
-Warm = Callable[[StepCall], ServedProcess | None]
+Warm = Callable[[StepCall, threading.Event | None], ServedProcess | None]
 
 _DONE, _PARTICIPANT, _KIT, _TIMEOUT = 0, 1, 3, 124
 
@@ -345,7 +345,7 @@ def _run_call(
     warm: Warm | None,
 ) -> int:
     try:
-        process = None if warm is None else warm(call)
+        process = None if warm is None else warm(call, stopping)
         return run_to_end(process or start_cold(python, call), stopping)
     except WorkerSetupError as error:
         raise EvaluationError(step, str(error)) from error

@@ -158,8 +158,8 @@ class WarmScoring:
         """Score; parameters, value and errors are those of `score_predictions`."""
         servers = self._opened(python)
 
-        def warm(call: StepCall) -> ServedProcess | None:
-            return None if servers is None else servers.start(bundle.public, call)
+        def warm(call: StepCall, stopping: threading.Event | None) -> ServedProcess | None:
+            return None if servers is None else servers.start(bundle.public, call, stopping)
 
         return score_predictions(
             event, python, bundle, predictions, output, log_path, stopping, warm

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: A run waits so long for a server that gets warm: starting cold would take as long, in seconds.
 WARM_UP_SECONDS = 20.0
+#: Time between two looks whether it is still wanted, in seconds.
+LOOK_SECONDS = 0.2
 #: A server that nobody has needed for so long ends, in seconds.
 IDLE_SECONDS = 1800.0
 #: So many servers in a row that are never ready: no more are tried.
@@ -108,7 +110,9 @@ class StepServers:
             self._look_after(bundle)
             return self._server
 
-    def start(self, bundle: Path, call: StepCall) -> ServedProcess | None:
+    def start(
+        self, bundle: Path, call: StepCall, stopping: threading.Event | None = None
+    ) -> ServedProcess | None:
         """Start a run; None: the caller starts it cold.
 
         Parameters
@@ -116,9 +120,11 @@ class StepServers:
         bundle : Path
             The public half.
         call : StepCall
+        stopping : Event, optional
+            When it is set, a server that gets warm is not waited for.
         """
         server = self.prepare(bundle)
-        if server is None or not server.wait(WARM_UP_SECONDS):
+        if server is None or not _is_warm(server, stopping):
             return None
         run = server.start(call)
         if run is None:
@@ -197,3 +203,14 @@ class StepServers:
                 return
             logger.info("a step server that nobody needs ends")
             self._retire()
+
+
+def _is_warm(server: StepServer, stopping: threading.Event | None) -> bool:
+    """Wait for a server that gets warm; tell whether it has."""
+    until = time.monotonic() + WARM_UP_SECONDS
+    while not server.has_failed and time.monotonic() < until:
+        if server.wait(LOOK_SECONDS):
+            return True
+        if stopping is not None and stopping.is_set():
+            break
+    return False

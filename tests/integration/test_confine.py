@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -454,9 +453,6 @@ say([model.fit(X, y).score(X, y) for model in models])
     assert min(answer.only) > 0.9, answer.errors
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed"
-)
 def test_matplotlib_draws(room: Room) -> None:
     code = """
 import matplotlib; matplotlib.use("Agg")
