@@ -27,6 +27,7 @@ import gc
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import tempfile
@@ -167,6 +168,7 @@ def _run(arguments: list[str], inputs: Optional[Inputs], channel: int) -> NoRetu
     code = command.EXIT_BUG
     try:
         os.close(channel)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python does when it starts
         code = command.main(arguments, inputs)
         sys.stdout.flush()
         sys.stderr.flush()

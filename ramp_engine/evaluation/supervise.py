@@ -319,7 +319,7 @@ def _become(work: Callable[[], None], supervisor: int) -> None:
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, *_ENDING_SIGNALS):
+        for number in (signal.SIGCHLD, *_ENDING_SIGNALS):
             signal.signal(number, signal.SIG_DFL)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == supervisor:
@@ -329,6 +329,8 @@ def _become(work: Callable[[], None], supervisor: int) -> None:
 
 
 def _execute(command: Sequence[str]) -> None:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, for itself
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], list(command))  # noqa: S606  no shell; our own command
     except OSError as error:

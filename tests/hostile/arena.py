@@ -107,6 +107,10 @@ class Arena:
         keys = {"python": str(self.python), "sandbox_user": level.sandbox_user, "limits": LIMITS}
         lines = yaml.safe_dump(keys, default_flow_style=None).replace("\n", "\n  ")
         self.deployment.add_iris(worker_keys=lines, python=self.python, timeout=240)
+        if level.is_cold:
+            config = self.deployment.directory / self.deployment.event_config
+            text = config.read_text()
+            config.write_text(text.replace("evaluation:\n", "evaluation:\n  fold_server: off\n"))
         self.bait = Bait(self.deployment, root)
         self.deployment.deploy()
         self.event = load_event(self.deployment.directory / self.deployment.event_config)

@@ -23,6 +23,7 @@ class Level:
     sandbox_user: str = "nobody"  #: who submissions run as when root runs the dispatcher
     dispatcher_uid: int | None = None  #: who runs the dispatcher instead, when root runs the tests
     refused: Mapping[int, int] = field(default_factory=dict)  #: system calls, with error numbers
+    is_cold: bool = False  #: whether each run starts anew, rather than from a fold server
 
     @property
     def uid(self) -> int | None:
@@ -42,6 +43,6 @@ class Level:
 
 
 NAMESPACES = Level("namespaces", "games")
-NAMESPACES_OF_A_USER = Level("namespaces", dispatcher_uid=61187)
+NAMESPACES_OF_A_USER = Level("namespaces", dispatcher_uid=61187, is_cold=True)
 LANDLOCK = Level("landlock", "news", refused={UNSHARE: 1})
 NONE = Level("none", "irc", refused={UNSHARE: 1, CREATE_RULESET: 38})

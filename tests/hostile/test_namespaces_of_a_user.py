@@ -1,4 +1,4 @@
-"""What only confinement holds, confined by namespaces that a user has made."""
+"""What only confinement holds, confined by namespaces of a user; each run starts cold."""
 
 from __future__ import annotations
 

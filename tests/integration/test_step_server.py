@@ -182,6 +182,18 @@ def test_randomness_is_fresh_in_each_fold(servers: StepServers, lane: Lane) -> N
     assert len(numbers) == len(set(numbers)) == 2 * 2 * 3
 
 
+def test_signals_mean_to_a_warm_run_what_they_mean_to_a_cold_one(
+    servers: StepServers, make_lane: Callable[..., Lane]
+) -> None:
+    code = (
+        "import signal; print('SIGNALS', [str(signal.getsignal(number)) for number in "
+        "sorted(signal.valid_signals()) if number < 32], sorted(signal.pthread_sigmask(0, [])))"
+    )
+    warm, cold = (make_lane().run(which, code).splitlines() for which in (servers, None))
+    (told, *_) = [line for line in warm if line.startswith("SIGNALS")]
+    assert told in cold
+
+
 def test_a_run_has_an_environment_of_its_own(servers: StepServers, lane: Lane) -> None:
     log = lane.run(servers, "print(json.dumps(dict(os.environ)))")
     environment = json.loads(next(line for line in log.splitlines() if line.startswith("{")))
