@@ -4,42 +4,30 @@ The blend step (`ramp_engine.evaluation.blend`) works on published predictions, 
 dispatcher: nothing is locked in the database while it computes, and what is recorded is written in
 one short transaction. It is incremental. Nothing is computed when the same submissions were blended
 with the same labels before; else only new submissions are read, and tried against the choices of
-the last time. What that needs lies in ``<work_dir>/blend/<bundle>/``.
+the last time.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 from ramp_database import blends, events, submissions
 from ramp_database.blends import BagScores, Blend, Scored
 from ramp_database.model import Event
 from ramp_database.provenance import PARTS, Provenance
 from ramp_database.session import Database
+from ramp_engine.blend_step import BlendStep, alone, keep_only, run_blend
 from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
-from ramp_engine.errors import EvaluationError
-from ramp_engine.preparation import Bundle, run_step, scratch, scratch_dir, trusted_python
 
-__all__ = ["BlendStep", "Blended", "Blender", "Candidates", "forget", "run_blend"]
-
-#: The longest time that blending may take, in seconds.
-BLEND_TIMEOUT_SECONDS = 24 * 3600.0
+__all__ = ["Blended", "Blender"]
 
 #: Of what is hashed to tell whether anything changed; it rises when the same would blend otherwise.
 _FORMAT = 1
-
-#: Folders with predictions by number and attempt of the submissions, in the order of the blend.
-Candidates = Mapping[tuple[int, int], Path]
 
 
 @dataclass(frozen=True)
@@ -53,66 +41,6 @@ class Blended:
     percents: Mapping[int, float] = field(default_factory=dict)  #: by numbers; of a new blend
     combined: BagScores | None = None  #: official scores of the blend
     foldwise_best: BagScores | None = None  #: the same of the best submission of each fold
-
-
-class BlendStep(Protocol):
-    """What blends; `run_blend` is the real one."""
-
-    def __call__(
-        self, event: EventConfig, bundle: Bundle, candidates: Candidates, min_improvement: float
-    ) -> dict[str, Any]:
-        """Blend; parameters, value and errors are those of `run_blend`."""
-
-
-def run_blend(
-    event: EventConfig, bundle: Bundle, candidates: Candidates, min_improvement: float
-) -> dict[str, Any]:
-    """Run the blend step.
-
-    Parameters
-    ----------
-    event : EventConfig
-    bundle : Bundle
-    candidates : mapping
-    min_improvement : float
-        By how much more than nothing an addition must improve the official score.
-
-    Returns
-    -------
-    dict
-        See `ramp_engine.evaluation.blend.blend`.
-
-    Raises
-    ------
-    EvaluationError
-        The kit, the labels or the environment are at fault.
-    WorkerSetupError
-        The event's environment is missing.
-    """
-    rows = [
-        {"name": submissions.directory_name(number), "attempt": attempt, "folder": str(folder)}
-        for (number, attempt), folder in candidates.items()
-    ]
-    kept = _kept_dir(event) / bundle.name
-    with scratch("blend", scratch_dir(event)) as directory:
-        listed = directory / "submissions.json"
-        listed.write_text(json.dumps(rows), encoding="utf-8")
-        arguments = {
-            "--labels": bundle.labels,
-            "--data": event.ramp.data_dir,
-            "--submissions": listed,
-            "--cache": kept,
-            "--output": kept / "output",
-            "--min-improvement": min_improvement,
-        }
-        return run_step(
-            trusted_python(event),
-            "blend",
-            [str(part) for pair in arguments.items() for part in pair],
-            log_path=event.ramp.work_dir / "blend.log",
-            scratch_parent=scratch_dir(event),
-            timeout_seconds=BLEND_TIMEOUT_SECONDS,
-        )
 
 
 class Blender:
@@ -163,7 +91,7 @@ class Blender:
         -----
         Where nothing can be blended, what was recorded stays, as scores do.
         """
-        with _alone(self._event):
+        with alone(self._event):
             row, found, before = self._read()
             left_out = self._left_out(row, found)
             chosen = [one for one in found if one.submission_id not in left_out]
@@ -215,7 +143,7 @@ class Blender:
         is_forced: bool,
     ) -> Blended:
         bundle = ensure_bundle(self._database, self._event, row.bundle_hash)
-        _forget(self._event, None if is_forced else bundle.name)
+        keep_only(self._event, None if is_forced else bundle.name)
         candidates = {key: self._folder(key[0]) for key in keys}
         result = self._step(self._event, bundle, candidates, min_improvement)
         by_name = {submissions.directory_name(key[0]): key for key in keys}
@@ -245,48 +173,6 @@ class Blender:
             combined=made.combined,
             foldwise_best=made.foldwise_best,
         )
-
-
-def forget(event: EventConfig) -> None:
-    """Remove the copies of predictions that are kept for the next blend.
-
-    Raises
-    ------
-    EvaluationError
-        The event is being blended.
-    """
-    with _alone(event):
-        _forget(event)
-
-
-def _forget(event: EventConfig, but: str | None = None) -> None:
-    """Remove what is kept, but for what belongs to one bundle."""
-    for path in _kept_dir(event).iterdir():
-        if path.is_dir() and path.name != but:
-            shutil.rmtree(path)
-
-
-def _kept_dir(event: EventConfig) -> Path:
-    return event.ramp.work_dir / "blend"
-
-
-@contextmanager
-def _alone(event: EventConfig) -> Iterator[None]:
-    """Let one process at a time use what is kept; the lock goes with the process."""
-    directory = _kept_dir(event)
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            name = event.ramp.event_name
-            raise EvaluationError("blend", f"{name} is being blended by somebody else") from error
-        yield
-    finally:
-        with suppress(OSError):
-            os.close(lock)
 
 
 def _provenance(row: Event) -> Provenance:

@@ -231,7 +231,7 @@ def delete_predictions(
 ) -> None:
     """Delete the stored predictions of an event's finished submissions; scores are kept."""
     from ramp_database import events
-    from ramp_engine.blending import forget
+    from ramp_engine.blend_step import forget
     from ramp_engine.retention import delete_predictions as delete
 
     opened = options.open_database(config)

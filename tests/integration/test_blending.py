@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.submissions import directory_name
 from ramp_database.testing import TOY, toy_spec
-from ramp_engine.blending import Blended, Blender, Candidates, forget
+from ramp_engine.blend_step import Candidates, forget
+from ramp_engine.blending import Blended, Blender
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import DatabaseError, EvaluationError
 from ramp_engine.preparation import Bundle
@@ -114,18 +116,12 @@ def test_an_event_that_is_deployed_anew_meanwhile_is_not_recorded(
 ) -> None:
     def deploy() -> None:
         with database.session() as session:
-            spec = toy_spec()
-            events.update_event(session, TOY, replace_bundle(spec))
+            other = replace(toy_spec(), bundle_hash="other", kit_hash="other kit")
+            events.update_event(session, TOY, other)
 
     with pytest.raises(DatabaseError, match="deployed anew"):
         blend(database, event, Step(deploy))
     assert shown(database) == dict.fromkeys((1, 2, 3))
-
-
-def replace_bundle(spec: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(spec, bundle_hash="other", kit_hash="other kit")
 
 
 def test_who_cannot_be_blended_is_told_why(database: Database, event: EventConfig) -> None:
@@ -144,8 +140,6 @@ def test_who_cannot_be_blended_is_told_why(database: Database, event: EventConfi
 def test_scores_of_another_kit_are_not_blended_and_those_of_another_environment_are(
     database: Database, event: EventConfig
 ) -> None:
-    from dataclasses import replace
-
     for part in ("environment", "kit"):
         with database.session() as session:
             spec = toy_spec()
