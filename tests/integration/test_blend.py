@@ -278,3 +278,41 @@ def test_the_combined_scores_are_those_of_the_files(blending: Blending) -> None:
         last = {row["step"]: float(row["acc"]) for row in rows if row["n_bag"] == "1"}
         assert content[name] == last
     assert content["combined"]["valid"] > content["foldwise_best"]["valid"]
+
+
+ABSTAINING = '''
+
+import numpy as np
+
+
+class Predictions(rw.prediction_types.make_regression()):
+    """Large values count as no answer."""
+
+    def __init__(self, y_pred=None, y_true=None, n_samples=None, fold_is=None):
+        super().__init__(y_pred=y_pred, y_true=y_true, n_samples=n_samples, fold_is=fold_is)
+        if y_pred is not None:
+            self.y_pred = np.where(self.y_pred > 2, np.nan, self.y_pred)
+
+
+class AnsweredRMSE(rw.score_types.RMSE):
+    def __call__(self, y_true, y_pred):
+        return np.sqrt(np.nanmean(np.square(y_true - y_pred)))
+
+
+score_types = [AnsweredRMSE(name="rmse", precision=4)]
+'''
+
+
+def test_a_kit_whose_mean_leaves_out_missing_answers_is_blended_as_by_ramp_blend(
+    tmp_path: Path,
+) -> None:
+    event = event_of("regression", tmp_path)
+    problem = event.kit / "problem.py"
+    problem.write_text(problem.read_text() + ABSTAINING)
+    assert event.prepare().code == 0
+    evaluate_all(event, [event.kit / "submissions" / "starting_kit"])
+    blending = Blending(event)
+    mix(blending, 12)
+    blending.blended()
+    assert len(read_choices(blending, 0)) > 2
+    assert blending.differing_files(blending.ramp_blend()) == []
