@@ -17,8 +17,8 @@ from rampwf.prediction_types.multiclass import make_multiclass
 
 #: The least and the largest probability that ramp-workflow combines.
 _EPSILON = 10**-15
-#: Shorter arrays may be summed up in another order.
-_MIN_SIZE = 16
+#: Single numbers are summed up in another order.
+_MIN_SIZE = 2
 
 Terms = Callable[[Any], Any]
 

@@ -68,6 +68,8 @@ def test_who_moved_on_meanwhile_is_told_and_the_others_are_recorded(toy: Toy) ->
     toy.do(queue.set_state, b, State.NEW, "again")
     assert store(toy, blend_of({(a, 1): 20.0, (b, 1): 30.0, (c, 1): 50.0})) == [a, b]
     assert shown(toy) == {a: None, c: 50.0}
+    with toy.session() as session:
+        assert list(session.scalars(select(Contributivity.submission_id))) == [c]
 
 
 def test_a_blend_of_another_deployment_is_not_recorded(toy: Toy) -> None:
