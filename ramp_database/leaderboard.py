@@ -10,7 +10,14 @@ from typing import Any, TypeAlias
 from sqlalchemy import Select, Subquery, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from ramp_database.model import BaggedScore, EventTeam, ScoreType, Submission, Team
+from ramp_database.model import (
+    BaggedScore,
+    Contributivity,
+    EventTeam,
+    ScoreType,
+    Submission,
+    Team,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class LeaderboardRow:
     score: float | None  #: official and bagged: validation, or test on a private leaderboard
     scores: dict[str, ScoreSummary]  #: validation scores, the official one first
     private_scores: dict[str, ScoreSummary] | None  #: test scores; None on a public leaderboard
+    #: Percent of the event's newest blend; None before it was computed, and where it was left out.
+    contributivity: float | None
     submitted_at: datetime
     train_time: float | None  #: seconds, added up over the folds
     valid_time: float | None  #: seconds, added up over the folds
@@ -97,6 +106,7 @@ def leaderboard(
             score=row.private_score if private else row.public_score,
             scores=scores.get(row.id, {}),
             private_scores=private_scores.get(row.id, {}) if private else None,
+            contributivity=row.percent,
             submitted_at=row.submitted_at,
             train_time=row.train_seconds,
             valid_time=row.valid_seconds,
@@ -154,9 +164,15 @@ def _described(page: Subquery) -> Select[Any]:
             Submission.train_seconds,
             Submission.valid_seconds,
             Submission.test_seconds,
+            Contributivity.percent,
         )
         .join(page, page.c.id == Submission.id)
         .join(Team, Team.id == Submission.team_id)
+        .outerjoin(
+            Contributivity,
+            (Contributivity.submission_id == Submission.id)
+            & (Contributivity.attempt == Submission.attempt),
+        )
         .order_by(page.c.place, page.c.submitted_at, page.c.id)
     )
 

@@ -134,7 +134,7 @@ class EvaluationError(RampError):
     Parameters
     ----------
     step : str
-        ``prepare`` or ``score``.
+        ``prepare``, ``score`` or ``blend``.
     reason : str
         What happened; the last lines of the step's output.
     hint : str

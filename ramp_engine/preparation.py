@@ -252,7 +252,7 @@ def run_step(
     python : Path
         The interpreter of the event's environment.
     step : str
-        ``prepare`` or ``score``.
+        ``prepare``, ``score`` or ``blend``.
     arguments : sequence of str
         Those of the step, without ``--result``.
     log_path : Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ramp_database.model.base import Base
+from ramp_database.model.blend import Contributivity, EventBlend
 from ramp_database.model.dispatcher import Dispatcher
 from ramp_database.model.event import Event, EventTeam, Fold, ScoreType
 from ramp_database.model.people import Team, TeamMember, User
@@ -23,8 +24,10 @@ __all__ = [
     "BaggedScore",
     "Base",
     "ComputeHour",
+    "Contributivity",
     "Dispatcher",
     "Event",
+    "EventBlend",
     "EventTeam",
     "Fold",
     "FoldScore",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ramp_engine.cli import options
+from ramp_engine.cli import edge, options
 
 if TYPE_CHECKING:
     from ramp_database.states import State
+    from ramp_engine.blending import Blended
 
 _event_option = click.option("--event", "event_name", required=True, help="Name of the event.")
 _team_option = click.option("--team", "team_name", required=True, help="Name of the team.")
@@ -229,6 +231,7 @@ def delete_predictions(
 ) -> None:
     """Delete the stored predictions of an event's finished submissions; scores are kept."""
     from ramp_database import events
+    from ramp_engine.blend_step import forget
     from ramp_engine.retention import delete_predictions as delete
 
     opened = options.open_database(config)
@@ -239,4 +242,54 @@ def delete_predictions(
         options.confirm(f"Delete the predictions in {loaded.ramp.predictions_dir}?")
     with opened.session(read_only=True) as session:
         n, n_bytes = delete(session, event.id, loaded.ramp.predictions_dir)
+    forget(loaded)
     click.echo(f"predictions of {n} submissions deleted, {n_bytes / 2**20:.1f} MB")
+
+
+@database.command("compute-contributivity")
+@options.config_option
+@options.event_config_option
+@click.option(
+    "--min-improvement",
+    type=click.FloatRange(min=0.0),
+    default=0.0,
+    show_default=True,
+    help="By how much more a submission must improve the blend to be added.",
+)
+@click.option("--force", is_flag=True, help="Compute everything anew.")
+@options.json_option
+def compute_contributivity(
+    config: Path | None, event_config: Path, min_improvement: float, force: bool, as_json: bool
+) -> int:
+    """Blend the scored submissions of an event, to tell what each contributes.
+
+    The numbers are those of ramp-workflow's ramp-blend; the leaderboard shows them. Only what is
+    new is read and tried, and dispatchers may run meanwhile. The exit code is 3 when some
+    submissions had to be left out, and 1 when all.
+    """
+    from ramp_engine.blending import Blender
+
+    loaded = options.load_event(event_config, config)
+    blender = Blender(options.open_database(config), loaded)
+    found = blender.blend(min_improvement=min_improvement, is_forced=force)
+    for number, reason in found.left_out.items():
+        click.echo(f"submission {number} is left out: {options.visible(reason, keep='')}", err=True)
+    if as_json:
+        options.echo_json(asdict(found))
+    else:
+        _tell_blended(found, loaded.ramp.event_name)
+    if not found.left_out:
+        return 0
+    return edge.EXIT_PARTLY if found.n_blended else edge.EXIT_FAILED
+
+
+def _tell_blended(found: Blended, event_name: str) -> None:
+    if found.is_unchanged:
+        click.echo(
+            f"nothing has changed: {found.n_blended} submissions of {event_name} are blended"
+        )
+    elif found.n_blended:
+        n = sum(percent > 0 for percent in found.percents.values())
+        click.echo(f"{found.n_blended} submissions of {event_name} blended, {n} contribute")
+    elif not found.n_scored:
+        click.echo(f"no submission of {event_name} is scored", err=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ramp_engine.config import EventConfig
 
 #: Columns of a table that goes to a file or a pipe.
-_WIDTH_ELSEWHERE = 160
+_WIDTH_ELSEWHERE = 200
 
 config_option = click.option(
     "--config",

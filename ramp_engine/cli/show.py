@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ramp_database.leaderboard import LeaderboardRow
+    from ramp_database.model import EventBlend
 
 
 @click.command()
@@ -60,9 +61,10 @@ def leaderboard(
     """Rank the scored submissions of an event.
 
     The public leaderboard shows validation scores. The private one ranks by test scores and shows
-    both.
+    both. What each contributes to the blend of all, in percent, is shown once `ramp database
+    compute-contributivity` has computed it.
     """
-    from ramp_database import events
+    from ramp_database import blends, events
     from ramp_database.leaderboard import leaderboard as rank
 
     database = options.open_database(config)
@@ -77,10 +79,14 @@ def leaderboard(
             offset=offset,
         )
         precisions = {kind.name: kind.precision for kind in event.score_types}
+        blend = blends.read(session, event.id)
     if as_json:
         options.echo_json([row.to_json() for row in rows])
     else:
-        _print_leaderboard(rows, precisions, event_name, is_private=private)
+        has_blend = blend is not None
+        _print_leaderboard(rows, precisions, event_name, is_private=private, has_blend=has_blend)
+        if blend is not None:
+            _tell_blend(blend, precisions, is_private=private)
 
 
 @click.command()
@@ -187,6 +193,7 @@ def _print_leaderboard(
     event_name: str,
     *,
     is_private: bool,
+    has_blend: bool,
 ) -> None:
     if not rows:
         click.echo(f"no submission of {event_name} is scored yet", err=True)
@@ -194,12 +201,26 @@ def _print_leaderboard(
     names = list(precisions)
     columns = ["rank", "team", "submission"]
     columns += [f"{name} (test)" for name in names] if is_private else []
-    columns += [*names, f"mean {names[0]}", f"std {names[0]}", "train time [s]"]
-    table = [_cells(row.to_json(), precisions, is_private) for row in rows]
+    columns += [*names, f"mean {names[0]}", f"std {names[0]}"]
+    columns += ["contributivity"] if has_blend else []
+    columns += ["train time [s]"]
+    table = [_cells(row.to_json(), precisions, is_private, has_blend) for row in rows]
     print_table(columns, table, right={0, *range(3, len(columns))})
 
 
-def _cells(row: dict[str, Any], precisions: dict[str, int], is_private: bool) -> list[str]:
+def _tell_blend(blend: EventBlend, precisions: dict[str, int], *, is_private: bool) -> None:
+    """Tell the scores of the blend; that of the test data on a private leaderboard only."""
+    digits = precisions.get(blend.score_type, 3)
+    told = f"{blend.score_type} {number(blend.combined_valid, digits)}"
+    if is_private:
+        told += f", {number(blend.combined_test, digits)} (test)"
+    at = _time(blend.computed_at.isoformat())
+    click.echo(f"blend of {blend.n_submissions} submissions: {told}, computed {at}", err=True)
+
+
+def _cells(
+    row: dict[str, Any], precisions: dict[str, int], is_private: bool, has_blend: bool
+) -> list[str]:
     def bags(scores: dict[str, dict[str, float | None]]) -> list[str]:
         bagged = {name: score["bag"] for name, score in scores.items()}
         return [number(bagged.get(name), digits) for name, digits in precisions.items()]
@@ -214,5 +235,6 @@ def _cells(row: dict[str, Any], precisions: dict[str, int], is_private: bool) ->
         *bags(row["scores"]),
         number(spread["mean"], digits),
         number(spread["std"], digits + 1),
+        *([number(row["contributivity"], 0)] if has_blend else []),
         number(row["train_time"], 2),
     ]

@@ -146,7 +146,28 @@ def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
     return result, EXIT_DONE
 
 
-_COMMANDS = {"prepare": _prepare, "fold": _fold, "serve": _serve, "score": _score}
+def _blend(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    from .blend import blend, read_candidates
+
+    candidates = read_candidates(arguments.submissions)
+    result = blend(
+        arguments.labels,
+        arguments.data,
+        candidates,
+        arguments.cache,
+        arguments.output,
+        arguments.min_improvement,
+    )
+    return result, EXIT_DONE
+
+
+_COMMANDS = {
+    "prepare": _prepare,
+    "fold": _fold,
+    "serve": _serve,
+    "score": _score,
+    "blend": _blend,
+}
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
@@ -184,6 +205,9 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="score predictions")
     _add_paths(score, "bundle", "labels", "data", "predictions", "output", "result")
     _add_paths(score, "kit", required=False)
+    blend = commands.add_parser("blend", help="blend scored submissions")
+    _add_paths(blend, "labels", "data", "submissions", "cache", "output", "result")
+    blend.add_argument("--min-improvement", type=float, default=0.0, metavar="SCORE")
     return parser
 
 

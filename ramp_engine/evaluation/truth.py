@@ -86,13 +86,20 @@ def read_fold(truth: Truth, folder: Path, number: int) -> CheckedFold:
     PredictionsError
         Predictions are missing, are not plain data, have the wrong shape, or are NaN.
     """
-    y_pred = {"train": _read(truth, folder, number, "train")}
+    y_pred = {"train": read_predictions(truth, folder, number, "train")}
     if truth.y_test is not None:
-        y_pred["test"] = _read(truth, folder, number, "test")
+        y_pred["test"] = read_predictions(truth, folder, number, "test")
     return CheckedFold(number, y_pred, {step: _seconds(folder, step) for step in truth.steps})
 
 
-def _read(truth: Truth, folder: Path, number: int, suffix: str) -> Any:
+def read_predictions(truth: Truth, folder: Path, number: int, suffix: str) -> Any:
+    """Read and check the predictions of a fold for the ``train`` or the ``test`` data.
+
+    Raises
+    ------
+    PredictionsError
+        As `read_fold`.
+    """
     is_test = suffix == "test"
     labels = truth.y_test if is_test else truth.y_train
     expected = Expected(len(labels), n_columns(truth.problem.Predictions))
