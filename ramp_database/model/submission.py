@@ -32,6 +32,7 @@ class Submission(Base):
     __table_args__ = (
         UniqueConstraint("event_id", "team_id", "name"),
         Index("ix_submissions_queue", "event_id", "state", "team_id", "submitted_at", "id"),
+        Index("ix_submissions_newest", "event_id", "id"),
         Index("ix_submissions_team_claimed", "event_id", "team_id", "claimed_at"),
         Index("ix_submissions_team_submitted", "event_id", "team_id", "submitted_at"),
         Index("ix_submissions_team_id", "team_id"),

@@ -1,4 +1,4 @@
-"""How many submissions are in each final state, so that nobody has to count them."""
+"""What a status needs: how many submissions are in each final state, and the newest ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FINAL = (
 
 
 def upgrade() -> None:
-    """Add the table, and count what has ended: as if nobody's dispatcher had brought it there."""
+    """Add table and index, and count what has ended, as if no dispatcher had brought it there."""
     op.create_table(
         "ended_counts",
         sa.Column("event_id", sa.Integer(), nullable=False),
@@ -36,6 +36,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("event_id", "state", "dispatcher_id", name=op.f("pk_ended_counts")),
     )
+    op.create_index("ix_submissions_newest", "submissions", ["event_id", "id"])
     submissions = sa.table("submissions", sa.column("event_id"), sa.column("state"))
     counted = (
         sa.select(submissions.c.event_id, submissions.c.state, sa.literal(0), sa.func.count())
@@ -49,5 +50,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it away."""
+    """Take them away."""
+    op.drop_index("ix_submissions_newest", "submissions")
     op.drop_table("ended_counts")
