@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ramp_database import submissions
+from ramp_database import predictions, submissions
 from ramp_database.model import Attempt, BaggedScore, Event, FoldScore, ScoreType, SubmissionFile
 from ramp_database.provenance import Provenance
 from ramp_database.results import (
@@ -42,6 +43,7 @@ class Record:
     state: State
     attempt: int
     provenance: Provenance | None  #: of the attempt; None where none was recorded
+    predictions_deleted_at: datetime | None  #: those of the attempt; None: they were not
     deployed: Provenance  #: of the event as it is deployed now, with the submission's files of now
     score_types: Sequence[ScoreType]  #: those of the event, the official one first
     figures: Figures  #: all scores, the columns of `Submission` that repeat them included
@@ -69,6 +71,7 @@ def read(session: Session, submission_id: int) -> Record:
         state=row.state,
         attempt=row.attempt,
         provenance=None if value is None else Provenance.from_json(value),
+        predictions_deleted_at=predictions.deleted_at(session, submission_id, row.attempt),
         deployed=_deployed(row.event, _files_hash(session, submission_id)),
         score_types=kinds,
         figures=_figures(kinds, folds, bagged, places),

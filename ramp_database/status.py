@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ramp_database.errors import NotFoundError
 from ramp_database.model import Dispatcher, Event, Submission, Team
+from ramp_database.queue.counting import count_states
 from ramp_database.states import State
 from ramp_database.waiting import Waiting, waiting
 
@@ -69,8 +70,7 @@ def event_status(session: Session, event_id: int, limit: int | None = None) -> d
 
 
 def _states(session: Session, event_id: int) -> dict[str, int]:
-    query = select(Submission.state, func.count()).where(Submission.event_id == event_id)
-    counts = dict(session.execute(query.group_by(Submission.state)).all())
+    counts = count_states(session, event_id)
     return {state.value: counts[state] for state in State if state in counts}
 
 

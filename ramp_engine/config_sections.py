@@ -162,7 +162,7 @@ class WorkerSection(OpenSection):
 
 
 class EvaluationSection(Section):
-    """The section ``evaluation``: the Python of the trusted steps here, and what folds may see."""
+    """The section ``evaluation``: the trusted steps' Python, what folds see, what is kept."""
 
     python: Annotated[str, Field(min_length=1)] | None = (
         None  #: an interpreter: an absolute path, or a name on PATH
@@ -172,6 +172,9 @@ class EvaluationSection(Section):
     hide_validation_labels: bool = False
     #: whether folds are forked from a warm process, where they are confined by namespaces
     fold_server: Annotated[bool, Expected("on or off")] = True
+    #: what is kept of predictions that are scored; without those of training none are verified
+    predictions: Literal["keep", "test-only"] = "keep"
+    compress_predictions: bool = True  #: those that are kept
 
     @field_validator("python", "conda_env")
     @classmethod

@@ -105,7 +105,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
     """Write to what is stderr at that moment: a live display puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # not setStream, which flushes what may be closed by now
         super().emit(record)
 
 

@@ -105,6 +105,8 @@ def _what(step: StepFacts, attempt: AttemptFacts | None) -> str:
     source, target = step.from_state, step.to_state
     if source is None:
         return "submitted"
+    if source in FINAL and source is target:
+        return "its predictions were deleted from the disk, its scores stay"
     if source in FINAL:
         return f"opened again after {source}: it is evaluated anew, its history is kept"
     if source is State.NEW and target is not State.SENT_TO_TRAINING:

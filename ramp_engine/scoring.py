@@ -95,7 +95,7 @@ def score_predictions(
     result = run_step(
         python,
         "score",
-        [str(part) for pair in arguments.items() for part in pair],
+        [str(part) for pair in arguments.items() for part in pair] + _kept(event),
         log_path=log_path,
         scratch_parent=scratch_dir(event),
         timeout_seconds=SCORE_TIMEOUT_SECONDS,
@@ -106,6 +106,16 @@ def score_predictions(
         error = result["error"]
         return PredictionFault(State(error["state"]), str(error["message"]), error.get("fold"))
     return Results.from_json(result)
+
+
+def _kept(event: EventConfig) -> list[str]:
+    """Give the flags that tell what of the predictions is kept."""
+    chosen = event.evaluation
+    flags = {
+        "--keep-test-only": chosen.predictions == "test-only",
+        "--no-compression": not chosen.compress_predictions,
+    }
+    return [flag for flag, is_set in flags.items() if is_set]
 
 
 class WarmScoring:

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from ramp_database.states import State
 from ramp_engine.comparison import Difference, differences, read_score_files
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import DatabaseUnavailableError, RampError
+from ramp_engine.evaluation.kept import is_test_only
 from ramp_engine.fold_outputs import open_untrusted
 from ramp_engine.preparation import Bundle, scratch, scratch_dir, trusted_python
 from ramp_engine.scoring import PredictionFault, ScoreStep, score_predictions
@@ -117,6 +119,8 @@ class Verifier:
         found = self._found(record)
         if found.finding is Finding.DIFFERENT and self._has_moved_on(record):
             return _unverifiable(record, "it was evaluated anew meanwhile: verify it again")
+        if found.finding is Finding.DIFFERENT and not self._folds(record):
+            return _unverifiable(record, "its predictions were deleted meanwhile")
         return found
 
     def _found(self, record: Record) -> Verification:
@@ -142,6 +146,9 @@ class Verifier:
         name = submissions.directory_name(record.submission_id)
         return self._event.ramp.predictions_dir / name
 
+    def _folds(self, record: Record) -> list[Path]:
+        return sorted(self._predictions(record).glob("fold_*"))
+
     def _obstacle(self, record: Record) -> str:
         """Say why a submission cannot be verified; empty when nothing is in the way."""
         if record.state is not State.SCORED:
@@ -151,9 +158,18 @@ class Verifier:
             return _other_inputs(record.submission_id, changed)
         if not self._bundle(record).exists:
             return "the event's bundle is not on this machine: a dispatcher makes it when it starts"
-        folds = sorted(self._predictions(record).glob("fold_*"))
+        return self._gap(record)
+
+    def _gap(self, record: Record) -> str:
+        """Say why there are no predictions to score; empty when there are."""
+        folds = self._folds(record)
         if not folds:
-            return "its predictions are gone, as after `ramp database delete-predictions`"
+            return _gone(record)
+        if is_test_only(self._predictions(record)):
+            return (
+                "of its predictions only those of the test data were kept "
+                "(evaluation: {predictions: test-only})"
+            )
         if any(_holds_objects(fold / _PREDICTIONS) for fold in folds):
             return (
                 "this kit's own format: its predictions are Python objects, stored as pickles, "
@@ -218,6 +234,13 @@ def _other_inputs(submission_id: int, changed: Collection[str]) -> str:
         f"scored with {' and '.join(_OTHERS[part] for part in changed)} than deployed now: "
         f"deploy that again, or score it anew with `ramp retry {submission_id}`"
     )
+
+
+def _gone(record: Record) -> str:
+    at = record.predictions_deleted_at
+    if at is None:
+        return "its predictions are gone, and not by `ramp database delete-predictions`"
+    return f"its predictions were deleted on {at.astimezone(UTC):%Y-%m-%d at %H:%M:%S} UTC"
 
 
 def _has_own_format(bundle: Bundle) -> bool:

@@ -39,7 +39,8 @@ def draft(message: str, directory: Path = _DIRECTORY, metadata: MetaData = Base.
     config.set_main_option("script_location", str(directory).replace("%", "%%"))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     config.attributes |= {"render_item": _render, "metadata": metadata}
-    number = len(list(ScriptDirectory.from_config(config).walk_revisions())) + 1
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    number = int(newest or 0) + 1
     with temporary_database() as database, database.engine.begin() as connection:
         config.attributes["connection"] = connection
         made = command.revision(config, message, autogenerate=True, rev_id=f"{number:04d}")

@@ -16,6 +16,7 @@ from ramp_database.errors import ClaimLostError, NotFoundError, TransitionError
 from ramp_database.model import Attempt, Event, Submission, SubmissionEvent
 from ramp_database.provenance import Provenance
 from ramp_database.queue.compute import add_compute
+from ramp_database.queue.counting import count_end
 from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import OWNED, TRANSITIONS, State
 
@@ -213,6 +214,8 @@ def record(session: Session, steps: Collection[Step]) -> None:
         for step in steps
     ]
     insert_rows(session, SubmissionEvent, rows)
+    for step in steps:
+        count_end(session, step.submission_id, step.source, step.target, step.dispatcher_id)
     announced = [step for step in steps if changes.is_announced(step.target, step.dispatcher_id)]
     changes.announce(session, [step.submission_id for step in announced])
 

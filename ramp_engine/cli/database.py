@@ -11,8 +11,10 @@ import click
 from ramp_engine.cli import edge, options
 
 if TYPE_CHECKING:
+    from ramp_database.session import Database
     from ramp_database.states import State
     from ramp_engine.blending import Blended
+    from ramp_engine.retention import Stored
 
 _event_option = click.option("--event", "event_name", required=True, help="Name of the event.")
 _team_option = click.option("--team", "team_name", required=True, help="Name of the team.")
@@ -225,25 +227,80 @@ def delete_event(config: Path | None, event_name: str, yes: bool, force: bool) -
 @options.config_option
 @_event_option
 @options.event_config_hint
+@click.option("--state", "states", multiple=True, help="Only of those in this state; repeatable.")
+@click.option("--team", "teams", multiple=True, help="Only of this team; repeatable.")
+@click.option(
+    "--submission-id", "ids", type=int, multiple=True, help="Only of this submission; repeatable."
+)
+@click.option(
+    "--older-than",
+    "min_age_days",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Only of those whose evaluation ended at least so many days ago.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete_predictions(
-    config: Path | None, event_name: str, event_config: Path | None, yes: bool
+    config: Path | None,
+    event_name: str,
+    event_config: Path | None,
+    states: tuple[str, ...],
+    teams: tuple[str, ...],
+    ids: tuple[int, ...],
+    min_age_days: float | None,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
-    """Delete the stored predictions of an event's finished submissions; scores are kept."""
-    from ramp_database import events
-    from ramp_engine.blend_step import forget
-    from ramp_engine.retention import delete_predictions as delete
+    """Delete the stored predictions of an event's finished submissions; scores are kept.
 
+    What waits or is being evaluated is left alone: dispatchers may run meanwhile. Without
+    predictions a submission cannot be verified any more.
+    """
+    from ramp_database import events
+    from ramp_database.predictions import Selection, select_finished
+    from ramp_database.states import FINAL
+    from ramp_engine.blend_step import forget
+    from ramp_engine.retention import find_stored
+
+    wanted = Selection(_final_states(states) or FINAL, teams, ids, min_age_days)
     opened = options.open_database(config)
     with opened.session(read_only=True) as session:
         event = events.get_event(session, event_name)
         loaded = options.load_event_of(event, event_config, config)
+        folder = loaded.ramp.predictions_dir
+        finished = select_finished(session, event.id, wanted)
+    found = find_stored(finished, folder)
+    size = f"predictions of {len(found)} submissions, {_megabytes(found)}"
+    if dry_run:
+        click.echo(f"would delete {size}, in {folder}")
+        return
     if not yes:
-        options.confirm(f"Delete the predictions in {loaded.ramp.predictions_dir}?")
-    with opened.session(read_only=True) as session:
-        n, n_bytes = delete(session, event.id, loaded.ramp.predictions_dir)
-    forget(loaded)
-    click.echo(f"predictions of {n} submissions deleted, {n_bytes / 2**20:.1f} MB")
+        options.confirm(f"Delete {size}, in {folder}?")
+    _delete(opened, found)
+    forget(loaded)  # what the blend has kept of them
+
+
+def _delete(opened: Database, found: list[Stored]) -> None:
+    from ramp_engine.retention import delete
+
+    deleted = [one for one in found if delete(opened, one)]
+    n_left = len(found) - len(deleted)
+    left = f"; {n_left} left alone, they were evaluated anew or deleted meanwhile" if n_left else ""
+    click.echo(f"predictions of {len(deleted)} submissions deleted, {_megabytes(deleted)}{left}")
+
+
+def _megabytes(found: list[Stored]) -> str:
+    return f"{sum(one.n_bytes for one in found) / 2**20:.1f} MB"
+
+
+def _final_states(names: tuple[str, ...]) -> frozenset[State]:
+    states = frozenset(_state(name) for name in names)
+    for state in states:
+        if not state.is_final:
+            message = f"{state} is not final: predictions are deleted of finished submissions only"
+            raise click.BadParameter(message, param_hint="--state")
+    return states
 
 
 @database.command("compute-contributivity")

@@ -17,21 +17,33 @@ if TYPE_CHECKING:
     from ramp_database.model import EventBlend
 
 
+#: So many rows are on a page of the leaderboard.
+_PAGE_ROWS = 50
+
+
 @click.command()
 @options.config_option
 @click.option("--event", "event_name", help="Name of the event.  [default: every event]")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Show so many submissions, the newest.  [default: all]",
+)
 @options.json_option
-def status(config: Path | None, event_name: str | None, as_json: bool) -> None:
-    """Show the submissions of an event, their states, and why some failed."""
+def status(config: Path | None, event_name: str | None, limit: int | None, as_json: bool) -> None:
+    """Show the submissions of an event, their states, and why some failed.
+
+    The states count all submissions, whatever is shown.
+    """
     from ramp_database import events
     from ramp_database.status import event_status
 
     database = options.open_database(config)
     with database.session(read_only=True) as session:
         if event_name is None:
-            found = [event_status(session, row.id) for row in events.list_events(session)]
+            found = [event_status(session, row.id, limit) for row in events.list_events(session)]
         else:
-            found = [event_status(session, events.get_event(session, event_name).id)]
+            found = [event_status(session, events.get_event(session, event_name).id, limit)]
     if as_json:
         options.echo_json(found[0] if event_name else found)
         return
@@ -48,6 +60,11 @@ def status(config: Path | None, event_name: str | None, as_json: bool) -> None:
 @click.option("--best-per-team", is_flag=True, help="Show only the best submission of each team.")
 @click.option("--limit", type=click.IntRange(min=1), help="Show so many rows.  [default: all]")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out so many rows.")
+@click.option(
+    "--page",
+    type=click.IntRange(min=1),
+    help=f"Show this page, from 1, of --limit rows.  [default: of {_PAGE_ROWS}]",
+)
 @options.json_option
 def leaderboard(
     config: Path | None,
@@ -56,6 +73,7 @@ def leaderboard(
     best_per_team: bool,
     limit: int | None,
     offset: int,
+    page: int | None,
     as_json: bool,
 ) -> None:
     """Rank the scored submissions of an event.
@@ -67,6 +85,11 @@ def leaderboard(
     from ramp_database import blends, events
     from ramp_database.leaderboard import leaderboard as rank
 
+    if page is not None and offset:
+        raise click.UsageError("give either --page or --offset")
+    if page is not None:
+        limit = limit or _PAGE_ROWS
+        offset = (page - 1) * limit
     database = options.open_database(config)
     with database.session(read_only=True) as session:
         event = events.get_event(session, event_name)
@@ -83,8 +106,14 @@ def leaderboard(
     if as_json:
         options.echo_json([row.to_json() for row in rows])
     else:
-        has_blend = blend is not None
-        _print_leaderboard(rows, precisions, event_name, is_private=private, has_blend=has_blend)
+        _print_leaderboard(
+            rows,
+            precisions,
+            event_name,
+            is_private=private,
+            has_blend=blend is not None,
+            is_later=offset > 0,
+        )
         if blend is not None:
             _tell_blend(blend, precisions, is_private=private)
 
@@ -194,9 +223,15 @@ def _print_leaderboard(
     *,
     is_private: bool,
     has_blend: bool,
+    is_later: bool,
 ) -> None:
     if not rows:
-        click.echo(f"no submission of {event_name} is scored yet", err=True)
+        message = (
+            "no submission of {} is that far down"
+            if is_later
+            else "no submission of {} is scored yet"
+        )
+        click.echo(message.format(event_name), err=True)
         return
     names = list(precisions)
     columns = ["rank", "team", "submission"]

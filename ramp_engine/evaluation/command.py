@@ -138,11 +138,12 @@ def _serve(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 
 def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    from .saving import Saving
     from .score import score
 
-    result = score(
-        arguments.labels, arguments.data, arguments.predictions, arguments.output, arguments.kit
-    )
+    saving = Saving(arguments.keep_test_only, not arguments.no_compression)
+    places = (arguments.labels, arguments.data, arguments.predictions, arguments.output)
+    result = score(*places, arguments.kit, saving)
     return result, EXIT_DONE
 
 
@@ -205,6 +206,8 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="score predictions")
     _add_paths(score, "bundle", "labels", "data", "predictions", "output", "result")
     _add_paths(score, "kit", required=False)
+    score.add_argument("--keep-test-only", action="store_true", help="no predictions of training")
+    score.add_argument("--no-compression", action="store_true", help="of predictions kept")
     blend = commands.add_parser("blend", help="blend scored submissions")
     _add_paths(blend, "labels", "data", "submissions", "cache", "output", "result")
     blend.add_argument("--min-improvement", type=float, default=0.0, metavar="SCORE")

@@ -13,18 +13,23 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Optional
 
-from rampwf.utils.io import save_y_pred
 from rampwf.utils.scoring import score_matrix
 from rampwf.utils.submission import bag_submissions
 
 from .failure import KitError, PredictionsError, kit_code, one_line
 from .kit import working_directory
+from .saving import Saving
 from .truth import CheckedFold, Truth, load_truth, read_fold
 from .untrusted_files import write_text
 
 
 def score(
-    labels: Path, data: Path, predictions: Path, output: Path, kit: Optional[Path] = None
+    labels: Path,
+    data: Path,
+    predictions: Path,
+    output: Path,
+    kit: Optional[Path] = None,
+    saving: Optional[Saving] = None,
 ) -> dict[str, Any]:
     """Score the predictions of a submission.
 
@@ -36,6 +41,8 @@ def score(
         Folder with ``fold_<i>/`` as the fold step has left them; only read.
     output : Path
         Where ``fold_<i>/`` and ``bagged_scores.csv`` are written; another folder.
+    saving : Saving, optional
+        What of the predictions is written there; all of them, compressed, by default.
 
     Returns
     -------
@@ -52,16 +59,20 @@ def score(
     if output.resolve() == predictions.resolve():
         raise KitError("scores cannot be written into the folder of the predictions")
     truth = load_truth(labels, data, kit)
+    saving = saving or Saving()
     scored = []
     with working_directory(data):  # paths of files in y are relative to it
         for number in range(len(truth.folds)):
             fold = read_fold(truth, predictions / f"fold_{number}", number)
-            scored.append(_score_fold(truth, fold, output / f"fold_{number}"))
+            scored.append(_score_fold(truth, fold, output / f"fold_{number}", saving))
         bagged = _bag(truth, [fold[0] for fold in scored], [fold[1] for fold in scored], output)
+    saving.note(output)
     return {"folds": [fold[2] for fold in scored], "bagged": bagged}
 
 
-def _score_fold(truth: Truth, fold: CheckedFold, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+def _score_fold(
+    truth: Truth, fold: CheckedFold, folder: Path, saving: Saving
+) -> tuple[Any, Any, dict[str, Any]]:
     """Score one fold, as ``run_submission_on_cv_fold`` of ramp-workflow does."""
     predictions = _predictions(truth, fold)
     with kit_code("making Predictions of the labels", "Mend Predictions in problem.py."):
@@ -71,7 +82,7 @@ def _score_fold(truth: Truth, fold: CheckedFold, folder: Path) -> tuple[Any, Any
     except Exception as error:
         raise _blame(truth, fold.number, ground_truth, predictions, error) from error
     folder.mkdir(parents=True, exist_ok=True)
-    _save(truth, fold, folder)
+    saving.save(truth, fold, folder)
     result = _result(truth, fold, frame)
     frame["time"] = [fold.times[step] for step in truth.steps]
     frame.to_csv(folder / "scores.csv")
@@ -122,15 +133,6 @@ def _blame(
         return PredictionsError("validating_error", message, number)
     message = f"fold {number}: the predictions of the test data cannot be scored"
     return PredictionsError("testing_error", f"{message} ({type(error).__name__})", number)
-
-
-def _save(truth: Truth, fold: CheckedFold, folder: Path) -> None:
-    places = {"data_path": str(truth.data), "output_path": str(folder)}
-    with kit_code("saving predictions (save_y_pred)", "Mend save_y_pred in problem.py."):
-        for suffix, y_pred in fold.y_pred.items():
-            save_y_pred(truth.problem, y_pred, suffix=suffix, **places)
-    for step, seconds in fold.times.items():
-        write_text(folder, f"{step}_time", str(seconds))
 
 
 def _result(truth: Truth, fold: CheckedFold, frame: Any) -> dict[str, Any]:

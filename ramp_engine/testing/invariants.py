@@ -12,7 +12,7 @@ promise at once.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,10 +31,13 @@ from ramp_database.model import (
     Submission,
     SubmissionEvent,
 )
-from ramp_database.states import OWNED, TRANSITIONS, State
+from ramp_database.predictions import DELETED
+from ramp_database.queue.counting import count_states
+from ramp_database.states import FINAL, OWNED, TRANSITIONS, State
 from ramp_database.submissions import directory_name
 from ramp_engine.attempt import made_with
 from ramp_engine.config import EventConfig
+from ramp_engine.evaluation.kept import is_test_only
 
 __all__ = ["violations", "violations_on_disk"]
 
@@ -70,11 +73,12 @@ def violations(session: Session, event_id: int, *, is_over: bool = True) -> list
         * who is owned has an owner, who is not has none, and no wish to be canceled waits;
         * who is scored has the scores of each fold and score type, the times of each fold, a place
           on the leaderboard, and the score of its bagged predictions; nobody else has any of these;
-        * with `is_over`, its state is final.
+        * with `is_over`, its state is final;
+        * what is counted of each state is what is there.
 
     Notes
     -----
-    Nine statements, whatever the number of submissions.
+    Ten statements, whatever the number of submissions.
     """
     evidence = _Evidence(session, event_id)
     found: list[str] = []
@@ -89,7 +93,14 @@ def violations(session: Session, event_id: int, *, is_over: bool = True) -> list
         if is_over and not row.state.is_final:
             problems.append(f"it is {row.state}, which is not final")
         found += [f"submission {row.id}: {problem}" for problem in problems]
-    return found
+    return [*found, *_of_counts(session, event_id, evidence)]
+
+
+def _of_counts(session: Session, event_id: int, evidence: _Evidence) -> Iterator[str]:
+    there = dict(Counter(row.state for row in evidence.rows))
+    counted = count_states(session, event_id)
+    if counted != there:
+        yield f"there are {there}, and counted are {counted}"
 
 
 class _Evidence:
@@ -170,11 +181,16 @@ def _of_history(row: Submission, steps: Sequence[SubmissionEvent]) -> Iterator[s
 
 
 def _is_known(step: SubmissionEvent) -> bool:
-    """Tell whether there is such a step; a wish to cancel and a new owner change no state."""
+    """Tell whether there is such a step; some change no state.
+
+    Those are a wish to cancel, a new owner, and that predictions of what is final were deleted.
+    """
     source, target = step.from_state, step.to_state
     if source is None:
         return target is State.NEW
-    return target in TRANSITIONS[source] or (source is target and source in OWNED)
+    if source is target:
+        return source in OWNED or (source in FINAL and step.reason == DELETED)
+    return target in TRANSITIONS[source]
 
 
 def _of_attempts(
@@ -200,7 +216,7 @@ def _of_outcomes(
     row: Submission, attempts: Sequence[Attempt], steps: Sequence[SubmissionEvent]
 ) -> Iterator[str]:
     n_results = sum(one.outcome is not None and one.outcome not in _AGAIN for one in attempts)
-    n_ends = sum(step.to_state.is_final for step in steps)
+    n_ends = sum(step.to_state.is_final and step.from_state != step.to_state for step in steps)
     if n_results > n_ends:
         yield f"{n_results} attempts have a result, and it came to an end {n_ends} times"
     is_by_hand = not steps or steps[-1].dispatcher_id is None
@@ -283,8 +299,9 @@ def _missing(event: EventConfig, name: str, n_folds: int) -> Iterable[Path]:
     for path in expected:
         if not path.exists():
             yield path
+    steps = ("test",) if is_test_only(predictions) else ("train", "test")
     for fold in range(n_folds):
-        for step in ("train", "test"):
+        for step in steps:
             directory = predictions / f"fold_{fold}"
             if not any(directory.glob(f"y_pred_{step}.*")):
                 yield directory / f"y_pred_{step}"

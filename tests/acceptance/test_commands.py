@@ -60,6 +60,12 @@ def test_leaderboards_page_and_show_the_best_of_each_team(scored: Deployment) ->
     ]
     page = scored.json("leaderboard", "--event", "iris", "--limit", "1", "--offset", "1")
     assert page == board[1:2]
+    pages = ("leaderboard", "--event", "iris", "--limit", "1", "--page")
+    assert [scored.json(*pages, str(number)) for number in (2, 4)] == [board[1:2], []]
+    assert "that far down" in scored.ramp(*pages, "4").stderr
+    assert "--offset" in scored.ramp(*pages, "1", "--offset", "1", code=2).stderr
+    newest = scored.json("status", "--event", "iris", "--limit", "1")
+    assert (len(newest["submissions"]), newest["states"]["scored"]) == (1, 3)
 
 
 def test_leaderboards_are_exported_with_full_precision(scored: Deployment) -> None:
@@ -102,7 +108,14 @@ def test_predictions_are_deleted_and_scores_stay(scored: Deployment) -> None:
     board = scored.json("leaderboard", "--event", "iris")
     predictions = scored.event / "predictions"
     assert len(list(predictions.glob("submission_*"))) == 2
-    done = scored.ramp("database", "delete-predictions", "--event", "iris", "--yes")
+    command = ("database", "delete-predictions", "--event", "iris")
+    assert "of 1 submissions" in scored.ramp(*command, "--submission-id", "1", "--dry-run").stdout
+    assert "of 0 submissions" in scored.ramp(*command, "--older-than", "1", "--dry-run").stdout
+    assert "is not final" in scored.ramp(*command, "--state", "training", code=2).stderr
+    assert "nobody" in scored.ramp(*command, "--team", "nobody", "--yes", code=1).stderr
+    assert "--yes" in scored.ramp(*command, code=2).stderr  # nobody can be asked
+    assert len(list(predictions.glob("submission_*"))) == 2
+    done = scored.ramp(*command, "--yes")
     assert "2 submissions" in done.stdout
     assert list(predictions.glob("submission_*")) == []
     assert scored.json("leaderboard", "--event", "iris") == board

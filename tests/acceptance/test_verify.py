@@ -109,7 +109,21 @@ def test_scores_of_another_kit_and_deleted_predictions_cannot_be_verified(
     scored.ramp(*deploy)
     scored.ramp("verify", "2")
     scored.ramp("database", "delete-predictions", "--event", "iris", "--yes")
-    assert "its predictions are gone" in scored.ramp("verify", "2", code=1).stdout
+    assert "its predictions were deleted on 20" in scored.ramp("verify", "2", code=1).stdout
+
+
+def test_predictions_of_which_only_those_of_the_test_data_are_kept_are_told_as_such(
+    scored: Deployment,
+) -> None:
+    path = scored.directory / scored.event_config
+    chosen = "evaluation:\n  predictions: test-only\n"
+    path.write_text(path.read_text().replace("evaluation:\n", chosen))
+    number = scored.submit("random_forest", team="blue")
+    scored.dispatch()
+    folds = sorted((scored.event / "predictions" / f"submission_{number:09d}").glob("fold_*"))
+    assert [len(list(fold.glob("y_pred_*"))) for fold in folds] == [1, 1]
+    told = scored.ramp("verify", str(number), code=1).stdout
+    assert "cannot be verified: of its predictions only those of the test data were kept" in told
 
 
 @pytest.mark.parametrize("kit", ["own_format", "detection"])

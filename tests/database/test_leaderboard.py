@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event as events_of_engine
 
 from ramp_database import events, queue
 from ramp_database.events import ScoreTypeSpec
@@ -190,19 +191,52 @@ def test_another_official_score_type_orders_the_leaderboard_anew(database: Datab
     assert [row.submission_id for row in board(toy)] == ids
 
 
-def test_a_page_costs_two_statements_and_reads_from_the_index(
-    toy: Toy, statements: list[str]
+def plan_of(toy: Toy, statement: str, parameters: Any) -> str:
+    """Give the plan of a statement where reading a whole table is the last resort."""
+    is_sqlite = toy.database.engine.dialect.name == "sqlite"
+    with toy.session() as session:
+        connection = session.connection()
+        if not is_sqlite:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN (VERBOSE)"
+        rows = connection.exec_driver_sql(f"{explain} {statement}", parameters)
+        return "\n".join(str(row[-1]) for row in rows)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("kind", ["public", "private"])
+@pytest.mark.parametrize("best_per_team", [False, True])
+def test_each_leaderboard_is_read_along_its_index(
+    toy: Toy, kind: str, best_per_team: bool, offset: int
 ) -> None:
+    fill(toy, ("red", 0.5), ("blue", 0.75), ("red", 0.25))
+    sent: list[tuple[str, Any]] = []
+
+    def listen(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if statement.startswith("SELECT"):
+            sent.append((statement, parameters))
+
+    engine = toy.database.engine
+    events_of_engine.listen(engine, "before_cursor_execute", listen)
+    rows = board(
+        toy, limit=20, offset=offset, private=kind == "private", best_per_team=best_per_team
+    )
+    events_of_engine.remove(engine, "before_cursor_execute", listen)
+    assert rows
+    assert len(sent) == 2 + (offset > 0)
+    index = f"ix_submissions_{'team_' if best_per_team else ''}{kind}"
+    for statement, parameters in sent:
+        plan = plan_of(toy, statement, parameters)
+        is_page = "FROM submissions" in statement and "count(" not in statement
+        assert index in plan or not is_page  # of few ties any index will do
+        assert "Seq Scan on public.submissions" not in plan
+        assert "Seq Scan on public.bagged_scores" not in plan
+        assert "SCAN submissions" not in plan
+        assert "SCAN bagged_scores" not in plan
+
+
+def test_a_page_costs_two_statements(toy: Toy, statements: list[str]) -> None:
     fill(toy, ("red", 0.5), ("blue", 0.75))
     statements.clear()
     board(toy, limit=20)
     assert len(statements) == 2
-    if toy.database.engine.dialect.name == "sqlite":
-        query = (
-            "EXPLAIN QUERY PLAN SELECT id FROM submissions WHERE event_id = 1 "
-            "AND public_order IS NOT NULL ORDER BY public_order, submitted_at, id LIMIT 20"
-        )
-        with toy.session() as session:
-            plan = " ".join(str(row) for row in session.execute(text(query)))
-        assert "ix_submissions_public" in plan
-        assert "TEMP B-TREE" not in plan

@@ -371,4 +371,4 @@ def test_a_submission_costs_few_statements(toy: Toy, statements: list[str]) -> N
     statements.clear()
     assert toy.claim(owner, 4) == []
     counts["idle"] = len(statements)
-    assert counts == {"claim": 3, "start": 3, "finish": 2, "score": 8, "idle": 1}
+    assert counts == {"claim": 3, "start": 3, "finish": 2, "score": 9, "idle": 1}

@@ -68,7 +68,9 @@ def test_everything_reads_claims_and_ranks_after_the_upgrade(
         assert events.get_event(session, TOY).max_submissions_per_day is None
         ranked = [row.submission_id for row in leaderboard(session, toy.event_id)]
         assert ranked == [ids[State.SCORED]]
-        rows = {row["id"]: row for row in event_status(session, toy.event_id)["submissions"]}
+        status = event_status(session, toy.event_id)
+        rows = {row["id"]: row for row in status["submissions"]}
+        assert status["states"] == dict.fromkeys(ids, 1)
         assert rows[ids[State.NEW]]["queue_place"] == 1
     (claim,) = toy.claim()
     assert claim.submission_id == ids[State.NEW]

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kits.evaluation import Event, Result, bundled_event, run_many
+from ramp_engine.evaluation.kept import is_test_only
+from tests.kits.evaluation import Event, Result, bundled_event, run, run_many
 
 EXPLODED = "exploded"
 
@@ -221,6 +222,40 @@ def test_scores_and_states_of_a_submission_are_not_read(event: Event) -> None:
     assert results[0].content["bagged"] == results[1].content["bagged"]
     assert results[1].content["folds"][0]["times"]["train"] == 0
     assert results[1].content["folds"][0]["times"]["valid"] == 0
+
+
+def scored(event: Event, name: str, predictions: Path, *flags: str) -> Result:
+    arguments = [*event.score_arguments(name, predictions), *flags]
+    result = run(arguments, event.root / f"{name}.log")
+    assert result.code == 0, result
+    return result
+
+
+def kept(event: Event, name: str) -> dict[str, int]:
+    """Tell of each file of predictions that is kept of fold 1 how its content is stored."""
+    paths = (event.root / "scored" / name / "fold_1").glob("y_pred_*")
+    return {path.name: zipfile.ZipFile(path).infolist()[0].compress_type for path in paths}
+
+
+def test_what_is_kept_of_predictions_is_what_was_chosen(event: Event) -> None:
+    predictions = event.output(Path("sepals"))
+    flags = {"every": (), "plain": ("--no-compression",), "only": ("--keep-test-only",)}
+    results = [scored(event, name, predictions, *more).content for name, more in flags.items()]
+    both = ("y_pred_test.npz", "y_pred_train.npz")
+    assert kept(event, "every") == dict.fromkeys(both, zipfile.ZIP_DEFLATED)
+    assert kept(event, "plain") == dict.fromkeys(both, zipfile.ZIP_STORED)
+    assert kept(event, "only") == {"y_pred_test.npz": zipfile.ZIP_DEFLATED}
+    assert results == [results[0]] * 3
+    folders = [event.root / "scored" / name for name in flags]
+    assert [is_test_only(folder) for folder in folders] == [False, False, True]
+    for file in ("bagged_scores.csv", "fold_0/scores.csv", "fold_1/test_time"):
+        assert len({(folder / file).read_text() for folder in folders}) == 1
+
+
+def test_uncompressed_predictions_can_be_scored_again(event: Event) -> None:
+    first = scored(event, "first", event.output(Path("sepals")), "--no-compression")
+    again = scored(event, "again", event.root / "scored" / "first")
+    assert again.content == first.content
 
 
 def test_scores_are_not_written_over_predictions(event: Event) -> None:

@@ -11,13 +11,16 @@ import pytest
 from sqlalchemy import text
 
 from ramp_database import queue
+from ramp_database.predictions import Selection, select_finished
 from ramp_database.results import Results
 from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.submissions import directory_name
 from ramp_database.testing import add_toy_submission, toy_results
+from ramp_engine import retention
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import EvaluationError
+from ramp_engine.evaluation.kept import note_test_only
 from ramp_engine.preparation import scratch_dir
 from ramp_engine.scoring import PredictionFault
 from ramp_engine.testing import canned_scores, deploy_fake_event
@@ -124,6 +127,17 @@ def lose_predictions(_database: Database, event: EventConfig) -> None:
     shutil.rmtree(event.ramp.predictions_dir / directory_name(1))
 
 
+def delete_predictions(database: Database, event: EventConfig) -> None:
+    with database.session(read_only=True) as session:
+        finished = select_finished(session, 1, Selection())
+    (stored,) = retention.find_stored(finished, event.ramp.predictions_dir)
+    assert retention.delete(database, stored)
+
+
+def keep_test_only(_database: Database, event: EventConfig) -> None:
+    note_test_only(event.ramp.predictions_dir / directory_name(1))
+
+
 def deploy_other_data(database: Database, _event: EventConfig) -> None:
     execute(database, "UPDATE events SET bundle_hash = 'other', data_hash = 'other'")
 
@@ -137,7 +151,9 @@ def reopen(database: Database, _event: EventConfig) -> None:
     ("change", "reason"),
     [
         (lose_bundle, "bundle is not on this machine"),
-        (lose_predictions, "delete-predictions"),
+        (lose_predictions, "gone, and not by `ramp database delete-predictions`"),
+        (delete_predictions, "its predictions were deleted on 20"),
+        (keep_test_only, "only those of the test data were kept"),
         (deploy_other_data, "scored with other data than deployed now"),
         (reopen, "it is new"),
     ],
@@ -180,6 +196,18 @@ def test_what_is_evaluated_anew_meanwhile_raises_no_false_alarm(
     found = verify(database, event, meanwhile)
     assert found.finding is Finding.UNVERIFIABLE
     assert "meanwhile" in found.reason
+
+
+def test_predictions_that_are_deleted_meanwhile_raise_no_false_alarm(
+    database: Database, event: EventConfig
+) -> None:
+    def meanwhile() -> PredictionFault:
+        delete_predictions(database, event)
+        return PredictionFault(State.VALIDATING_ERROR, "there are no predictions")
+
+    found = verify(database, event, meanwhile)
+    assert found.finding is Finding.UNVERIFIABLE
+    assert "deleted meanwhile" in found.reason
 
 
 def test_numbers_of_other_submissions_are_not_mixed_in(

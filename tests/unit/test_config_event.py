@@ -425,6 +425,13 @@ def test_folds_are_forked_from_servers_unless_that_is_off(event_dir: Path) -> No
     assert config.worker_config()["fold_server"] is False
 
 
+def test_what_is_kept_of_predictions_is_the_organisers_choice(event_dir: Path) -> None:
+    chosen = load(event_dir, LEAST + "evaluation: {predictions: test-only}\n").evaluation
+    assert (chosen.predictions, chosen.compress_predictions) == ("test-only", True)
+    with pytest.raises(ConfigErrors, match=r"evaluation\.predictions"):
+        load(event_dir, LEAST + "evaluation: {predictions: none}\n")
+
+
 @pytest.mark.parametrize("value", ["sometimes", "2", "[]", "null"])
 def test_hiding_validation_labels_is_yes_or_no(event_dir: Path, value: str) -> None:
     text = f"evaluation: {{hide_validation_labels: {value}}}\n"

@@ -1,0 +1,69 @@
+"""How many submissions are in each final state, kept as they get there."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from ramp_database.model import EndedCount, Submission
+from ramp_database.statements import count_changed
+from ramp_database.states import FINAL, State
+
+__all__ = ["count_end", "count_states"]
+
+
+def count_end(
+    session: Session,
+    submission_id: int,
+    source: State | None,
+    target: State,
+    dispatcher_id: int | None,
+) -> None:
+    """Count a submission that came to a final state, or was taken out of one.
+
+    Notes
+    -----
+    One statement; none for a step between states that are not final.
+    """
+    if source is target:
+        return
+    if target in FINAL:
+        _add(session, submission_id, target, dispatcher_id or 0, 1)
+    if source in FINAL:
+        _add(session, submission_id, source, dispatcher_id or 0, -1)
+
+
+def _add(session: Session, submission_id: int, state: State, dispatcher_id: int, n: int) -> None:
+    table = EndedCount.__table__
+    kind = table.c.state.type
+    of_event = select(
+        Submission.event_id, literal(state, kind), literal(dispatcher_id), literal(n)
+    ).where(Submission.id == submission_id)
+    is_postgresql = session.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert if is_postgresql else sqlite.insert
+    statement = insert(EndedCount).from_select([column.name for column in table.columns], of_event)
+    key = [column.name for column in table.primary_key]
+    total = {"n": table.c.n + statement.excluded.n}
+    count_changed(session, statement.on_conflict_do_update(index_elements=key, set_=total))
+
+
+def count_states(session: Session, event_id: int) -> dict[State, int]:
+    """Count the submissions of an event in each state; states without any are left out.
+
+    Notes
+    -----
+    The cost grows with what waits and runs, not with what has ended.
+    """
+    ended = (
+        select(EndedCount.state, func.sum(EndedCount.n))
+        .where(EndedCount.event_id == event_id)
+        .group_by(EndedCount.state)
+    )
+    others = (
+        select(Submission.state, func.count())
+        .where(Submission.event_id == event_id, Submission.state.in_(set(State) - FINAL))
+        .group_by(Submission.state)
+    )
+    counts = dict(session.execute(ended.union_all(others)).all())
+    return {state: int(n) for state, n in counts.items() if n}
