@@ -278,7 +278,8 @@ class ForkedFold:
             return
         is_confined = self._facts.startswith(BEGUN)
         try:
-            reason = json.loads(self._facts[len(BEGUN) if is_confined else 0 :])
+            told = self._facts[len(BEGUN) if is_confined else 0 :].decode("utf-8", "replace")
+            reason, _ = json.JSONDecoder().raw_decode(told)  # two processes may tell of the same
             message, hint = str(reason["message"]), str(reason["hint"])
         except (ValueError, TypeError, KeyError):
             code = os.waitstatus_to_exitcode(status)
