@@ -32,7 +32,8 @@ def n_in(database: Database, *states: State) -> int:
 
 def outcomes(database: Database) -> list[tuple[str | None, str]]:
     with database.session(read_only=True) as session:
-        rows = session.execute(select(Attempt.outcome, Attempt.error)).all()
+        wanted = select(Attempt.outcome, Attempt.error)
+        rows = session.execute(wanted.order_by(Attempt.submission_id, Attempt.number)).all()
     return [(outcome, error or "") for outcome, error in rows]
 
 
