@@ -151,6 +151,8 @@ def _bag(truth: Truth, valid: list[Any], test: list[Any], output: Path) -> dict[
         bag_submissions(
             truth.problem, *labels, valid, test, score_type_index=None, save_output=True, **places
         )
+    except OSError:  # the disk is nobody's prediction
+        raise
     except Exception as error:
         message = f"the predictions of the folds cannot be combined ({type(error).__name__})"
         raise PredictionsError("validating_error", message) from error

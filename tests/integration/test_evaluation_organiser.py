@@ -146,6 +146,16 @@ def test_what_goes_wrong_on_our_side_never_looks_like_the_participants_failure(
     assert (missing.code, "there is no submission" in missing.error["message"]) == (70, True)
 
 
+def test_a_disk_that_refuses_the_bagged_scores_is_no_fault_of_the_predictions(
+    event: Event, tmp_path: Path
+) -> None:
+    submission = tmp_path / "refused_at_the_end"
+    shutil.copytree(event.kit / "submissions" / "starting_kit", submission)
+    assert event.fold(submission).code == 0
+    (event.scored(submission) / "bagged_scores.csv").mkdir(parents=True)
+    assert event.score(submission).code == 70
+
+
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
