@@ -229,8 +229,9 @@ class StepServer:
                 descriptors = [call.log.fileno(), theirs.fileno()]
                 socket.send_fds(self._engine, [call.to_message()], descriptors)
             pid = int(_read_line(ours))
+            ours.sendall(b"g")
         except (OSError, ValueError):
-            ours.close()  # the life-line of a run that begins all the same
+            ours.close()  # who is forked too late then does nothing
             return None
         ours.settimeout(None)
         self.n_runs += 1

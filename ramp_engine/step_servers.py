@@ -131,8 +131,7 @@ class StepServers:
             logger.warning("a step server does not answer; runs start cold till there is another")
             with self._lock:
                 if self._server is server:
-                    self._server = None
-            server.end()
+                    self._retire()  # and not ended: runs that were forked from it go on
         return run
 
     def close(self) -> None:

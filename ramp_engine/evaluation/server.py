@@ -15,9 +15,11 @@ and asks, with the descriptors of a log and of a channel, a stream socket::
     {"arguments": [...], "environment": {...}, "cwd": "...",
      "timeout": null, "grace": 1.0, "remove": ["..."]}
 
-On the channel the engine hears ``<pid>\n`` of the supervisor and, when everything of the run has
-ended, ``<exit code>\n``. What it writes there, and its end of file, are the supervisor's life-line
-(see `supervise`). End of file on the socket retires the server: it ends after its last run.
+On the channel the engine hears ``<pid>\n`` of the supervisor, which does nothing before it has read
+one byte: an engine that has waited too long closes the channel, and the run never begins. When
+everything of the run has ended the engine hears ``<exit code>\n``. What it writes meanwhile, and
+its end of file, are the supervisor's life-line (see `supervise`). End of file on the socket retires
+the server: it ends after its last run.
 """
 
 from __future__ import annotations
@@ -142,7 +144,8 @@ def _supervise(
             os.dup2(log, number)
         os.close(log)
         _take_on(request)
-        os.write(channel, f"{os.getpid()}\n".encode())
+        if not _is_wanted(channel):
+            os._exit(0)  # what it would have used may be another's by now
         supervisor = supervise.Supervisor(channel, request["timeout"])
         code = supervisor.run(
             lambda: _run(request["arguments"], inputs, channel),
@@ -155,6 +158,15 @@ def _supervise(
         with contextlib.suppress(OSError):  # nobody listens any more
             os.write(channel, f"{code}\n".encode())
         os._exit(code)
+
+
+def _is_wanted(channel: int) -> bool:
+    """Tell the engine who is there; tell whether it still waits for that."""
+    try:
+        os.write(channel, f"{os.getpid()}\n".encode())
+        return bool(os.read(channel, 1))
+    except OSError:  # it has closed the channel
+        return False
 
 
 def _take_on(request: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -276,16 +277,29 @@ def _unused_call(folder: Path) -> StepCall:
     return StepCall(["--help"], (folder / "log").open("wb"), {}, folder, 60.0, 1.0, (), print)
 
 
-def test_a_server_that_does_not_answer_is_given_up(
+def test_a_server_that_does_not_answer_is_given_up_and_its_runs_go_on(
     event: Event, lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ramp_engine.step_server.START_SECONDS", 0.5)
+    bundle = event.bundle / "public"
+    kept = tmp_path / "used_by_who_started_cold"
+    kept.mkdir()
     with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
         server = _ready(servers, event)
+        _start_sleeper(lane, servers)
         os.kill(server.pid, signal.SIGSTOP)
-        run = servers.start(event.bundle / "public", _unused_call(tmp_path))
-        assert run is None
-        assert servers.prepare(event.bundle / "public") is not server
+        call = replace(_unused_call(tmp_path), remove_when_orphaned=(kept,))
+        try:
+            assert servers.start(bundle, call) is None
+            assert servers.prepare(bundle) is not server
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        assert not lane.ended.is_set()
+        assert lane.runs[-1].end()
+        while not server.has_failed:  # it has done what was asked of it, and ends
+            threading.Event().wait(0.02)
+    assert kept.is_dir()
+    assert (tmp_path / "log").read_text() == ""
 
 
 class _Stub(StepServer):
