@@ -135,9 +135,9 @@ class Provisions:
 
     def _check_all(self) -> None:
         try:
-            for make in (self.python, self.bundle, self.shared, self._warm_up):
-                if not self._ending.is_set():
-                    self._try_to_make(make)
+            made = [self._try_to_make(make) for make in (self.python, self.bundle, self.shared)]
+            if all(made):
+                self._try_to_make(self._warm_up)
         finally:
             self._is_checked.set()
             self._on_checked()
@@ -148,7 +148,10 @@ class Provisions:
         if self._scoring is not None:
             self._scoring.warm_up(self.python(), self.bundle())
 
-    def _try_to_make(self, make: Callable[[], object]) -> None:
+    def _try_to_make(self, make: Callable[[], object]) -> bool:
+        """Make one thing, and tell of its failure; tell whether it is there."""
+        if self._ending.is_set():
+            return False
         try:
             make()
         except Exception as error:
@@ -158,3 +161,5 @@ class Provisions:
                 logger.error("submissions will fail until this is mended: %s", error)
             else:
                 logger.exception("the check of readiness failed")
+            return False
+        return True
