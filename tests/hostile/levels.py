@@ -10,6 +10,9 @@ from typing import Any
 
 from tests.refusals import CREATE_RULESET, UNSHARE
 
+#: An environment variable: set, it has every run of every level start anew.
+ALL_COLD = "RAMP_HOSTILE_COLD"
+
 
 @dataclass(frozen=True)
 class Level:
@@ -23,7 +26,8 @@ class Level:
     sandbox_user: str = "nobody"  #: who submissions run as when root runs the dispatcher
     dispatcher_uid: int | None = None  #: who runs the dispatcher instead, when root runs the tests
     refused: Mapping[int, int] = field(default_factory=dict)  #: system calls, with error numbers
-    is_cold: bool = False  #: whether each run starts anew, rather than from a fold server
+    #: whether each run starts anew, rather than from a fold server
+    is_cold: bool = ALL_COLD in os.environ
 
     @property
     def uid(self) -> int | None:
