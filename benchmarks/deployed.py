@@ -23,7 +23,11 @@ CONFIG = """
 ramp: {{problem_name: {name}, event_name: {name}}}
 worker: {{worker_type: local, python: {python}}}
 evaluation: {{python: {python}, fold_server: {fold_server}}}
-dispatcher: {{n_workers: {n_workers}, n_threads: 1, time_between_collection: 0.2}}
+dispatcher:
+  n_workers: {n_workers}
+  n_jobs_per_submission: {n_jobs}
+  n_threads: 1
+  time_between_collection: 0.2
 """
 
 
@@ -47,6 +51,11 @@ class Deployed:
             shutil.copytree(ROOT / "events" / name / part, self.event / part, ignore=ignored)
         self.configure()
         self.ramp("setup", "deploy-event", "--event-config", str(self.config))
+        folder = self.event / "kit" / "submissions" / "starting_kit"
+        #: What is submitted.
+        self.files = [
+            SubmissionFile(path.name, path.read_bytes()) for path in sorted(folder.glob("*.py"))
+        ]
         self.database = Database(f"sqlite:///{root}/ramp.db")
         with self.database.session() as session:
             people.add_team(session, TEAM)
@@ -57,13 +66,14 @@ class Deployed:
         """The event's file."""
         return self.event / "config.yml"
 
-    def configure(self, *, is_warm: bool = True, n_workers: int = 1) -> None:
+    def configure(self, *, is_warm: bool = True, n_workers: int = 1, n_jobs: int = 1) -> None:
         """Write the event's file."""
         text = CONFIG.format(
             name=self.name,
             python=sys.executable,
             fold_server="on" if is_warm else "off",
             n_workers=n_workers,
+            n_jobs=n_jobs,
         )
         self.config.write_text(text)
 
@@ -78,13 +88,11 @@ class Deployed:
         )
 
     def submit(self, names: list[str]) -> list[int]:
-        """Submit the starting kit so many times; give the numbers."""
-        folder = self.event / "kit" / "submissions" / "starting_kit"
-        files = [
-            SubmissionFile(path.name, path.read_bytes()) for path in sorted(folder.glob("*.py"))
-        ]
+        """Submit the same files under each name; give the numbers."""
         with self.database.session() as session:
-            return [submissions.add(session, self.name, TEAM, name, files).id for name in names]
+            return [
+                submissions.add(session, self.name, TEAM, name, self.files).id for name in names
+            ]
 
     def is_scored(self, submission: int) -> bool:
         """Tell whether a submission has its score."""

@@ -67,8 +67,9 @@ class BaseWorker(ABC):
     config : mapping
         The ``worker`` section of the event's file, and what the dispatcher adds:
         ``submissions_dir``, ``predictions_dir``, ``logs_dir``, ``kit_dir``, ``data_dir``,
-        ``bundle_dir``, ``work_dir``, ``n_folds``, ``n_threads``, ``timeout`` (seconds) and
-        ``time_between_collection`` (seconds); before `attach`, ``elapsed_seconds`` as well.
+        ``bundle_dir``, ``work_dir``, ``n_folds``, ``n_threads``, ``n_jobs_per_submission``,
+        ``timeout`` (seconds) and ``time_between_collection`` (seconds); before `attach`,
+        ``elapsed_seconds`` as well.
     submission : str
         Name of the submission's directory inside ``submissions_dir``.
 

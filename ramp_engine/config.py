@@ -58,8 +58,9 @@ class EventConfig:
         -------
         dict
             The keys of the section ``worker``, with the directories (str), ``n_workers``,
-            ``n_threads``, ``fold_server``, ``timeout`` and ``time_between_collection`` (seconds) of
-            the event. The dispatcher puts the directories of an attempt in place of the event's.
+            ``n_threads``, ``n_jobs_per_submission``, ``fold_server``, ``timeout`` and
+            ``time_between_collection`` (seconds) of the event. The dispatcher puts the directories
+            of an attempt in place of the event's.
         """
         directories = ("kit", "data", "submissions", "predictions", "logs", "work")
         return {
@@ -68,6 +69,7 @@ class EventConfig:
             **{f"{name}_dir": str(getattr(self.ramp, f"{name}_dir")) for name in directories},
             "n_workers": self.dispatcher.n_workers,
             "n_threads": self.dispatcher.n_threads,
+            "n_jobs_per_submission": self.dispatcher.n_jobs_per_submission,
             "fold_server": self.evaluation.fold_server,
             "timeout": self.dispatcher.timeout,
             "time_between_collection": self.dispatcher.time_between_collection,
@@ -118,6 +120,7 @@ def load_event(
     file, problems = arrange(read(path), directory)
     if n_workers is not None and isinstance(file.data["dispatcher"], dict):
         file.data["dispatcher"]["n_workers"] = n_workers
+    _leave_gpus_to_one_fold(file.data)
     ramp = with_defaults(file.data["ramp"], directory, deployment_dir.absolute())
     event, more = check(file, EventFile, file.data | {"ramp": ramp}, context=directory)
     keys, of_worker = _worker_keys(file, worker_model)
@@ -133,6 +136,16 @@ def load_event(
         evaluation=event.evaluation,
         dispatcher=event.dispatcher,
     )
+
+
+def _leave_gpus_to_one_fold(data: dict[str, Any]) -> None:
+    """Have folds run one after another where they have GPUs, unless it is said otherwise.
+
+    They would share the memory of the submission's GPUs, which nobody shares out.
+    """
+    worker, dispatcher = data["worker"], data["dispatcher"]
+    if isinstance(worker, dict) and isinstance(dispatcher, dict) and worker.get("gpus"):
+        dispatcher.setdefault("n_jobs_per_submission", 1)
 
 
 def _worker_keys(

@@ -198,6 +198,8 @@ class DispatcherSection(Section):
         Expected(_N_WORKERS_WORDS),
     ] = 1  #: submissions that run at once; after validation at least 1
     n_threads: Count | None = None  #: of one worker in total; None: not limited
+    #: folds of a submission that run at once; default: the cores that a worker has for itself
+    n_jobs_per_submission: Count = 1
     time_between_collection: Seconds = 1.0  #: seconds between two looks at a running worker
     timeout: Seconds = 7200.0  #: seconds that a submission may take
     max_attempts: Count = 3  #: runs of a submission that crashes for reasons of ours
@@ -232,8 +234,11 @@ class DispatcherSection(Section):
 
     @model_validator(mode="after")
     def _fill(self) -> DispatcherSection:
+        share = max(1, n_cores() // self.n_workers)
         if "n_threads" not in self.model_fields_set:
-            self.n_threads = max(1, n_cores() // self.n_workers)
+            self.n_threads = share
+        if "n_jobs_per_submission" not in self.model_fields_set:
+            self.n_jobs_per_submission = share
         if "stalled_after_seconds" not in self.model_fields_set:
             self.stalled_after_seconds = self.stale_after_seconds / 2
         return self

@@ -17,7 +17,7 @@ from ramp_engine.step_server import ServedProcess, StepCall, start_cold
 from ramp_engine.step_servers import StepServers, step_servers
 from ramp_engine.supervised import SupervisedProcess
 
-__all__ = ["FoldRun", "FoldScratch", "fold_servers", "remove_tree"]
+__all__ = ["FoldRun", "FoldScratch", "fold_servers", "folds_in_flight", "remove_tree"]
 
 #: Read by numerical libraries when they are imported.
 THREAD_VARIABLES = (
@@ -88,6 +88,7 @@ class FoldRun:
         bundle: Path,
         submission: Path,
         n_threads: int | None,
+        n_jobs: int = 1,
         sandbox: Mapping[str, Any],
         gpus: Sequence[str],
         timeout_seconds: float | None,
@@ -104,6 +105,8 @@ class FoldRun:
             The participant's files.
         n_threads : int or None
             Of the run in total; None: as many as the libraries take.
+        n_jobs : int
+            So many folds at a time, which share the threads.
         sandbox : mapping
             As `ramp_engine.sandbox.Sandbox.spec` gives it.
         gpus : sequence of str
@@ -131,12 +134,14 @@ class FoldRun:
             "--scratch": scratch.work,
             "--private-log": scratch.private_log,
             "--result": scratch.result,
+            "--jobs": n_jobs,
             "--sandbox": json.dumps(sandbox),
         }
+        threads = _threads_of_a_fold(bundle, n_threads, n_jobs)
         call = StepCall(
             arguments=["fold", *(str(part) for option in options.items() for part in option)],
             log=self.log,
-            environment=_environment(self.python, scratch.home, scratch.tmp, n_threads, gpus),
+            environment=_environment(self.python, scratch.home, scratch.tmp, threads, gpus),
             cwd=scratch.work,
             timeout_seconds=timeout_seconds,
             grace_seconds=GRACE_SECONDS,
@@ -179,8 +184,30 @@ def _make_scratch(parent: Path) -> FoldScratch:
     return scratch
 
 
+def folds_in_flight(bundle: Path, n_jobs: int) -> int:
+    """Tell how many folds of a submission run at a time.
+
+    Parameters
+    ----------
+    bundle : Path
+        The public half of the event's bundle.
+    n_jobs : int
+        The most that may.
+    """
+    n_folds = sum(1 for _ in (bundle / "folds").glob("fold_*.npz"))
+    return max(1, min(n_jobs, n_folds))
+
+
+def _threads_of_a_fold(bundle: Path, n_threads: int | None, n_jobs: int) -> int | None:
+    return n_threads and max(1, n_threads // folds_in_flight(bundle, n_jobs))
+
+
 def fold_servers(
-    python: Path, scratch_dir: Path, n_threads: int | None, sandbox: Mapping[str, Any]
+    python: Path,
+    scratch_dir: Path,
+    n_threads: int | None,
+    sandbox: Mapping[str, Any],
+    n_jobs: int = 1,
 ) -> contextlib.AbstractContextManager[StepServers]:
     """Hold the fold servers of a dispatcher; they end with the block, and their runs with them.
 
@@ -194,17 +221,24 @@ def fold_servers(
         Of each run in total, as the libraries read it when they are imported.
     sandbox : mapping
         Level and user, as for a run.
+    n_jobs : int
+        As for a run.
 
     Raises
     ------
     OSError
         The disk refuses a folder; on entering.
     """
+
+    def environment(home: Path, bundle: Path) -> dict[str, str]:
+        threads = _threads_of_a_fold(bundle, n_threads, n_jobs)
+        return _environment(python, home, home, threads, ())
+
     return step_servers(
         python,
         "fold",
         scratch_dir,
-        lambda home: _environment(python, home, home, n_threads, ()),
+        environment,
         ["--sandbox", json.dumps(sandbox)],
     )
 

@@ -22,7 +22,7 @@ from ramp_engine.fold_outputs import (
     open_untrusted,
     read_result,
 )
-from ramp_engine.fold_process import FoldRun, fold_servers
+from ramp_engine.fold_process import FoldRun, fold_servers, folds_in_flight
 from ramp_engine.gpus import GpuAccess, GpuPool
 from ramp_engine.outcome import EXIT_KIT, EXIT_OURS
 from ramp_engine.room import as_good_as_full
@@ -123,7 +123,8 @@ class FoldProcessWorker(BaseWorker):
         with contextlib.ExitStack() as stack:
             try:
                 who = {"level": sandbox.level, "uid": sandbox.uid, "gid": sandbox.gid}
-                opened = fold_servers(python, scratch_dir, config.get("n_threads"), who)
+                n_threads = config.get("n_threads")
+                opened = fold_servers(python, scratch_dir, n_threads, who, _jobs(config))
                 servers = stack.enter_context(opened)
             except OSError as error:
                 raise WorkerSetupError(f"no room for a fold server: {error}") from error
@@ -178,6 +179,7 @@ class FoldProcessWorker(BaseWorker):
             bundle=self._path("bundle_dir"),
             submission=self._submission_dir,
             n_threads=self.config.get("n_threads"),
+            n_jobs=_jobs(self.config),
             sandbox=self._sandbox_spec(),
             gpus=self._gpu_access.visible,
             timeout_seconds=self._timeout,
@@ -188,8 +190,9 @@ class FoldProcessWorker(BaseWorker):
 
     def _sandbox_spec(self) -> dict[str, Any]:
         assert self._place is not None  # noqa: S101  setup found it
-        n_workers = int(self.config.get("n_workers", 1))
-        spec = self._place.sandbox.spec(SandboxKeys.of(self.config), n_workers)
+        n_folds = folds_in_flight(self._path("bundle_dir"), _jobs(self.config))
+        n_folds *= int(self.config.get("n_workers", 1))
+        spec = self._place.sandbox.spec(SandboxKeys.of(self.config), n_folds)
         access = self._gpu_access
         return spec | {"read": [*spec["read"], *access.read], "devices": access.devices}
 
@@ -323,6 +326,10 @@ class CondaEnvWorker(FoldProcessWorker):
             hint = "Give name or prefix of the environment, or use worker_type: local"
             raise WorkerSetupError("worker_type conda needs the key conda_env", hint)
         return super().find_python(config)
+
+
+def _jobs(config: Mapping[str, Any]) -> int:
+    return int(config.get("n_jobs_per_submission", 1))
 
 
 def _check(path: Path, what: str, hint: str) -> None:

@@ -182,7 +182,7 @@ class WarmScoring:
         with self._lock, contextlib.suppress(OSError):
             if self._servers is None:
                 opened = step_servers(
-                    python, "score", scratch_dir(self._event), lambda _: inherited_environment()
+                    python, "score", scratch_dir(self._event), lambda *_: inherited_environment()
                 )
                 self._servers = self._resources.enter_context(opened)
             return self._servers

@@ -36,7 +36,7 @@ def step_servers(
     python: Path,
     step: str,
     scratch_dir: Path,
-    environment: Callable[[Path], Mapping[str, str]],
+    environment: Callable[[Path, Path], Mapping[str, str]],
     options: Sequence[str] = (),
 ) -> Iterator[StepServers]:
     """Hold the servers of a dispatcher for one step; they end with the block, and their runs too.
@@ -50,7 +50,7 @@ def step_servers(
     scratch_dir : Path
         Where they work; made when missing.
     environment : callable
-        Gives all variables of a server that works in a folder.
+        Gives all variables of a server that works in a folder, for a bundle.
     options : sequence of str
         Further options of a server's command.
 
@@ -64,7 +64,7 @@ def step_servers(
 
         def start(bundle: Path) -> StepServer:
             folder = root / str(next(numbers))
-            return StepServer(python, step, bundle, folder, environment(folder), options)
+            return StepServer(python, step, bundle, folder, environment(folder, bundle), options)
 
         servers = StepServers(start)
         try:

@@ -124,7 +124,7 @@ def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
         sandbox=arguments.sandbox,
     )
     try:
-        folds = run_folds(run, arguments.folds, arguments.held)
+        folds = run_folds(run, arguments.folds, arguments.held, arguments.jobs)
     except StoppedError as stopped:
         return {"folds": stopped.results}, EXIT_STOPPED
     is_done = all(fold["state"] == "tested" for fold in folds)
@@ -197,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     fold = commands.add_parser("fold", help="train and predict")
     _add_paths(fold, "bundle", "submission", "output", "scratch", "private_log", "result")
     fold.add_argument("--folds", type=_numbers, metavar="0,1,...")
+    fold.add_argument("--jobs", type=_count, default=1, metavar="N", help="folds at a time")
     fold.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level and limits")
     serve = commands.add_parser("serve", help="fork a step for each request")
     serve.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level, and who runs in it")
@@ -229,6 +230,13 @@ def _sandbox(text: str) -> Sandbox:
         return parse_sandbox(text)
     except (ValueError, TypeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{count} is not a positive number")
+    return count
 
 
 def _numbers(text: str) -> list[int]:

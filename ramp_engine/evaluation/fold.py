@@ -1,17 +1,21 @@
 """The second step, on the untrusted side: train and predict, one child process a fold.
 
+Several folds can run at a time (`side_by_side`): between this process and each of them then stands
+a process that does here what this one does otherwise.
+
 This process imports the libraries and the problem and reads the training part of the bundle,
 once. It never fits anything (a child forked after an OpenMP fit hangs) and never holds X_test or
 a test label, since its children inherit its memory; where validation labels are hidden, no label at
 all: each child reads those of its own fold. The participant's code runs in `child` only.
 Of what it says nothing is believed: this process keeps the logs, holds the limits and ends the
-whole tree of a fold before the next one begins.
+whole tree of a fold before it takes what the fold has left.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +25,16 @@ from . import bundle, child, private, starting, supervise, verdict
 from .control_group import control_group
 from .diagnosis import step
 from .failure import KitError
+from .fold_parent import Asides
 from .forked_fold import ForkedFold
 from .kit import Fold, import_problem, working_directory
 from .limits import Sandbox
-from .log_pump import Log, LogPump
+from .log_aside import LogAside
+from .log_pump import Log, LogPump, Logs
 from .plan import ConfinementError
 from .process_tree import ProcessTree
 from .record import Record
+from .side_by_side import SideBySide
 from .stopping import StoppedError, StopSignal
 from .watch import Watch
 
@@ -56,26 +63,6 @@ class Inputs:
     y: Any  #: their labels; None where those of validation are hidden: each child reads its own
 
 
-@dataclass(frozen=True)
-class _Logs:
-    """The logs of one run."""
-
-    public: Log
-    private: Log
-
-    @classmethod
-    def of(cls, run: FoldRun) -> _Logs:
-        n_bytes = run.sandbox.limits.log_bytes if run.sandbox else None
-        return cls(Log(1, n_bytes), Log(run.private_log, n_bytes))
-
-    def say(self, text: str) -> None:
-        self.public.write(text.encode("utf-8", "backslashreplace"))
-
-    def close(self) -> None:
-        self.public.finish()
-        self.private.finish()
-
-
 def load_inputs(folder: Path) -> Inputs:
     """Import the problem of a bundle and read its training part, to be shared with children.
 
@@ -100,7 +87,10 @@ def load_inputs(folder: Path) -> Inputs:
 
 
 def run_folds(
-    run: FoldRun, numbers: Optional[Sequence[int]] = None, held: Optional[Inputs] = None
+    run: FoldRun,
+    numbers: Optional[Sequence[int]] = None,
+    held: Optional[Inputs] = None,
+    n_jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """Train and predict, fold after fold; stop at the first failure, as ramp-test does.
 
@@ -112,12 +102,14 @@ def run_folds(
         The folds; all of them by default.
     held : Inputs, optional
         What this process has read of the bundle before.
+    n_jobs : int
+        So many folds at a time; what they show is the same.
 
     Returns
     -------
     list of dict
-        For each fold that was run: ``fold``, ``state``, ``error`` (None, or a report for the
-        participant), ``limit`` (None, or what ``limit.json`` holds), ``peak_memory_mb``,
+        For each fold up to the first failure: ``fold``, ``state``, ``error`` (None, or a report
+        for the participant), ``limit`` (None, or what ``limit.json`` holds), ``peak_memory_mb``,
         ``train_time``, ``valid_time``, ``test_time`` [s].
 
     Raises
@@ -126,7 +118,9 @@ def run_folds(
         The bundle is damaged or does not go with this environment; or the machine refuses what
         a fold needs.
     StoppedError
-        SIGTERM has come: the fold was ended, and the logs are complete.
+        SIGTERM has come: the folds were ended, and the logs are complete.
+    FoldParentError
+        One of several folds at a time has no verdict, by a fault of ours.
     """
     if not run.submission.is_dir():
         raise FileNotFoundError(f"there is no submission in {run.submission}")
@@ -134,21 +128,55 @@ def run_folds(
         run.scratch.mkdir(parents=True, exist_ok=True)
     with working_directory(run.scratch):
         inputs = load_inputs(run.bundle) if held is None else held
+    wanted = range(len(inputs.folds)) if numbers is None else numbers
+    for number in wanted:
+        _check_number(number, len(inputs.folds))
     supervise.become_subreaper()
-    logs = _Logs.of(run)
-    results = []
-    with StopSignal() as stop, contextlib.closing(logs):
+    n_bytes = _log_bytes(run)
+    logs = Logs(Log(1, n_bytes), Log(run.private_log, n_bytes))
+    with StopSignal() as stop, contextlib.closing(logs), _refusals_told():
         if bundle.hides_labels(inputs.manifest):
             logs.say("The labels of a fold's validation part are hidden from it.\n")
-        for number in range(len(inputs.folds)) if numbers is None else numbers:
-            _check_number(number, len(inputs.folds))
-            with _refusals_told():
-                results.append(_run_fold(run, number, inputs, logs, stop))
-            if results[-1]["state"] != "tested" or stop.is_given:
-                break
+        if min(n_jobs, len(wanted)) > 1:
+            results = _side_by_side(run, wanted, inputs, logs, stop, n_jobs)
+        else:
+            results = _one_by_one(run, wanted, inputs, logs, stop)
     if stop.is_given:
         raise StoppedError(results)
     return results
+
+
+def _log_bytes(run: FoldRun) -> Optional[int]:
+    return run.sandbox.limits.log_bytes if run.sandbox else None
+
+
+def _one_by_one(
+    run: FoldRun, numbers: Sequence[int], inputs: Inputs, logs: Logs, stop: StopSignal
+) -> list[dict[str, Any]]:
+    results = []
+    for number in numbers:
+        results.append(_run_fold(run, number, inputs, logs, stop))
+        if results[-1]["state"] != "tested" or stop.is_given:
+            break
+    return results
+
+
+def _side_by_side(
+    run: FoldRun, numbers: Sequence[int], inputs: Inputs, logs: Logs, stop: StopSignal, n_jobs: int
+) -> list[dict[str, Any]]:
+    folder, n_bytes = run.private_log.parent, _log_bytes(run)
+
+    def work(number: int, logs: Logs, stop: StopSignal) -> dict[str, Any]:
+        with _refusals_told():
+            return _run_fold(run, number, inputs, logs, stop)
+
+    def make_asides() -> Asides:
+        return Asides(LogAside(folder, n_bytes), LogAside(folder, n_bytes))
+
+    def drop(number: int) -> None:
+        shutil.rmtree(run.output / f"fold_{number}", ignore_errors=True)
+
+    return SideBySide(work, n_jobs, logs, make_asides, drop, stop).run(numbers)
 
 
 @contextlib.contextmanager
@@ -194,7 +222,7 @@ def _task(run: FoldRun, number: int, inputs: Inputs, pipes: starting.Pipes) -> c
 
 
 def _run_fold(
-    run: FoldRun, number: int, inputs: Inputs, logs: _Logs, stop: StopSignal
+    run: FoldRun, number: int, inputs: Inputs, logs: Logs, stop: StopSignal
 ) -> dict[str, Any]:
     logs.say(f"CV fold {number}\n")
     with step("open the pipes of a fold"):

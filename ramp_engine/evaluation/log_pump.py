@@ -9,6 +9,7 @@ reaches the public log.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
@@ -56,6 +57,11 @@ class Log:
         if len(self._tail) > 2 * self._half:
             self._shorten(self._half)
 
+    def leave_out(self, n_bytes: int) -> None:
+        """Count what came next as left out, and with it what would have been the tail so far."""
+        self._n_left_out += n_bytes + len(self._tail)
+        self._tail.clear()
+
     def finish(self) -> None:
         """Write the tail. May be called again."""
         self._shorten(self._half or 0)
@@ -84,6 +90,23 @@ class Log:
                 os.close(descriptor)
         except OSError:
             self._n_left_out += len(data)
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The logs of one run."""
+
+    public: Log
+    private: Log
+
+    def say(self, text: str) -> None:
+        """Say something to participants."""
+        self.public.write(text.encode("utf-8", "backslashreplace"))
+
+    def close(self) -> None:
+        """Write what is left of both. May be called again."""
+        self.public.finish()
+        self.private.finish()
 
 
 def open_private(path: Path) -> int:

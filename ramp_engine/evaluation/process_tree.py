@@ -75,7 +75,9 @@ class ProcessTree:
         """Return the memory that exists because of the tree, at some 15 ms a GB [bytes].
 
         Pages that several of its processes share count once, those that are still shared with
-        this process by copy-on-write not at all. Files of a disk that are mapped do not count.
+        this process by copy-on-write not at all. Where others share them too (a fold server, the
+        folds beside), only bounds can be had, the higher of which is taken: it may be too low, by a
+        part of what was copied. Files of a disk that are mapped do not count.
         Those in memory do, once: what of them is mapped is looked up where that can matter, at as
         much time again. Memory without a name that no process maps (``memfd_create``, System V)
         does not.
@@ -85,11 +87,13 @@ class ProcessTree:
         mine = _rollup(os.getpid())
         if mine is None or (pids and not rollups):
             return files + sum(max(0, resident(p) - self.baseline) for p in self.theirs(pids))
-        shares = sum(rollup["Pss_Anon"] + rollup["SwapPss"] for rollup in (*rollups, mine))
+        shares = sum(map(_share, rollups))
+        of_tree = shares + _share(mine) - mine["Anonymous"] - mine["Swap"]
+        of_each = shares - len(rollups) * _share(mine)
         mapped = sum(rollup["Pss_Shmem"] for rollup in rollups)
         if files and mapped:
             files = max(0, files - self._mapped_bytes(pids))
-        return max(0, shares - mine["Anonymous"] - mine["Swap"]) + mapped + files
+        return max(0, of_tree, of_each) + mapped + files
 
     def _mapped_bytes(self, pids: list[int]) -> int:
         """Return how much of the files in memory is mapped, at least [bytes]."""
@@ -143,6 +147,11 @@ def _mapped(pid: int, devices: set[str]) -> int:
         elif is_theirs and name == "Anonymous:":  # copied on writing
             found += max(0, share - (int(words[0]) << 10))
     return found
+
+
+def _share(rollup: dict[str, int]) -> int:
+    """Return a process's share of memory without a name [bytes]: of a page that k have, 1 / k."""
+    return rollup["Pss_Anon"] + rollup["SwapPss"]
 
 
 def _rollup(pid: int) -> Optional[dict[str, int]]:

@@ -38,7 +38,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -48,6 +48,7 @@ __all__ = [
     "become_subreaper",
     "descendants",
     "end_descendants",
+    "end_orphans",
     "kill_descendants",
     "main",
 ]
@@ -220,7 +221,7 @@ class Supervisor:
                 patience = min(1.0, patience * 1.5)
 
 
-def kill_descendants(root: int) -> int:
+def kill_descendants(root: int, spared: Collection[int] = ()) -> int:
     """Send SIGKILL to everything below a process, having stopped it all first.
 
     A stopped process starts no other, so that this catches up with one that forks without end.
@@ -229,6 +230,8 @@ def kill_descendants(root: int) -> int:
     ----------
     root : int
         Pid of a process, which is itself spared.
+    spared : collection of int
+        Others that are, with everything below them.
 
     Returns
     -------
@@ -238,13 +241,13 @@ def kill_descendants(root: int) -> int:
     stopped: set[int] = set()
     while True:
         before = len(stopped)
-        for pid in descendants(root):
+        for pid in descendants(root, spared):
             if pid not in stopped:
                 _send(pid, signal.SIGSTOP)
                 stopped.add(pid)
         if len(stopped) == before:
             break
-    found = list(descendants(root))  # asked anew: a pid seen above may be somebody else's by now
+    found = list(descendants(root, spared))  # asked anew: a pid may be somebody else's by now
     for pid in found:
         _send(pid, signal.SIGKILL)
     return len(found)
@@ -271,12 +274,35 @@ def end_descendants() -> None:
                 pass
 
 
-def descendants(root: int) -> Iterator[int]:
-    """List the processes below a process, parents before their children."""
-    has_file = (_PROC / f"{root}/task/{root}/children").exists()
+def end_orphans(own: Collection[int]) -> None:
+    """End what was left to this process, a subreaper, by a child that has died, and wait for it.
+
+    Parameters
+    ----------
+    own : collection of int
+        Its living children, which are spared with everything below them.
+    """
+    while orphans := [pid for pid in _below(os.getpid()) if pid not in own]:
+        kill_descendants(os.getpid(), own)
+        for pid in orphans:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, _WALL)
+
+
+def descendants(root: int, spared: Collection[int] = ()) -> Iterator[int]:
+    """List the processes below a process, parents before their children.
+
+    Parameters
+    ----------
+    root : int
+        Pid of a process.
+    spared : collection of int
+        They are left out, with everything below them.
+    """
+    has_file = _lists_children(root)
     table = {} if has_file else _children_by_parent()
     waiting = [root]
-    seen = {root}
+    seen = {root, *spared}
     while waiting:
         parent = waiting.pop()
         for pid in _children(parent) if has_file else table.get(parent, []):
@@ -284,6 +310,15 @@ def descendants(root: int) -> Iterator[int]:
                 seen.add(pid)
                 yield pid
                 waiting.append(pid)
+
+
+def _below(pid: int) -> list[int]:
+    """List the children of a process, whatever the kernel offers."""
+    return _children(pid) if _lists_children(pid) else _children_by_parent().get(pid, [])
+
+
+def _lists_children(pid: int) -> bool:
+    return (_PROC / f"{pid}/task/{pid}/children").exists()
 
 
 def _children(pid: int) -> list[int]:

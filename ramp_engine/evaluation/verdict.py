@@ -169,11 +169,12 @@ def _death_report(ending: Ending, state: str) -> str:
 
 def _write(number: int, record: Record, result: dict[str, Any]) -> str:
     """Write the small files of the record; return what is to be said if that is refused."""
-    files = {"state.txt": result["state"], "error.txt": result["error"] or "", "limit.json": ""}
+    files = {"error.txt": result["error"] or "", "limit.json": ""}
     if result["limit"] is not None:
         files["limit.json"] = json.dumps(result["limit"])
     for name in ("train_time", "valid_time", "test_time"):
         files[name] = "" if result[name] is None else str(result[name])
+    files["state.txt"] = result["state"]  # the last: who reads it finds the rest
     try:
         for name, text in files.items():
             if text:

@@ -50,14 +50,14 @@ class Sandbox:
         """Whether a fold can do nothing to other processes of ours, not even send a signal."""
         return self.level == STRONGEST or (self.level != NONE and self.uid is not None)
 
-    def spec(self, keys: SandboxKeys, n_workers: int) -> dict[str, Any]:
+    def spec(self, keys: SandboxKeys, n_folds: int) -> dict[str, Any]:
         """Give what the fold step is told.
 
         Parameters
         ----------
         keys : SandboxKeys
-        n_workers : int
-            So many submissions share the machine.
+        n_folds : int
+            So many share the machine, of whatever submissions.
         """
         return {
             "level": self.level,
@@ -65,7 +65,7 @@ class Sandbox:
             "gid": self.gid,
             "read": [str(path) for path in keys.extra_read_paths],
             "allow_network": keys.allow_network,
-            "limits": keys.limits.to_spec(n_workers),
+            "limits": keys.limits.to_spec(n_folds),
         }
 
 

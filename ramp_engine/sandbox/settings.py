@@ -16,7 +16,7 @@ __all__ = ["Limits", "SandboxKeys"]
 
 #: With less memory an interpreter hangs in the middle of an import, in MB.
 LEAST_MEMORY_MB = 1024.0
-#: The part of the machine's memory that submissions share.
+#: The part of the machine's memory that folds share.
 SHARE_OF_MEMORY = 0.9
 
 
@@ -46,7 +46,7 @@ class Limits(BaseModel):
     ] = Field(
         default="auto",
         description="Memory of all processes of a fold; auto: 90 % of the machine's, divided by "
-        "n_workers.",
+        "n_workers and by the folds of a submission that run at once.",
     )
     fold_seconds: _Amount | None = Field(default=None, description="Seconds that a fold may take.")
     cpu_seconds: _Amount | None = Field(
@@ -69,17 +69,17 @@ class Limits(BaseModel):
     open_files: _Count | None = Field(default=4096, description="Open files of a process.")
     tmp_mb: _Amount = Field(default=1024, description="Size of /tmp, and of /dev/shm.")
 
-    def to_spec(self, n_workers: int) -> dict[str, float | int | None]:
+    def to_spec(self, n_folds: int) -> dict[str, float | int | None]:
         """Give the limits as the fold step takes them.
 
         Parameters
         ----------
-        n_workers : int
-            So many submissions share the machine.
+        n_folds : int
+            So many share the machine.
         """
         spec = self.model_dump()
         if self.memory_mb == "auto":
-            share = SHARE_OF_MEMORY * _machine_mb() / n_workers
+            share = SHARE_OF_MEMORY * _machine_mb() / n_folds
             spec["memory_mb"] = max(LEAST_MEMORY_MB, round(share))
         return spec
 

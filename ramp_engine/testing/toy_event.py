@@ -1,4 +1,4 @@
-"""An event of two classes, two folds and forty rows, prepared for workers that run real code."""
+"""An event of two classes, a few folds and forty rows, prepared for workers that run real code."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ problem_title = "Toy"
 Predictions = rw.prediction_types.make_multiclass(label_names=[0, 1])
 workflow = rw.workflows.Estimator()
 score_types = [rw.score_types.Accuracy(name="acc")]
+N_FOLDS = 2
 
 
 def get_cv(X, y):
     rows = np.arange(len(y))
-    return [(rows[rows % 2 == k], rows[rows % 2 != k]) for k in (0, 1)]
+    left_out = [rows % N_FOLDS == (k + 1) % N_FOLDS for k in range(N_FOLDS)]
+    return [(rows[~part], rows[part]) for part in left_out]
 
 
 def get_train_data(path="."):
@@ -57,7 +59,7 @@ class ToyEvent:
     n_folds: int = 2
 
     @classmethod
-    def prepare(cls, root: Path, python: Path | None = None) -> ToyEvent:
+    def prepare(cls, root: Path, python: Path | None = None, n_folds: int = 2) -> ToyEvent:
         """Write the kit and run the prepare step.
 
         Parameters
@@ -66,6 +68,8 @@ class ToyEvent:
             An empty directory, or one that is not there yet.
         python : Path, optional
             An interpreter that has ramp-workflow; default: the one that runs this.
+        n_folds : int
+            At least 2.
 
         Raises
         ------
@@ -75,7 +79,8 @@ class ToyEvent:
         starting_kit = root / "kit" / "submissions" / "starting_kit"
         for directory in (starting_kit, root / "data"):
             directory.mkdir(parents=True)
-        (root / "kit" / "problem.py").write_text(_PROBLEM)
+        problem = _PROBLEM.replace("N_FOLDS = 2", f"N_FOLDS = {n_folds}")
+        (root / "kit" / "problem.py").write_text(problem)
         (starting_kit / "estimator.py").write_text(estimator_source(Scenario.GOOD))
         command = [str(python or sys.executable), "-I", str(Path(evaluation.__path__[0]))]
         command += ["prepare", "--kit", str(root / "kit"), "--data", str(root / "data")]
@@ -84,7 +89,7 @@ class ToyEvent:
         if run_logged(command, log, timeout_seconds=120) != 0:
             raise EvaluationError("prepare", last_lines(log))
         bundle = json.loads((root / "bundle.json").read_text())["bundle"]
-        return cls(root, root / "bundles" / bundle / "public")
+        return cls(root, root / "bundles" / bundle / "public", n_folds)
 
     def config(
         self, directory: Path, submission: str, scenario: Scenario, **more: Any

@@ -1,4 +1,7 @@
-"""The local worker holds the contract of a worker, with real code in real processes."""
+"""The local worker holds the contract of a worker, with real code in two folds at a time.
+
+One after another they run in `test_conda`.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,8 @@ class TestLocalWorker(WorkerConformance):
         def make(
             scenario: Scenario, *, timeout: float = 60.0, submission: str = "submission_000000001"
         ) -> LocalWorker:
-            config = toy_event.config(
-                tmp_path, submission, scenario, timeout=timeout, python=sys.executable
-            )
+            keys = {"timeout": timeout, "python": sys.executable, "n_jobs_per_submission": 2}
+            config = toy_event.config(tmp_path, submission, scenario, **keys)
             return LocalWorker(config, submission)
 
         return make

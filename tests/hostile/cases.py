@@ -315,4 +315,4 @@ def _weakened(case: Case) -> Case:
 _ALL = [*_LIMITS, *_LEAKS, *_LOOKING, *_ENDING, *_FORGING, *_LINGERING]
 CASES: list[Case] = [_weakened(case) for case in _ALL]
 #: What is run by the fold step alone.
-NOT_IN_THE_ARENA = ("five_modest_processes", "shares_memory")
+NOT_IN_THE_ARENA = ("five_modest_processes", "reaches_for_the_fold_beside", "shares_memory")

@@ -72,9 +72,12 @@ class Arena:
         Its bundle is there.
     level : str
         How folds are confined.
+    python : Path
+        The interpreter.
     """
 
-    def __init__(self, event: Event, level: str) -> None:
+    def __init__(self, event: Event, level: str, python: Path = Path(sys.executable)) -> None:
+        self.python = python
         self.event = event
         self.level = level
 
@@ -117,7 +120,7 @@ class Arena:
             "--sandbox": json.dumps(sandbox),
         }
         arguments = [str(word) for option in options.items() for word in option]
-        command = [*within, sys.executable, "-I", str(EVALUATION), "fold", *arguments, *more]
+        command = [*within, str(self.python), "-I", str(EVALUATION), "fold", *arguments, *more]
         with (root / "log").open("a+b") as log:
             code, survivors = _run(command, log, root)
         result = root / "result.json"

@@ -151,11 +151,12 @@ def test_the_bundled_iris_event_runs(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
 def test_the_tree_dies_with_the_dispatcher(
-    make_worker: Callable[..., LocalWorker], tmp_path: Path
+    make_worker: Callable[..., LocalWorker], tmp_path: Path, n_jobs: int
 ) -> None:
     """Killed by SIGKILL while the participant's code, which ignores SIGTERM, and its daemon run."""
-    config = make_worker(scenario=Scenario.HANGING).config
+    config = make_worker(scenario=Scenario.HANGING, n_jobs_per_submission=n_jobs).config
     engine = subprocess.Popen([sys.executable, "-c", ENGINE, json.dumps(config), NAME])
     try:
         wait_until_hanging(tmp_path, lambda: engine.poll() is None)

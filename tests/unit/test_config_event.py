@@ -252,6 +252,26 @@ def test_threads_are_the_cores_shared_by_the_workers(
     assert load(event_dir, LEAST + f"dispatcher: {section}\n").dispatcher.n_threads == expected
 
 
+@pytest.mark.parametrize(
+    ("worker", "section", "expected"),
+    [
+        ("local", "{n_workers: 2}", 4),
+        ("local", "{n_workers: 99}", 1),
+        ("local", "{n_workers: 2, n_jobs_per_submission: 3}", 3),
+        ("local, gpus: 1", "{n_workers: 2}", 1),
+        ("local, gpus: 2", "{n_jobs_per_submission: 2}", 2),
+    ],
+)
+def test_folds_at_once_are_the_cores_of_a_worker_but_share_no_gpu_unasked(
+    event_dir: Path, monkeypatch: pytest.MonkeyPatch, worker: str, section: str, expected: int
+) -> None:
+    monkeypatch.setattr(config_sections, "n_cores", lambda: 8)
+    text = LEAST.replace("local}", f"{worker}}}") + f"dispatcher: {section}\n"
+    config = load(event_dir, text)
+    assert config.worker_config()["n_jobs_per_submission"] == expected
+    assert config.to_printable()["dispatcher"]["n_jobs_per_submission"] == expected
+
+
 def test_a_number_of_workers_from_elsewhere_shares_the_cores_as_well(
     event_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from ramp_engine.evaluation.disk_use import DiskUse, walk
 from ramp_engine.evaluation.limits import Excess, Limits, Sandbox, parse_sandbox
+from ramp_engine.evaluation.log_aside import LogAside
 from ramp_engine.evaluation.log_pump import Log, LogPump
 
 
@@ -126,6 +128,45 @@ def test_what_comes_after_the_switch_is_private(pipe: tuple[int, int], tmp_path:
     assert (tmp_path / "public").read_bytes() == b"before"
     assert (tmp_path / "private").read_bytes() == b"header\nafter"
     assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+
+
+PARTS = [b"one line\n" * 3, b"x" * 50, bytes(range(256)), b"", b"the end\n"]
+
+
+@pytest.mark.parametrize("max_bytes", [1, 40, 101, 300, 1000, 5000, None])
+@pytest.mark.parametrize("n_before", [0, 10, 200])
+@pytest.mark.parametrize("n_parts", [1, 4, 30])
+def test_what_was_kept_aside_gives_the_log_that_there_would_have_been(
+    tmp_path: Path, max_bytes: int | None, n_before: int, n_parts: int
+) -> None:
+    at_once, later = Log(tmp_path / "at_once", max_bytes), Log(tmp_path / "later", max_bytes)
+    aside = LogAside(tmp_path / "folder", max_bytes)
+    for log in (at_once, later):
+        log.write(b"b" * n_before)
+    for part in (PARTS * n_parts)[:n_parts]:
+        at_once.write(part)
+        aside.write(part)
+    aside.move_to(later)
+    for log in (at_once, later):
+        log.write(b"after")
+        log.finish()
+    assert (tmp_path / "later").read_bytes() == (tmp_path / "at_once").read_bytes()
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_full_disk_costs_lines_of_what_is_kept_aside(tmp_path: Path) -> None:
+    aside, log = LogAside(tmp_path, None), Log(tmp_path / "log")
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, allowed[1]))
+    try:
+        for part in (b"12345678", b"abcdef", b"ghi"):
+            aside.write(part)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    aside.move_to(log)
+    log.finish()
+    said = "12345678ab\n[... 7 bytes left out ...]\n"
+    assert (tmp_path / "log").read_text() == said
 
 
 def used(*folders: Path) -> DiskUse:

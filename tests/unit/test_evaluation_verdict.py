@@ -75,6 +75,32 @@ def test_who_fails_for_another_reason_on_a_full_disk_has_failed(
         assert result["state"] == "training_error"
 
 
+class Diary(Record):
+    """A record that remembers in which order it was written."""
+
+    def __init__(self, left: Path, folder: Path) -> None:
+        super().__init__(left, folder)
+        self.names: list[str] = []
+
+    def note(self, name: str, text: str) -> None:
+        super().note(name, text)
+        self.names.append(name)
+
+
+def test_the_state_is_written_when_all_else_is_there(task: child.Task, tmp_path: Path) -> None:
+    """Who sees `tested` while other folds run finds the rest."""
+    record = Diary(task.output, tmp_path / "diary")
+    for name in ("train_time", "valid_time", "test_time"):
+        (task.output / name).write_text("0.5")
+    (task.output / "state.txt").write_text("tested")
+    for suffix in ("train", "test"):
+        arrays.write(np.ones((2, 2)), task.output, suffix)
+    assert list(record.take_training()) != []
+    ending = Ending(0, b"", True, 1.0, "", None, 0.0)
+    assert verdict.judge(task, ending, Limits(), record)[0]["state"] == "tested"
+    assert record.names == ["train_time", "valid_time", "test_time", "state.txt"]
+
+
 def test_the_time_of_the_test_tells_no_more_than_a_clock(task: child.Task, record: Record) -> None:
     for name, seconds in (("train_time", "1.5"), ("valid_time", "0.5"), ("test_time", "0.123456")):
         (task.output / name).write_text(seconds)
