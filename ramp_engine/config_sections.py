@@ -198,7 +198,8 @@ class DispatcherSection(Section):
         Expected(_N_WORKERS_WORDS),
     ] = 1  #: submissions that run at once; after validation at least 1
     n_threads: Count | None = None  #: of one worker in total; None: not limited
-    #: folds of a submission that run at once; default: the cores that a worker has for itself
+    #: folds of a submission that run at once; default: the cores that a worker has for itself, and
+    #: no more than it may have threads
     n_jobs_per_submission: Count = 1
     time_between_collection: Seconds = 1.0  #: seconds between two looks at a running worker
     timeout: Seconds = 7200.0  #: seconds that a submission may take
@@ -238,7 +239,7 @@ class DispatcherSection(Section):
         if "n_threads" not in self.model_fields_set:
             self.n_threads = share
         if "n_jobs_per_submission" not in self.model_fields_set:
-            self.n_jobs_per_submission = share
+            self.n_jobs_per_submission = min(share, self.n_threads or share)
         if "stalled_after_seconds" not in self.model_fields_set:
             self.stalled_after_seconds = self.stale_after_seconds / 2
         return self

@@ -257,7 +257,9 @@ def test_threads_are_the_cores_shared_by_the_workers(
     [
         ("local", "{n_workers: 2}", 4),
         ("local", "{n_workers: 99}", 1),
-        ("local", "{n_workers: 2, n_jobs_per_submission: 3}", 3),
+        ("local", "{n_workers: 2, n_threads: 3}", 3),
+        ("local", "{n_workers: 2, n_threads: 9}", 4),
+        ("local", "{n_workers: 2, n_threads: 3, n_jobs_per_submission: 6}", 6),
         ("local, gpus: 1", "{n_workers: 2}", 1),
         ("local, gpus: 2", "{n_jobs_per_submission: 2}", 2),
     ],
