@@ -65,9 +65,12 @@ def save(value: Any, folder: Path, name: str, problem: Any) -> None:
         np.save(folder / f"{name}.npy", value, allow_pickle=False)
         return
     parts = folder / f"{name}.parts"
-    with (folder / f"{name}.pkl").open("wb") as file, parts.open("wb") as arrays:
-        with importable(problem):
-            _dump(value, file, arrays, name)
+    with (
+        (folder / f"{name}.pkl").open("wb") as file,
+        parts.open("wb") as arrays,
+        importable(problem),
+    ):
+        _dump(value, file, arrays, name)
     if not parts.stat().st_size:
         parts.unlink()
 

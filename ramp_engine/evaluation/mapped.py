@@ -43,7 +43,8 @@ def map_file(path: Path) -> memoryview:
     Parameters
     ----------
     path : Path
-        Never truncated while it is in use: what is missing then ends the process. It may be removed.
+        Never truncated while it is in use: what is missing then ends the process. It may be
+        removed.
 
     Raises
     ------
