@@ -8,6 +8,7 @@ and a fold's predictions can go once they are added; other kits' are left to ram
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional, Protocol
@@ -199,9 +200,9 @@ class _Mean:
         with np.errstate(invalid="ignore"):
             mean = self._total / counts
         is_known = ~np.isnan(mean if mean.ndim == 1 else mean[:, 0])
-        if is_known.all():
-            return type(self._empty)(y_pred=mean), None
-        return type(self._empty)(y_pred=mean[is_known]), is_known
+        made = copy.copy(self._empty)
+        made.y_pred = mean if is_known.all() else mean[is_known]
+        return made, None if is_known.all() else is_known
 
     def scores(self, score_types: Any) -> list[float]:
         """Score what there is by now."""

@@ -89,9 +89,9 @@ class FoldScorer:
         for step, rows in (("train", train_is), ("valid", valid_is)):
             made = self._make(y_pred, number, step, rows)
             scores[step] = self._hold_against(made, number, step, rows)
-            if step == "valid":
-                combine(step, made)
         save("train", y_pred)
+        del y_pred
+        combine("valid", made)
         return scores
 
     def _score_test(self, folder: Path, number: int, save: Save, combine: Combine) -> list[Any]:

@@ -28,6 +28,7 @@ _MAP_POPULATE = 0x8000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.mmap.restype = ctypes.c_void_p
 _LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_size_t]
+_LIBC.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -53,10 +54,11 @@ def map_file(path: Path) -> memoryview:
     """
     with path.open("rb") as file:
         n_bytes = os.fstat(file.fileno()).st_size
-        protection = mmap.PROT_READ | mmap.PROT_WRITE
         flags = mmap.MAP_PRIVATE | _MAP_POPULATE
-        address = _LIBC.mmap(None, n_bytes, protection, flags, file.fileno(), 0)
-    if address == _FAILED:
+        address = _LIBC.mmap(None, n_bytes, mmap.PROT_READ, flags, file.fileno(), 0)
+    # only now: what is populated while it may be written to is copied
+    writable = mmap.PROT_READ | mmap.PROT_WRITE
+    if address == _FAILED or _LIBC.mprotect(address, n_bytes, writable):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(path))
     memory = (ctypes.c_char * n_bytes).from_address(address)
