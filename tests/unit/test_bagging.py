@@ -113,12 +113,12 @@ def test_scoring_holds_no_more_than_the_test_predictions_of_all_folds_and_one_fo
     tmp_path: Path,
 ) -> None:
     n_rows, n_classes, n_folds = 80_000, 10, 8
-    kind = make_multiclass(list(range(n_classes)))
-    problem = SimpleNamespace(Predictions=kind, score_types=[Accuracy(name="acc")])
+    kind = make_regression(list(range(n_classes)))  # whose labels are made without a loop
+    problem = SimpleNamespace(Predictions=kind, score_types=[RMSE(name="rmse")])
     rows = np.arange(n_rows)
     folds = [(rows[rows % n_folds != n], rows[rows % n_folds == n]) for n in range(n_folds)]
-    truth = Truth(problem, folds, rows % n_classes, rows % n_classes, tmp_path)
     y_pred = np.random.default_rng(0).random((n_rows, n_classes))
+    truth = Truth(problem, folds, np.ones_like(y_pred), np.ones_like(y_pred), tmp_path)
     for number in range(n_folds):
         (tmp_path / f"fold_{number}").mkdir()
         for part in ("train", "test"):
