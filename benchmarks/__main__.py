@@ -70,6 +70,7 @@ def run(name: str, benchmark: Benchmark, *, is_full: bool) -> Outcome:
     limit = benchmark.full_seconds if is_full else benchmark.seconds
     started_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ramp-benchmark-") as folder:
+        Path(folder).chmod(0o755)  # for those that are confined as another user
         found = Path(folder, "figures.json")
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(found), *options]
         process = subprocess.Popen(
