@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,7 @@ import pytest
 import scipy.sparse
 
 from ramp_engine.evaluation import bundle
+from ramp_engine.evaluation.process_tree import ProcessTree
 
 PROBLEM = ModuleType("problem")
 N = 100_000
@@ -82,6 +85,26 @@ def test_large_arrays_are_in_memory_once_for_all_who_read_them(
     del X, other
     gc.collect()
     assert mapped(tmp_path / file) == {}
+
+
+def test_data_that_a_fork_has_not_looked_at_are_told(tmp_path: Path) -> None:
+    bundle.save(np.ones(8 * N), tmp_path, "X", PROBLEM)
+    X = bundle.load(tmp_path, "X", PROBLEM)
+    tree = ProcessTree()
+    before = tree.absent_bytes()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        absent = [tree.absent_bytes()]
+        absent.append(tree.absent_bytes() if X.sum() else 0)
+        os.write(writer, json.dumps(absent).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    absent, seen = json.loads(os.read(reader, 100))
+    assert absent - before >= 0.9 * X.nbytes
+    assert absent - seen >= 0.9 * X.nbytes
+    os.close(reader)
+    os.close(writer)
 
 
 def test_an_array_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
