@@ -8,11 +8,13 @@ PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 SOURCES := ramp_database ramp_engine events tests
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format benchmark benchmark-full clean
 help:
 	@echo "make demo    deploy the iris event, submit, evaluate, print the leaderboard"
 	@echo "make test    run the whole test suite"
 	@echo "make lint    run the linters and the type checker"
+	@echo "make benchmark       measure (under 15 minutes) and write benchmarks/RESULTS.md"
+	@echo "make benchmark-full  the same with a million rows and repetitions (hours)"
 	@echo "make setup   only set up .venv with everything for development"
 	@echo "make clean   remove .venv and what events and tests left behind"
 
@@ -41,6 +43,12 @@ lint: .venv/.ramp-development
 format: .venv/.ramp-development
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+benchmark: .venv/.ramp-development
+	$(BIN)/python -m benchmarks
+
+benchmark-full: .venv/.ramp-development
+	$(BIN)/python -m benchmarks --full
 
 clean:
 	rm -rf .venv build *.egg-info ramp.db* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""A deployment of one of the events that come with ramp, in a folder for a while."""
+"""A deployment of one event, in a folder for a while."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ramp_database import people, submissions
+from ramp_database import people, queue, submissions
 from ramp_database.session import Database
-from ramp_database.states import State
+from ramp_database.states import FINAL, State
 from ramp_database.submissions import SubmissionFile
 
 ROOT = Path(__file__).parents[1]
@@ -37,18 +38,25 @@ class Deployed:
     Parameters
     ----------
     name : str
-        ``iris`` or ``digits``.
+        ``iris`` or ``digits``, which come with ramp, or one of those in ``benchmarks/kits``.
     root : Path
         An empty folder.
+    data : mapping, optional
+        Names and contents of files that are put into the event's ``data/data``.
     """
 
-    def __init__(self, name: str, root: Path) -> None:
+    def __init__(self, name: str, root: Path, data: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.root = root
         self.event = root / "events" / name
         ignored = shutil.ignore_patterns("__pycache__", "training_output", "*.csv", "data.npz")
-        for part in ("kit", "data"):
-            shutil.copytree(ROOT / "events" / name / part, self.event / part, ignore=ignored)
+        own = Path(__file__).with_name("kits") / name
+        source = own if own.is_dir() else ROOT / "events" / name
+        shutil.copytree(source, self.event, ignore=ignored)
+        for file, content in (data or {}).items():
+            path = self.event / "data" / "data" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
         self.configure()
         self.ramp("setup", "deploy-event", "--event-config", str(self.config))
         folder = self.event / "kit" / "submissions" / "starting_kit"
@@ -87,33 +95,69 @@ class Deployed:
             stdout=subprocess.DEVNULL,
         )
 
-    def submit(self, names: list[str]) -> list[int]:
-        """Submit the same files under each name; give the numbers."""
+    @contextlib.contextmanager
+    def dispatching(self) -> Iterator[int]:
+        """Have a dispatcher run while the block does; give its pid."""
+        command = [sys.executable, "-m", "ramp_engine", "launch", "dispatcher"]
+        command += ["--event-config", str(self.config)]
+        with (self.root / "log").open("ab") as log:
+            dispatcher = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield dispatcher.pid
+        finally:
+            dispatcher.terminate()
+            dispatcher.wait()
+
+    def submit(self, names: list[str], code: str | None = None) -> list[int]:
+        """Submit the same files under each name, or their only one with other code."""
+        files = self.files
+        if code is not None:
+            files = [SubmissionFile(self.files[0].name, code.encode())]
         with self.database.session() as session:
-            return [
-                submissions.add(session, self.name, TEAM, name, self.files).id for name in names
-            ]
+            return [submissions.add(session, self.name, TEAM, name, files).id for name in names]
+
+    def cancel(self, numbers: list[int]) -> None:
+        """Cancel submissions, and wait for their end."""
+        with self.database.session() as session:
+            for number in numbers:
+                queue.cancel(session, number, "measured")
+        while self.states(numbers) != {State.CANCELED}:
+            time.sleep(0.1)
 
     def is_scored(self, submission: int) -> bool:
         """Tell whether a submission has its score."""
-        return self._states([submission]) == {State.SCORED}
+        return self.states([submission]) == {State.SCORED}
 
     def check_scored(self, numbers: list[int]) -> None:
         """Fail unless all have their score: what is measured must have been done."""
-        states = self._states(numbers)
+        states = self.states(numbers)
         if states != {State.SCORED}:
             raise RuntimeError(f"not all submissions were scored: {states}")
 
-    def _states(self, numbers: list[int]) -> set[State]:
+    def wait_scored(self, numbers: list[int], seconds: float = 3600.0) -> None:
+        """Wait until all have their score; fail when one will not, or it takes too long."""
+        until = time.monotonic() + seconds
+        while (states := self.states(numbers)) != {State.SCORED}:
+            if time.monotonic() > until or states & (FINAL - {State.SCORED}):
+                raise RuntimeError(f"not all submissions were scored: {states}")
+            time.sleep(0.2)
+
+    def states(self, numbers: list[int]) -> set[State]:
         with self.database.session(read_only=True) as session:
             return {submissions.get(session, number).state for number in numbers}
 
 
 @contextlib.contextmanager
-def deployed(name: str) -> Iterator[Deployed]:
+def deployed(name: str, data: Mapping[str, str] | None = None) -> Iterator[Deployed]:
     """Deploy an event in a folder that goes with the block."""
     with tempfile.TemporaryDirectory(prefix="ramp-benchmark-") as folder:
-        deployment = Deployed(name, Path(folder))
+        deployment = Deployed(name, Path(folder), data)
         try:
             yield deployment
         finally:

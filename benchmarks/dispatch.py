@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/dispatch.py [--json FILE] [--databases sqlite postgresql]
+    python -m benchmarks.dispatch [--json FILE] [--databases sqlite postgresql]
 
 Workers are fakes and the score step is a canned answer, so that the figures are the engine's own.
 PostgreSQL is started for the purpose; with --durable it waits for the disk. The baseline
@@ -296,16 +296,15 @@ def places(kind: str, *, is_durable: bool = False) -> Iterator[Callable[[], str]
 
 
 def print_table(figures: dict[str, dict[str, dict[str, float]]]) -> None:
-    columns = [(kind, mode) for kind, modes in figures.items() for mode in modes]
-    names = dict.fromkeys(
-        name for modes in figures.values() for row in modes.values() for name in row
-    )
-    print("".join([f"{'':44}", *(f"{kind:>26}" for kind, _ in columns)]))
-    print("".join([f"{'':44}", *(f"{mode:>26}" for _, mode in columns)]))
-    for name in names:
-        values = [figures[kind][mode].get(name, math.nan) for kind, mode in columns]
-        cells = ["-" if math.isnan(value) else f"{value:.2f}" for value in values]
-        print("".join([f"{name:44}", *(f"{cell:>26}" for cell in cells)]))
+    """Print a table for each database, with the ratio to the baseline of the same run."""
+    for kind, modes in figures.items():
+        print("".join([f"{kind:44}", *(f"{mode:>26}" for mode in modes), f"{'x baseline':>14}"]))
+        for name, value in modes[WAKING].items():
+            base = modes[POLLING].get(name, math.nan)
+            ratio = value / base if base else math.nan
+            cells = ["-" if math.isnan(one) else f"{one:.2f}" for one in (value, base, ratio)]
+            print(f"{name:44}{cells[0]:>26}{cells[1]:>26}{cells[2]:>14}")
+        print()
 
 
 def main() -> None:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,15 +24,8 @@ LOOK_SECONDS = 0.005
 
 def latencies(deployment: Deployed, label: str, n: int) -> list[float]:
     """Submit one at a time to a dispatcher that has nothing else to do; seconds of each."""
-    command = [sys.executable, "-m", "ramp_engine", "launch", "dispatcher"]
-    command += ["--event-config", str(deployment.config)]
-    with (deployment.root / "log").open("ab") as log:
-        dispatcher = subprocess.Popen(command, cwd=deployment.root, stdout=log, stderr=log)
-    try:
+    with deployment.dispatching():
         taken = [once(deployment, f"{label}_{number}") for number in range(n + 1)]
-    finally:
-        dispatcher.terminate()
-        dispatcher.wait()
     return taken[1:]  # the first one finds everything cold
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/sandbox.py [--json FILE] [--rounds N]
+    python -m benchmarks.sandbox [--json FILE] [--rounds N]
 
 The levels take turns within each round, so that other load on the machine meets all of them. As
 root the confined process becomes nobody. A level that the machine does not offer is named.
@@ -29,7 +29,7 @@ PLAIN = "plain"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
@@ -44,7 +44,7 @@ def main() -> None:
         ratio = milliseconds / figures[PLAIN]
         print(f"{level:11} {milliseconds:7.2f} ms  {ratio:6.1f} x plain")
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2))
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def measure(levels: list[str], identity: dict[str, int], rounds: int) -> dict[str, float]:

@@ -12,8 +12,10 @@
                   kit/  folds/
                   y_train.*  y_test.*
 
-A value is a ``.npy`` file where numpy can hold it without objects, else a pickle. Pickles are
-written by the trusted side and read by either; what the untrusted side writes is never unpickled.
+A value is a ``.npy`` file where numpy can hold it without objects, else a pickle, with its large
+arrays (the columns of a frame, say) in a file of their own. Pickles are written by the trusted side
+and read by either; what the untrusted side writes is never unpickled. Arrays are mapped, not read:
+processes share them, whether they have an ancestor in common or not.
 
 Where validation labels are hidden, the public part holds the labels once for each fold, masked by
 `hidden_labels`: as many times their size on disk as there are folds.
@@ -32,6 +34,7 @@ from typing import Any
 
 import numpy as np
 
+from . import mapped
 from .failure import KitError, kit_code
 from .kit import Fold
 
@@ -61,15 +64,22 @@ def save(value: Any, folder: Path, name: str, problem: Any) -> None:
     if type(value) is np.ndarray and not value.dtype.hasobject:
         np.save(folder / f"{name}.npy", value, allow_pickle=False)
         return
-    with (folder / f"{name}.pkl").open("wb") as file, importable(problem):
-        _dump(value, file, name)
+    parts = folder / f"{name}.parts"
+    with (
+        (folder / f"{name}.pkl").open("wb") as file,
+        parts.open("wb") as arrays,
+        importable(problem),
+    ):
+        _dump(value, file, arrays, name)
+    if not parts.stat().st_size:
+        parts.unlink()
 
 
-def _dump(value: Any, file: Any, name: str) -> None:
+def _dump(value: Any, file: Any, arrays: Any, name: str) -> None:
     import cloudpickle  # type: ignore[import-untyped]  # comes with ramp-workflow
 
     try:
-        cloudpickle.dump(value, file, protocol=5)
+        cloudpickle.dump(value, file, protocol=5, buffer_callback=mapped.writer(arrays))
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         raise KitError(
             f"{name} cannot be stored in the bundle: {error}",
@@ -78,16 +88,20 @@ def _dump(value: Any, file: Any, name: str) -> None:
 
 
 def load(folder: Path, name: str, problem: Any) -> Any:
-    """Read a value that `save` has written; None when there is none."""
+    """Give a value that `save` has written; None when there is none.
+
+    Its arrays may be written to, which nobody else sees. The files must not be truncated meanwhile.
+    """
     array = folder / f"{name}.npy"
     if array.exists():
-        return np.load(array, allow_pickle=False)
+        return mapped.load_array(array)
     pickled = folder / f"{name}.pkl"
     if not pickled.exists():
         return None
     reading = kit_code(f"reading {name} of the bundle", _OTHER_ENVIRONMENT)
     with pickled.open("rb") as file, importable(problem), reading:
-        return pickle.load(file)  # noqa: S301 (written by the trusted side)
+        parts = mapped.parts(folder / f"{name}.parts")
+        return pickle.load(file, buffers=parts)  # noqa: S301 (written by the trusted side)
 
 
 _OTHER_ENVIRONMENT = (

@@ -31,6 +31,8 @@ from .watch import Watch
 
 #: Time between two looks for the end of a process, where the kernel cannot tell of it [s].
 _LOOK_SECONDS = 0.02
+#: Of so much it is worth a look whether it is data of the bundle [MB].
+_MUCH_MB = 64.0
 #: What a fold says on its way to the test data.
 _SCRIPT = BEGUN + TRAINING + TRAINED + TESTING
 
@@ -148,7 +150,10 @@ class ForkedFold:
 
     def _own_mb(self, max_resident_kb: int) -> float:
         """Return what the largest process had beyond what it shared with this one at first."""
-        return max(0.0, max_resident_kb / 1024 - self._tree.baseline / (1 << 20))
+        own = max_resident_kb / 1024 - self._tree.baseline / (1 << 20)
+        if own > _MUCH_MB:
+            own = max(_MUCH_MB, own - self._tree.absent_bytes() / (1 << 20))
+        return max(0.0, own)
 
     def _listen(self, descriptor: int, handler: Callable[[], bool]) -> None:
         """Call a handler whenever there is something to read, until it tells that no more comes."""

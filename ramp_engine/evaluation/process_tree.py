@@ -100,6 +100,22 @@ class ProcessTree:
         devices = {_device(place) for place in self._places}
         return sum(_mapped(pid, devices) for pid in pids)
 
+    def absent_bytes(self) -> int:
+        """Return how much of the files that it maps to be changed this process has not looked at.
+
+        What is mapped of a bundle is resident where it was mapped, and not in the children of that
+        process until they look: what a fold sees of it then is nothing that it has taken [bytes].
+        """
+        absent = 0
+        is_ours = False
+        for line in _read(_PROC / "self/smaps").splitlines():
+            name, *words = line.split()
+            if not name.endswith(":"):  # of a mapping: addresses, rights, offset, device, inode
+                is_ours = words[0] == "rw-p" and words[3] != "0"
+            elif is_ours and name in ("Size:", "Rss:"):
+                absent += (int(words[0]) << 10) * (1 if name == "Size:" else -1)
+        return absent
+
     def cpu_seconds(self, pids: list[int]) -> float:
         """Return the CPU time of the tree [s], of processes that have ended as well.
 

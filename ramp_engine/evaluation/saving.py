@@ -11,8 +11,7 @@ from rampwf.utils.io import save_y_pred
 
 from .failure import kit_code
 from .kept import note_test_only
-from .truth import CheckedFold, Truth
-from .untrusted_files import write_text
+from .truth import Truth
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,15 @@ class Saving:
     is_test_only: bool = False  #: those of the test data; those of the training data go
     is_compressed: bool = True  #: a kit's own ``save_y_pred`` decides for itself
 
-    def save(self, truth: Truth, fold: CheckedFold, folder: Path) -> None:
-        """Write predictions and times of a fold, as ``ramp-test --save-output`` does.
+    def save(self, truth: Truth, y_pred: Any, suffix: str, folder: Path) -> None:
+        """Write predictions of a fold, as ``ramp-test --save-output`` does, if they are kept.
 
         Parameters
         ----------
         truth : Truth
-        fold : CheckedFold
+        y_pred : ndarray
+        suffix : str
+            ``train`` or ``test``.
         folder : Path
             Of the fold, to write to.
 
@@ -37,12 +38,9 @@ class Saving:
         KitError
             The kit's ``save_y_pred`` is at fault.
         """
-        with kit_code("saving predictions (save_y_pred)", "Mend save_y_pred in problem.py."):
-            for suffix, y_pred in fold.y_pred.items():
-                if suffix == "test" or not self.is_test_only:
-                    self._write(truth, y_pred, suffix, folder)
-        for step, seconds in fold.times.items():
-            write_text(folder, f"{step}_time", str(seconds))
+        if suffix == "test" or not self.is_test_only:
+            with kit_code("saving predictions (save_y_pred)", "Mend save_y_pred in problem.py."):
+                self._write(truth, y_pred, suffix, folder)
 
     def _write(self, truth: Truth, y_pred: Any, suffix: str, folder: Path) -> None:
         if self.is_compressed or hasattr(truth.problem, "save_y_pred"):

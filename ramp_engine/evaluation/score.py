@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import csv
 import math
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Optional
 
-from rampwf.utils.scoring import score_matrix
-from rampwf.utils.submission import bag_submissions
-
-from .failure import KitError, PredictionsError, kit_code, one_line
+from .bagging import make_bagging
+from .failure import KitError
+from .fold_scores import FoldScorer, FoldScores
+from .ground_truth import GroundTruth
 from .kit import working_directory
 from .saving import Saving
-from .truth import CheckedFold, Truth, load_truth, read_fold
+from .truth import Truth, load_truth
 from .untrusted_files import write_text
 
 
@@ -59,104 +58,56 @@ def score(
     if output.resolve() == predictions.resolve():
         raise KitError("scores cannot be written into the folder of the predictions")
     truth = load_truth(labels, data, kit)
-    saving = saving or Saving()
-    scored = []
     with working_directory(data):  # paths of files in y are relative to it
-        for number in range(len(truth.folds)):
-            fold = read_fold(truth, predictions / f"fold_{number}", number)
-            scored.append(_score_fold(truth, fold, output / f"fold_{number}", saving))
-        bagged = _bag(truth, [fold[0] for fold in scored], [fold[1] for fold in scored], output)
-    saving.note(output)
-    return {"folds": [fold[2] for fold in scored], "bagged": bagged}
+        scorer = _Scorer(truth, saving or Saving(), output)
+        folds = [
+            scorer.score_fold(predictions / f"fold_{number}", number)
+            for number in range(len(truth.folds))
+        ]
+        return {"folds": folds, "bagged": scorer.finish()}
 
 
-def _score_fold(
-    truth: Truth, fold: CheckedFold, folder: Path, saving: Saving
-) -> tuple[Any, Any, dict[str, Any]]:
-    """Score one fold, as ``run_submission_on_cv_fold`` of ramp-workflow does."""
-    predictions = _predictions(truth, fold)
-    with kit_code("making Predictions of the labels", "Mend Predictions in problem.py."):
-        ground_truth = _ground_truth(truth, fold.number)
-    try:
-        frame = score_matrix(truth.problem.score_types, ground_truth, predictions)
-    except Exception as error:
-        raise _blame(truth, fold.number, ground_truth, predictions, error) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    saving.save(truth, fold, folder)
-    result = _result(truth, fold, frame)
-    frame["time"] = [fold.times[step] for step in truth.steps]
-    frame.to_csv(folder / "scores.csv")
-    write_text(folder, "state.txt", "scored")
-    return predictions["valid"], predictions.get("test"), result
+class _Scorer:
+    """Scores the folds of one submission, and writes what ramp-test would."""
+
+    def __init__(self, truth: Truth, saving: Saving, output: Path) -> None:
+        labels = GroundTruth(truth)
+        self._truth = truth
+        self._saving = saving
+        self._output = output
+        self._folds = FoldScorer(truth, labels)
+        self._bagging = make_bagging(truth, labels)
+
+    def score_fold(self, predictions: Path, number: int) -> dict[str, Any]:
+        """Score one fold; give what goes into the result."""
+        folder = self._output / f"fold_{number}"
+
+        def save(suffix: str, y_pred: Any) -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._saving.save(self._truth, y_pred, suffix, folder)
+
+        scored = self._folds.score(predictions, number, save, self._bagging.add)
+        for step, seconds in scored.times.items():
+            write_text(folder, f"{step}_time", str(seconds))
+        result = _result(self._truth, scored)
+        scored.frame["time"] = [scored.times[step] for step in self._truth.steps]
+        scored.frame.to_csv(folder / "scores.csv")
+        write_text(folder, "state.txt", "scored")
+        return result
+
+    def finish(self) -> dict[str, Any]:
+        """Write what is made of all folds together; give the scores of that."""
+        self._bagging.write(self._output)
+        self._saving.note(self._output)
+        return _read_bagged(self._truth, self._output / "bagged_scores.csv")
 
 
-def _predictions(truth: Truth, fold: CheckedFold) -> dict[str, Any]:
-    make = truth.problem.Predictions
-    train_is, valid_is = truth.folds[fold.number]
-    made = OrderedDict()
-    state = "validating_error"
-    try:
-        made["train"] = make(y_pred=fold.y_pred["train"], fold_is=train_is)
-        made["valid"] = make(y_pred=fold.y_pred["train"], fold_is=valid_is)
-        state = "testing_error"
-        if "test" in fold.y_pred:
-            made["test"] = make(y_pred=fold.y_pred["test"])
-    except (ValueError, TypeError, IndexError) as error:
-        raise PredictionsError(state, one_line(error), fold.number) from error
-    return made
-
-
-def _ground_truth(truth: Truth, number: int) -> dict[str, Any]:
-    make = truth.problem.Predictions
-    train_is, valid_is = truth.folds[number]
-    made = OrderedDict()
-    made["train"] = make(y_true=truth.y_train, fold_is=train_is)
-    made["valid"] = make(y_true=truth.y_train, fold_is=valid_is)
-    if truth.y_test is not None:
-        made["test"] = make(y_true=truth.y_test)
-    return made
-
-
-def _blame(
-    truth: Truth, number: int, ground_truth: Any, predictions: Any, error: Exception
-) -> PredictionsError:
-    """Find the step whose predictions cannot be scored; of the test data no message is shown."""
-    known = [step for step in truth.steps if step != "test"]
-    try:
-        score_matrix(
-            truth.problem.score_types,
-            OrderedDict((step, ground_truth[step]) for step in known),
-            OrderedDict((step, predictions[step]) for step in known),
-        )
-    except Exception:  # noqa: BLE001 (a kit's code, on a participant's predictions)
-        message = f"fold {number}: the predictions cannot be scored: {one_line(error)}"
-        return PredictionsError("validating_error", message, number)
-    message = f"fold {number}: the predictions of the test data cannot be scored"
-    return PredictionsError("testing_error", f"{message} ({type(error).__name__})", number)
-
-
-def _result(truth: Truth, fold: CheckedFold, frame: Any) -> dict[str, Any]:
+def _result(truth: Truth, fold: FoldScores) -> dict[str, Any]:
     scores = {}
     for score_type in truth.problem.score_types:
-        steps = {step: _finite(frame.loc[step, score_type.name]) for step in truth.steps}
+        steps = {step: _finite(fold.frame.loc[step, score_type.name]) for step in truth.steps}
         scores[score_type.name] = {"test": None, **steps}
     return {"fold": fold.number, "scores": scores, "times": {"test": None, **fold.times}}
-
-
-def _bag(truth: Truth, valid: list[Any], test: list[Any], output: Path) -> dict[str, Any]:
-    """Combine the folds and score them, as ramp-test does at its end."""
-    labels = (truth.folds, truth.y_train, truth.y_test)
-    places = {"training_output_path": str(output), "ramp_data_dir": str(truth.data)}
-    try:
-        bag_submissions(
-            truth.problem, *labels, valid, test, score_type_index=None, save_output=True, **places
-        )
-    except OSError:  # the disk is nobody's prediction
-        raise
-    except Exception as error:
-        message = f"the predictions of the folds cannot be combined ({type(error).__name__})"
-        raise PredictionsError("validating_error", message) from error
-    return _read_bagged(truth, output / "bagged_scores.csv")
 
 
 def _read_bagged(truth: Truth, path: Path) -> dict[str, Any]:

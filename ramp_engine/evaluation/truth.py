@@ -1,4 +1,4 @@
-"""What predictions are held against, and the predictions once they are checked. Trusted side."""
+"""What predictions are held against; the predictions, checked when they are read. Trusted side."""
 
 from __future__ import annotations
 
@@ -32,15 +32,6 @@ class Truth:
         return ("train", "valid") if self.y_test is None else ("train", "valid", "test")
 
 
-@dataclass(frozen=True)
-class CheckedFold:
-    """Predictions of one fold that have the right shape and no NaN."""
-
-    number: int  #: the fold
-    y_pred: dict[str, Any]  #: the arrays, by ``train`` and ``test``
-    times: dict[str, float]  #: by step [s]
-
-
 def load_truth(labels: Path, data: Path, kit: Optional[Path] = None) -> Truth:
     """Read what predictions are held against.
 
@@ -69,8 +60,8 @@ def load_truth(labels: Path, data: Path, kit: Optional[Path] = None) -> Truth:
     )
 
 
-def read_fold(truth: Truth, folder: Path, number: int) -> CheckedFold:
-    """Read and check what the fold step has left.
+def read_predictions(truth: Truth, folder: Path, number: int, suffix: str) -> Any:
+    """Read and check what the fold step has left of the ``train`` or the ``test`` data.
 
     Parameters
     ----------
@@ -80,25 +71,13 @@ def read_fold(truth: Truth, folder: Path, number: int) -> CheckedFold:
         The fold's folder; nothing in it is trusted.
     number : int
         The fold.
+    suffix : str
+        ``train`` or ``test``.
 
     Raises
     ------
     PredictionsError
-        Predictions are missing, are not plain data, have the wrong shape, or are NaN.
-    """
-    y_pred = {"train": read_predictions(truth, folder, number, "train")}
-    if truth.y_test is not None:
-        y_pred["test"] = read_predictions(truth, folder, number, "test")
-    return CheckedFold(number, y_pred, {step: _seconds(folder, step) for step in truth.steps})
-
-
-def read_predictions(truth: Truth, folder: Path, number: int, suffix: str) -> Any:
-    """Read and check the predictions of a fold for the ``train`` or the ``test`` data.
-
-    Raises
-    ------
-    PredictionsError
-        As `read_fold`.
+        They are missing, are not plain data, have the wrong shape, or are NaN.
     """
     is_test = suffix == "test"
     labels = truth.y_test if is_test else truth.y_train
@@ -130,6 +109,11 @@ def n_columns(predictions_type: Any) -> Optional[int]:
         return columns if isinstance(columns, int) else None
     counts = [n_columns(part) for part in parts]
     return None if None in counts else sum(count or 0 for count in counts)
+
+
+def read_times(truth: Truth, folder: Path) -> dict[str, float]:
+    """Return the times that a fold has noted, by step [s]."""
+    return {step: _seconds(folder, step) for step in truth.steps}
 
 
 def _seconds(folder: Path, step: str) -> float:
