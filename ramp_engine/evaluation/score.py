@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -70,17 +71,47 @@ def score(
     return {"folds": [fold[2] for fold in scored], "bagged": bagged}
 
 
+def score_folds(
+    labels: Path, data: Path, predictions: Path, numbers: Sequence[int], kit: Optional[Path] = None
+) -> dict[str, Any]:
+    """Score some folds while others are not done yet; nothing is combined, nothing is written.
+
+    Parameters
+    ----------
+    labels, data, predictions, kit
+        See `score`.
+    numbers : sequence of int
+        The folds.
+
+    Returns
+    -------
+    dict
+        As `score`, of these folds; ``bagged`` is empty.
+
+    Raises
+    ------
+    PredictionsError, KitError
+        As `score`.
+    """
+    truth = load_truth(labels, data, kit)
+    scored = []
+    with working_directory(data):
+        for number in numbers:
+            if not 0 <= number < len(truth.folds):
+                raise KitError(f"there is no fold {number}")
+            fold = read_fold(truth, predictions / f"fold_{number}", number)
+            scored.append(
+                _result(truth, fold, _held_against(truth, fold, _predictions(truth, fold)))
+            )
+    return {"folds": scored, "bagged": {}}
+
+
 def _score_fold(
     truth: Truth, fold: CheckedFold, folder: Path, saving: Saving
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Score one fold, as ``run_submission_on_cv_fold`` of ramp-workflow does."""
     predictions = _predictions(truth, fold)
-    with kit_code("making Predictions of the labels", "Mend Predictions in problem.py."):
-        ground_truth = _ground_truth(truth, fold.number)
-    try:
-        frame = score_matrix(truth.problem.score_types, ground_truth, predictions)
-    except Exception as error:
-        raise _blame(truth, fold.number, ground_truth, predictions, error) from error
+    frame = _held_against(truth, fold, predictions)
     folder.mkdir(parents=True, exist_ok=True)
     saving.save(truth, fold, folder)
     result = _result(truth, fold, frame)
@@ -88,6 +119,16 @@ def _score_fold(
     frame.to_csv(folder / "scores.csv")
     write_text(folder, "state.txt", "scored")
     return predictions["valid"], predictions.get("test"), result
+
+
+def _held_against(truth: Truth, fold: CheckedFold, predictions: dict[str, Any]) -> Any:
+    """Return the scores of one fold, a row a step and a column a score type."""
+    with kit_code("making Predictions of the labels", "Mend Predictions in problem.py."):
+        ground_truth = _ground_truth(truth, fold.number)
+    try:
+        return score_matrix(truth.problem.score_types, ground_truth, predictions)
+    except Exception as error:
+        raise _blame(truth, fold.number, ground_truth, predictions, error) from error
 
 
 def _predictions(truth: Truth, fold: CheckedFold) -> dict[str, Any]:
