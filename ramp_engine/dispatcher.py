@@ -40,7 +40,8 @@ from ramp_engine.leftovers import Sweeper
 from ramp_engine.outcome import Stop
 from ramp_engine.provisions import Provisions
 from ramp_engine.room import Room
-from ramp_engine.run import HungCall, Run, RunContext
+from ramp_engine.run import Run
+from ramp_engine.run_context import HungCall, RunContext
 from ramp_engine.scoring import ScoreStep, WarmScoring
 
 logger = logging.getLogger(__name__)
@@ -317,6 +318,8 @@ class Dispatcher:
             self._start(run)
         if rescued != queue.Rescued() or (is_full and self._sweeper.is_due):
             self._sweeper.sweep()
+        elif is_full:
+            self._sweeper.sweep_kept()
         return self.n_open == 0 and not self.runs
 
     @property
