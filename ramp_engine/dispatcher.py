@@ -305,6 +305,11 @@ class Dispatcher:
             if is_full or is_due or is_last or is_delayed:
                 self._look_ahead(session)
         self._full_turn_at = now + self._full_turn_seconds if is_full else full_turn_at
+        # before a run starts, which goes on with the folds that are found
+        if rescued != queue.Rescued() or (is_full and self._sweeper.is_due):
+            self._sweeper.sweep()
+        elif is_full:
+            self._sweeper.sweep_kept()
         for claim in taken:
             team, name = titles[claim.submission_id]
             run = Run(
@@ -316,10 +321,6 @@ class Dispatcher:
                 adopted=adopted.get(claim),
             )
             self._start(run)
-        if rescued != queue.Rescued() or (is_full and self._sweeper.is_due):
-            self._sweeper.sweep()
-        elif is_full:
-            self._sweeper.sweep_kept()
         return self.n_open == 0 and not self.runs
 
     @property

@@ -114,11 +114,12 @@ class FakeWorker(BaseWorker):
 
     def _is_submission_finished(self) -> bool:
         self._misbehave("status")
-        never = (Scenario.HANGING, Scenario.HALF, Scenario.INTERRUPTED)
+        never = (Scenario.HANGING, Scenario.HALF, Scenario.MOVED, Scenario.INTERRUPTED)
         return self.behaviour.scenario not in never and self._seconds_left() <= 0
 
     def _is_submission_interrupted(self) -> bool:
-        return self.behaviour.scenario is Scenario.INTERRUPTED and self._seconds_left() <= 0
+        is_lost = self.behaviour.scenario in (Scenario.MOVED, Scenario.INTERRUPTED)
+        return is_lost and self._seconds_left() <= 0
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait for the end of the run, as far as it lies within `timeout_seconds`."""
@@ -128,19 +129,25 @@ class FakeWorker(BaseWorker):
         """Hand over folds one after the other, each after its share of the time of the run."""
         self._misbehave("collect_done_folds")
         never = (Scenario.FAILING, Scenario.EXITING, Scenario.HANGING)
-        if self.last_status != "running" or self.behaviour.scenario in never:
+        if self.last_status not in ("running", "retry") or self.behaviour.scenario in never:
             return self._handed
-        folds = self._folds
-        share = 1.0 - max(0.0, self._seconds_left()) / (self.behaviour.seconds or 1.0)
-        is_half = self.behaviour.scenario is Scenario.HALF
-        done = {0}.intersection(folds) if is_half else folds[: int(share * len(folds))]
         predictions = Path(self.config["predictions_dir"], self.submission)
-        for fold in done:
+        for fold in self._done_folds:
             if fold not in self._handed:
                 self._write_fold(predictions / f".fold_{fold}")
                 (predictions / f".fold_{fold}").rename(predictions / f"fold_{fold}")
                 self._handed.append(fold)
         return self._handed
+
+    @property
+    def _done_folds(self) -> list[int]:
+        folds, scenario = self._folds, self.behaviour.scenario
+        if scenario is Scenario.HALF:
+            return [fold for fold in folds if fold == 0]
+        if scenario in (Scenario.MOVED, Scenario.INTERRUPTED):
+            return folds[:1] if scenario is Scenario.MOVED else []
+        share = 1.0 - max(0.0, self._seconds_left()) / (self.behaviour.seconds or 1.0)
+        return folds[: int(share * len(folds))]
 
     @property
     def _folds(self) -> list[int]:

@@ -24,6 +24,7 @@ class Scenario(StrEnum):
     BAD_BYTES = "bad_bytes"  #: good, and prints `BAD_BYTES`
     LARGE_LOG = "large_log"  #: good, and prints 20 MB between `HEAD` and `TAIL`
     HALF = "half"  #: good in its first fold, and never ends in its second
+    MOVED = "moved"  #: the machine is taken away after a fold; only a worker can play it
     INTERRUPTED = "interrupted"  #: the machine is taken away; only a worker can play it
 
 
