@@ -100,6 +100,7 @@ def copy_fold(source: Path, target: Path, number: int, n_left: int) -> int:
     shutil.rmtree(staged, ignore_errors=True)
     target.mkdir(parents=True, exist_ok=True)
     n_bytes = _copy_fold(source / f"fold_{number}", staged, n_left)
+    shutil.rmtree(target / f"fold_{number}", ignore_errors=True)  # of results half collected
     staged.rename(target / f"fold_{number}")
     return n_bytes
 
