@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy.orm import Session
 
 from ramp_database.model import Attempt, SubmissionEvent
 from ramp_database.states import State
@@ -24,3 +25,16 @@ def folds_started_at() -> ScalarSelect[datetime]:
         .correlate(Attempt)
         .scalar_subquery()
     )
+
+
+def newest_reopened(session: Session, submission_id: int) -> int:
+    """Give the newest attempt after which somebody had the submission evaluated anew; 0 for none.
+
+    By hand: a dispatcher that gives a submission back has the next attempt go on with it.
+    """
+    query = (
+        select(func.max(SubmissionEvent.attempt))
+        .where(SubmissionEvent.submission_id == submission_id)
+        .where(SubmissionEvent.to_state == State.NEW, SubmissionEvent.dispatcher_id.is_(None))
+    )
+    return session.scalar(query) or 0

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ramp_database import clock, presence, submissions, waiting
+from ramp_database import clock, partial, presence, submissions, waiting
 from ramp_database.attempts import folds_started_at
 from ramp_database.model import Attempt, Submission, SubmissionEvent
 from ramp_database.presence import Presence
@@ -67,6 +67,7 @@ class History:
     attempts: tuple[AttemptFacts, ...]
     dispatchers: dict[int, Presence]  #: those of the history, as far as they are still known
     live_dispatchers: tuple[Presence, ...]  #: those of the event that live
+    partial: dict[str, Any] | None = None  #: as `ramp_database.partial` reads it
 
 
 _WISH = ("cancel_requested_at", "cancel_reason")
@@ -83,7 +84,7 @@ def read(session: Session, submission_id: int) -> History:
 
     Notes
     -----
-    Seven statements, whatever the length of the history.
+    Eight statements, whatever the length of the history.
     """
     row = submissions.get(session, submission_id)
     steps, attempts = _steps(session, submission_id), _attempts(session, submission_id)
@@ -101,6 +102,7 @@ def read(session: Session, submission_id: int) -> History:
         attempts=attempts,
         dispatchers=presence.of_numbers(session, {number for number in numbers if number}),
         live_dispatchers=tuple(live),
+        partial=partial.read(session, Submission.id == submission_id).get(submission_id),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from ramp_database.errors import SchemaError
 
 #: The revision that this program needs: the newest of ``migrations/versions``.
-HEAD = "0007"
+HEAD = "0008"
 
 _DIRECTORY = Path(__file__).parent / "migrations"
 _VERSION_TABLE = "alembic_version"

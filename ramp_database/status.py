@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ramp_database import partial
 from ramp_database.errors import NotFoundError
 from ramp_database.model import Dispatcher, Event, Submission, Team
 from ramp_database.queue.counting import count_states
@@ -49,9 +50,10 @@ def event_status(session: Session, event_id: int, limit: int | None = None) -> d
         "attempt", "error", "outcome", "submitted_at", ...}], "dispatchers": [...]}``, ready for
         JSON: times in ISO format, the newest last. Of one that waits ``queue_place`` (from 1),
         ``waiting_reason`` (see `ramp_database.waiting.WaitingReason`), ``expected_start_at`` and
-        ``expected_end_at``; these are None otherwise, and where they cannot be known. States in the
-        order of a submission's way, those without submissions left out; dispatchers that have not
-        ended.
+        ``expected_end_at``; these are None otherwise, and where they cannot be known. Of one that
+        runs ``partial``: the scores of its folds that are done (`ramp_database.partial.read`), None
+        while there are none. States in the order of a submission's way, those without submissions
+        left out; dispatchers that have not ended.
 
     Raises
     ------
@@ -84,12 +86,14 @@ def _submissions(session: Session, event_id: int, limit: int | None) -> list[dic
     )
     rows = session.execute(query).mappings().all()
     queued = waiting(session, event_id)
+    partials = partial.read(session, Submission.event_id == event_id)
     return [
         dict(row)
         | {
             "state": row["state"].value,
             "submitted_at": row["submitted_at"].isoformat(),
             "not_before": _iso(row["not_before"]),
+            "partial": partials.get(row["id"]),
         }
         | _waiting_columns(queued.get(row["id"]))
         for row in reversed(rows)

@@ -19,7 +19,7 @@ from ramp_database.insertion import insert_named
 from ramp_database.limits import check_limits
 from ramp_database.model import Event, Submission, Team
 from ramp_database.queue import Claim
-from ramp_database.states import State
+from ramp_database.states import FINAL, State
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,12 @@ def ids_by_state(session: Session, event_id: int, states: Collection[State]) -> 
     """List the numbers of the submissions of an event that are in some of these states."""
     query = select(Submission.id).where(Submission.event_id == event_id)
     return list(session.scalars(query.where(Submission.state.in_(states)).order_by(Submission.id)))
+
+
+def open_ids(session: Session, ids: Collection[int]) -> set[int]:
+    """Tell which of these submissions have not come to their end; an unknown one has."""
+    query = select(Submission.id).where(Submission.id.in_(ids), Submission.state.not_in(FINAL))
+    return set(session.scalars(query))
 
 
 def titles(session: Session, claims: Collection[Claim]) -> Mapping[int, tuple[str, str]]:

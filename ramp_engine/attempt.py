@@ -69,6 +69,11 @@ class AttemptDirectory:
         return self.root / "scored"
 
     @property
+    def done_dir(self) -> Path:
+        """Where folds are that were done before the end of the attempt."""
+        return self.root / "done"
+
+    @property
     def fold_predictions_dir(self) -> Path:
         """The submission's predictions as the worker left them."""
         return self.predictions_dir / self.submission

@@ -21,7 +21,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
@@ -57,6 +57,7 @@ class Capability(StrEnum):
     ADOPT = "adopt"  #: `BaseWorker.handle` and `BaseWorker.attach`: its runs outlive a dispatcher
     INTERRUPT = "interrupt"  #: it may lose its machine, and then reports ``retry``
     TIME_LIMIT = "time_limit"  #: it ends a run at the time limit; what there is can be collected
+    FOLDS = "folds"  #: `BaseWorker.collect_done_folds`, and it runs ``config["folds"]`` only
 
 
 class BaseWorker(ABC):
@@ -69,7 +70,9 @@ class BaseWorker(ABC):
         ``submissions_dir``, ``predictions_dir``, ``logs_dir``, ``kit_dir``, ``data_dir``,
         ``bundle_dir``, ``work_dir``, ``n_folds``, ``n_threads``, ``n_jobs_per_submission``,
         ``timeout`` (seconds) and ``time_between_collection`` (seconds); before `attach`,
-        ``elapsed_seconds`` as well.
+        ``elapsed_seconds`` as well. With `Capability.FOLDS` it may find ``folds``, those that are
+        to be run instead of all, and ``kept_folds``, from each other one to the attempt that has
+        done it: it says so in the log.
     submission : str
         Name of the submission's directory inside ``submissions_dir``.
 
@@ -243,6 +246,31 @@ class BaseWorker(ABC):
         if self.status not in ended:
             raise WorkerStateError("collect_results", str(self._status), ended)
         return 0, ""
+
+    def collect_done_folds(self) -> Collection[int]:
+        """Hand over the folds that are done while others still run; here, none.
+
+        For each, ``predictions_dir/<submission>/fold_<i>/`` appears as a whole, filled under a
+        hidden name and renamed; its ``state.txt`` says ``tested``. The dispatcher takes it from
+        there, shows its scores, and keeps it should the run be lost: `collect_results` need not
+        give it again. Called now and then while the worker runs, and before the end of a run that
+        is to be repeated. An error of it costs the submission nothing.
+
+        Returns
+        -------
+        collection of int
+            Those that are done, also those that were handed over before.
+        """
+        return ()
+
+    @classmethod
+    def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:  # noqa: ARG003
+        """Name what folds depend on beside bundle, files and the keys of the worker.
+
+        Such as the packages on the nodes; with another answer no fold is kept for the next attempt.
+        The parameters are those of `warm_up`.
+        """
+        return ""
 
     def teardown(self) -> None:
         """End what still runs and release everything; safe from any status, and twice."""

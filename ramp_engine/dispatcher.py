@@ -40,7 +40,8 @@ from ramp_engine.leftovers import Sweeper
 from ramp_engine.outcome import Stop
 from ramp_engine.provisions import Provisions
 from ramp_engine.room import Room
-from ramp_engine.run import HungCall, Run, RunContext
+from ramp_engine.run import Run
+from ramp_engine.run_context import HungCall, RunContext
 from ramp_engine.scoring import ScoreStep, WarmScoring
 
 logger = logging.getLogger(__name__)
@@ -304,6 +305,11 @@ class Dispatcher:
             if is_full or is_due or is_last or is_delayed:
                 self._look_ahead(session)
         self._full_turn_at = now + self._full_turn_seconds if is_full else full_turn_at
+        # before a run starts, which goes on with the folds that are found
+        if rescued != queue.Rescued() or (is_full and self._sweeper.is_due):
+            self._sweeper.sweep()
+        elif is_full:
+            self._sweeper.sweep_kept()
         for claim in taken:
             team, name = titles[claim.submission_id]
             run = Run(
@@ -315,8 +321,6 @@ class Dispatcher:
                 adopted=adopted.get(claim),
             )
             self._start(run)
-        if rescued != queue.Rescued() or (is_full and self._sweeper.is_due):
-            self._sweeper.sweep()
         return self.n_open == 0 and not self.runs
 
     @property

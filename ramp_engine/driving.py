@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ramp_database.queue import Adopted
@@ -70,6 +70,10 @@ class Driver:
     request : StopRequest
     on_phase : callable
         Told ``training`` and ``collecting`` when that begins.
+    on_done : callable
+        Told the folds that the worker has handed over so far.
+    told : str
+        What else the history is to say of the start.
     """
 
     def __init__(
@@ -80,6 +84,8 @@ class Driver:
         calls: Calls,
         request: StopRequest,
         on_phase: Callable[[str], None],
+        on_done: Callable[[Collection[int]], None],
+        told: str = "",
     ) -> None:
         self._worker = worker
         self._event = event
@@ -87,6 +93,9 @@ class Driver:
         self._calls = calls
         self._request = request
         self._on_phase = on_phase
+        self._on_done = on_done
+        self._told = told
+        self._is_handing_over = True
         self._handle: str | None = None
         #: Whether another dispatcher has taken the run over: it is not ours to end any more.
         self.is_adopted_elsewhere = False
@@ -129,6 +138,7 @@ class Driver:
             raise
         except Exception as error:  # noqa: BLE001  around a plugin
             self._check_claim()
+            self._take_done()
             return self._failure(error)
         finally:
             self._let_go()
@@ -137,7 +147,7 @@ class Driver:
         worker = self._worker
         self._calls("setup", worker.setup)
         self._handle = self._calls("handle", worker.handle)
-        self._recorder.start(self._handle, bundle, worker.sandbox)
+        self._recorder.start(self._handle, bundle, worker.sandbox, self._told)
         self._on_phase("training")
         self._calls("launch_submission", worker.launch_submission)
 
@@ -155,11 +165,17 @@ class Driver:
         """Wait for the end of the run, and collect."""
         limits = self._event.dispatcher
         seconds = min(limits.time_between_collection, limits.hung_after_seconds / 2)
+        n_turns = 0
         while self._request.reason is None and self._status() == WorkerStatus.RUNNING:
+            if n_turns:
+                self._take_done()
             self._calls("wait", lambda: self._worker.wait(seconds))
+            n_turns += 1
         self._check_claim()
         status = self._status() if self._request.reason is None else self._worker.last_status
         if self._request.reason is not None or status == WorkerStatus.RETRY:
+            if self._request.reason is not Stop.CANCELED:
+                self._take_done()
             self._calls("cancel", self._worker.cancel)
             return {"worker_status": str(status)}
         self._on_phase("collecting")
@@ -168,6 +184,17 @@ class Driver:
         is_signal = not 0 <= collected.get("returncode", -1) < _FIRST_SIGNAL
         self.has_ended_by_itself = status == WorkerStatus.FINISHED and not is_signal
         return {"worker_status": str(status)} | collected
+
+    def _take_done(self) -> None:
+        """Have the folds taken that are done; whatever goes wrong costs the run nothing."""
+        if not self._is_handing_over:
+            return
+        try:
+            done = self._calls("collect_done_folds", self._worker.collect_done_folds)
+            self._on_done(done)
+        except Exception:
+            self._is_handing_over = False
+            logger.exception("folds that are done are not taken", extra=self._recorder.extra)
 
     def _status(self) -> WorkerStatus:
         return self._calls("status", lambda: self._worker.status)

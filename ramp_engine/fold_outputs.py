@@ -14,13 +14,14 @@ import shutil
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ramp_engine.evaluation.untrusted_files import RefusedFileError, open_regular
+from ramp_engine.evaluation.untrusted_files import RefusedFileError, open_regular, read_text
 
-__all__ = ["copy_log", "copy_predictions", "failure_message", "open_untrusted", "read_result"]
+__all__ = ["MAX_TOTAL_BYTES", "copy_fold", "copy_log", "copy_predictions", "failure_message"]
+__all__ += ["is_tested", "open_untrusted", "output_sizes", "read_result"]
 
 #: Of a longer log so many bytes are kept of its head, and as many of its tail: more than the fold
 #: step leaves by default, or what it says of its own cut would be cut out.
@@ -43,7 +44,9 @@ _PHASES = {
 }
 
 
-def copy_predictions(source: Path, target: Path) -> None:
+def copy_predictions(
+    source: Path, target: Path, handed: Collection[int] = (), n_left: int = MAX_TOTAL_BYTES
+) -> None:
     """Copy the folds' outputs, replacing older ones; what is too large is left out.
 
     Parameters
@@ -52,24 +55,81 @@ def copy_predictions(source: Path, target: Path) -> None:
         The run's ``training_output``; it may be missing.
     target : Path
         Will hold ``fold_<i>/``.
+    handed : collection of int
+        Folds that were copied before: they are not copied again.
+    n_left : int
+        The most that is copied, in bytes.
 
     Raises
     ------
     OSError
         The disk refuses.
     """
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    n_left = MAX_TOTAL_BYTES
+    names = {f"fold_{number}" for number in handed}
+    if not names:
+        shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True, exist_ok=True)
     for fold in _entries(source, _FOLD, _is_folder):
-        (target / fold.name).mkdir()
-        for path in _entries(fold, _OUTPUT, _is_file_of_its_own):
-            n_bytes = path.lstat().st_size
-            n_left -= n_bytes
-            if n_bytes > MAX_FILE_BYTES or n_left < 0:
-                continue
-            with open_untrusted(path) as file, (target / fold.name / path.name).open("wb") as copy:
-                _copy_bytes(file, copy, n_bytes)
+        if fold.name not in names:
+            n_left -= _copy_fold(fold, target / fold.name, n_left)
+
+
+def copy_fold(source: Path, target: Path, number: int, n_left: int) -> int:
+    """Copy the outputs of one fold that is done; they appear as a whole or not at all.
+
+    Parameters
+    ----------
+    source, target : Path
+        As for `copy_predictions`.
+    number : int
+        The fold.
+    n_left : int
+        The most that is copied, in bytes.
+
+    Returns
+    -------
+    int
+        How many bytes were copied.
+
+    Raises
+    ------
+    OSError
+        The disk refuses.
+    """
+    staged = target / f".fold_{number}"
+    shutil.rmtree(staged, ignore_errors=True)
+    target.mkdir(parents=True, exist_ok=True)
+    n_bytes = _copy_fold(source / f"fold_{number}", staged, n_left)
+    shutil.rmtree(target / f"fold_{number}", ignore_errors=True)  # of results half collected
+    staged.rename(target / f"fold_{number}")
+    return n_bytes
+
+
+def output_sizes(fold: Path) -> dict[str, int]:
+    """Give the size of each output of a fold, in bytes, by its name; nothing else is looked at."""
+    return {
+        path.name: path.lstat().st_size for path in _entries(fold, _OUTPUT, _is_file_of_its_own)
+    }
+
+
+def is_tested(output: Path, number: int) -> bool:
+    """Tell whether the fold step says that a fold is done: it does so last of all."""
+    return read_text(output / f"fold_{number}", "state.txt") == "tested"
+
+
+def _copy_fold(fold: Path, target: Path, n_left: int) -> int:
+    """Copy the outputs of a fold, as far as they may be; return how many bytes these are."""
+    n_copied = 0
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for path in _entries(fold, _OUTPUT, _is_file_of_its_own):
+        n_bytes = path.lstat().st_size
+        if n_bytes > MAX_FILE_BYTES or n_copied + n_bytes > n_left:
+            continue
+        n_copied += n_bytes
+        with open_untrusted(path) as file, (target / path.name).open("wb") as copy:
+            _copy_bytes(file, copy, n_bytes)
+    return n_copied
 
 
 def copy_log(log: IO[bytes], target: Path, mode: int = 0o644) -> None:

@@ -94,6 +94,7 @@ class FoldRun:
         timeout_seconds: float | None,
         on_end: Callable[[], None],
         servers: StepServers | None = None,
+        folds: Sequence[int] | None = None,
     ) -> None:
         """Start the folds, from a warm process where there is one.
 
@@ -117,6 +118,8 @@ class FoldRun:
             Called once when the tree has ended, in a thread of its own.
         servers : StepServers, optional
             Those of the event.
+        folds : sequence of int, optional
+            Those that are run; all of them by default.
 
         Raises
         ------
@@ -138,6 +141,8 @@ class FoldRun:
             "--sandbox": json.dumps(sandbox),
         }
         threads = _threads_of_a_fold(bundle, n_threads, n_jobs)
+        if folds is not None:
+            options["--folds"] = ",".join(map(str, folds))
         call = StepCall(
             arguments=["fold", *(str(part) for option in options.items() for part in option)],
             log=self.log,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
-from ramp_database import queue
+from ramp_database import queue, submissions
 from ramp_database.session import Database
-from ramp_engine import attempt
+from ramp_engine import attempt, done_folds
+from ramp_engine.attempt import AttemptDirectory
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import DatabaseUnavailableError
 from ramp_engine.fold_process import remove_tree
@@ -45,6 +47,7 @@ class Sweeper:
             logger.info("removed %s, which nobody uses any more", path)
         try:
             self._sweep_attempts()
+            self.sweep_kept()
         except DatabaseUnavailableError as error:
             self.is_due = True
             logger.warning("what attempts left stays until the database is back: %s", error)
@@ -58,9 +61,44 @@ class Sweeper:
         found = attempt.left_on_disk(attempts_dir, *parents)  # before asking
         with self._database.session(read_only=True) as session:
             claims = set(queue.owned_of_event(session, self._event_id))
+            ids = {claim.submission_id for claim in found.values()}
+            open_ids = submissions.open_ids(session, ids) if ids else set()
         live = {(claim.submission_id, claim.attempt) for claim in claims}
-        for path, claim in found.items():
+        # the newest first: of several attempts its folds are kept
+        for path, claim in sorted(found.items(), key=lambda item: -item[1].attempt):
             may_run = path.parent == attempts_dir and (claim.submission_id, claim.attempt) in live
             if claim not in claims and not may_run:
+                if path.parent == attempts_dir and claim.submission_id in open_ids:
+                    self._keep_folds(path, claim)
                 remove_tree(path)
                 logger.info("removed %s, which nobody works on any more", path)
+
+    def _keep_folds(self, path: Path, claim: queue.Claim) -> None:
+        name = submissions.directory_name(claim.submission_id)
+        target = done_folds.kept_directory(self._event.ramp.work_dir, name)
+        if done_folds.rescue(AttemptDirectory(path, name), target):
+            logger.info("kept folds of submission %d that are done", claim.submission_id)
+
+    def sweep_kept(self) -> None:
+        """Remove folds that are kept for submissions which have come to their end otherwise.
+
+        Such as canceled while they waited, or scored on another machine.
+
+        Raises
+        ------
+        DatabaseUnavailableError
+            The database is away.
+
+        Notes
+        -----
+        No statement while nothing is kept, one otherwise.
+        """
+        found = done_folds.kept_submissions(self._event.ramp.work_dir)
+        if not found:
+            return
+        with self._database.session(read_only=True) as session:
+            open_ids = submissions.open_ids(session, found.values())
+        for path, id_ in found.items():
+            if id_ not in open_ids:
+                remove_tree(path)
+                logger.info("removed %s, which nobody needs any more", path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,9 +16,12 @@ from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability, WorkerS
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import CollectError, WorkerError, WorkerLostError, WorkerSetupError
 from ramp_engine.fold_outputs import (
+    MAX_TOTAL_BYTES,
+    copy_fold,
     copy_log,
     copy_predictions,
     failure_message,
+    is_tested,
     open_untrusted,
     read_result,
 )
@@ -81,7 +84,9 @@ class FoldProcessWorker(BaseWorker):
     time limit, on `cancel` and `teardown`, and when the dispatcher dies in whatever way.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.TIME_LIMIT})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.TIME_LIMIT, Capability.FOLDS}
+    )
 
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:
         super().__init__(config, submission)
@@ -89,6 +94,8 @@ class FoldProcessWorker(BaseWorker):
         self._place: SharedPlace | None = None
         self._gpus: tuple[str, ...] = ()
         self._gpu_access = GpuAccess()
+        self._handed: set[int] = set()  # folds that were handed over
+        self._n_bytes_left = MAX_TOTAL_BYTES  # that may still be copied
 
     @classmethod
     def find_python(cls, config: Mapping[str, Any]) -> Path:
@@ -136,6 +143,16 @@ class FoldProcessWorker(BaseWorker):
         if isinstance(shared, SharedPlace) and shared.servers is not None:
             shared.servers.prepare(Path(config["bundle_dir"]))
 
+    @classmethod
+    def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:
+        """Name the interpreter, and when a package was last installed or removed beside it."""
+        python = shared.python if isinstance(shared, SharedPlace) else cls.find_python(config)
+        prefix = python.parent.parent
+        places = [python.resolve(), prefix / "conda-meta"]
+        places += prefix.glob("lib/python3*/site-packages")
+        found = [place for place in sorted(places) if place.exists()]
+        return " ".join(f"{place} {place.stat().st_mtime_ns}" for place in found)
+
     def setup(self) -> None:
         """Check that everything is there, and make the directories of the run.
 
@@ -175,6 +192,7 @@ class FoldProcessWorker(BaseWorker):
             The machine refuses another process.
         """
         self._require("launch_submission", WorkerStatus.SETUP)
+        self._tell_kept_folds(self._made_run)
         self._made_run.start(
             bundle=self._path("bundle_dir"),
             submission=self._submission_dir,
@@ -185,8 +203,14 @@ class FoldProcessWorker(BaseWorker):
             timeout_seconds=self._timeout,
             on_end=self.wake,
             servers=None if self._place is None else self._place.servers,
+            folds=self.config.get("folds"),
         )
         super().launch_submission()
+
+    def _tell_kept_folds(self, run: FoldRun) -> None:
+        for number, attempt in sorted(self.config.get("kept_folds", {}).items()):
+            run.log.write(b"fold %d is kept from attempt %d\n" % (number, attempt))
+        run.log.flush()
 
     def _sandbox_spec(self) -> dict[str, Any]:
         assert self._place is not None  # noqa: S101  setup found it
@@ -212,6 +236,30 @@ class FoldProcessWorker(BaseWorker):
     def _timeout(self) -> float | None:
         timeout = self.config.get("timeout")
         return None if timeout is None else float(timeout)
+
+    def collect_done_folds(self) -> Collection[int]:
+        """Copy the outputs of folds that are done.
+
+        Raises
+        ------
+        CollectError
+            The disk refuses.
+        """
+        if self.last_status not in (WorkerStatus.RUNNING, WorkerStatus.FINISHED):
+            return self._handed
+        output, target = self._made_run.scratch.output, self._path("predictions_dir")
+        numbers = self.config.get("folds") or range(int(self.config["n_folds"]))
+        for number in numbers:
+            if number not in self._handed and is_tested(output, number):
+                try:
+                    n_bytes = copy_fold(
+                        output, target / self.submission, number, self._n_bytes_left
+                    )
+                except OSError as error:
+                    raise CollectError(f"fold {number} cannot be copied: {error}") from error
+                self._n_bytes_left -= n_bytes
+                self._handed.add(number)
+        return self._handed
 
     def collect_results(self) -> tuple[int, str]:
         """Copy predictions and logs to where the dispatcher wants them.
@@ -246,7 +294,8 @@ class FoldProcessWorker(BaseWorker):
 
     def _copy_outputs(self, run: FoldRun) -> None:
         self._copy_logs(run)
-        copy_predictions(run.scratch.output, self._path("predictions_dir") / self.submission)
+        target = self._path("predictions_dir") / self.submission
+        copy_predictions(run.scratch.output, target, self._handed, self._n_bytes_left)
 
     def _copy_logs(self, run: FoldRun) -> None:
         logs = self._path("logs_dir") / self.submission

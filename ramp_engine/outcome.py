@@ -75,6 +75,7 @@ class Facts:
     is_unavailable: bool = False  #: the error says that there is no room just now
     full_dir: Path | None = None  #: the error says that there is no room on the disk of this
     timeout_seconds: float | None = None  #: the time limit of the submission
+    is_adopted: bool = False  #: whether another dispatcher had started the run
     folds: tuple[FoldFacts, ...] = ()
 
 
@@ -118,12 +119,31 @@ def judge(facts: Facts) -> Verdict:
         _beyond_limit,
         _failed_fold,
         _failed_run,
+        _lost_folds,
         _incomplete,
     ):
         verdict = rule(facts)
         if verdict is not None:
             return replace(verdict, error=tellable(verdict.error or ""))
     return Verdict(Outcome.SUCCEEDED, State.TESTED)
+
+
+def not_scorable(bundle: str | None, *, is_rescued: bool) -> Verdict:
+    """Tell why published predictions are not scored: they are made again instead.
+
+    Parameters
+    ----------
+    bundle : str or None
+        Name of the one that they were made with; None when they are not there.
+    is_rescued : bool
+        Whether another dispatcher had published them.
+    """
+    if bundle is None:
+        # who died while it published the scores is counted already, by the rescue
+        outcome = Outcome.INTERRUPTED if is_rescued else Outcome.CRASHED
+        return Verdict(outcome, None, "the published predictions are gone or changed")
+    reason = "the event was deployed again after they were made"
+    return Verdict(Outcome.INTERRUPTED, None, f"the predictions are out of date: {reason}")
 
 
 def tellable(error: str) -> str:
@@ -214,9 +234,20 @@ def _failed_run(facts: Facts) -> Verdict | None:
     return _failed(_phase(fold), error, fold.fold if fold else None)
 
 
-def _incomplete(facts: Facts) -> Verdict | None:
+def _lost_folds(facts: Facts) -> Verdict | None:
+    if not facts.is_adopted or not _missing(facts):
+        return None
+    reason = "folds that an earlier attempt has done are on the machine of another dispatcher"
+    return Verdict(Outcome.INTERRUPTED, None, f"interrupted: {reason}")
+
+
+def _missing(facts: Facts) -> list[int]:
     done = {fold.fold for fold in facts.folds if fold.has_predictions}
-    missing = [fold for fold in range(facts.n_folds) if fold not in done]
+    return [fold for fold in range(facts.n_folds) if fold not in done]
+
+
+def _incomplete(facts: Facts) -> Verdict | None:
+    missing = _missing(facts)
     if not missing:
         return None
     state = next((fold.state for fold in facts.folds if fold.fold == missing[0]), None)

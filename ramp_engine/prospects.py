@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from ramp_database.history import History
 from ramp_database.presence import Presence
 from ramp_database.states import OWNED, PARTICIPANT_ERRORS, State
 
-__all__ = ["launch_command", "of"]
+__all__ = ["launch_command", "of", "partial_scores"]
 
 _Moment = Callable[[datetime], str]
 _Process = Callable[[int, Presence | None], str]
@@ -25,6 +26,19 @@ _WORK = {
 def launch_command(event_config: str) -> str:
     """Give the command that starts a dispatcher for an event."""
     return f"ramp launch dispatcher --event-config {event_config}"
+
+
+def partial_scores(partial: Mapping[str, Any]) -> str:
+    """Tell the scores of folds that are done while others run.
+
+    Parameters
+    ----------
+    partial : mapping
+        From `ramp_database.partial.read`.
+    """
+    n_done, mean = len(partial["folds"]), partial["mean"]
+    score = "-" if mean is None else f"{mean:.{partial['precision']}f}"
+    return f"{n_done} of {partial['n_folds']} folds: {partial['score_type']} {score} (partial)"
 
 
 def of(history: History, moment: _Moment, process: _Process) -> tuple[str, ...]:
@@ -85,7 +99,8 @@ def _owned(history: History, moment: _Moment, process: _Process) -> list[str]:
         return [*said, f"It belongs to {named}.", _rescuers(history)]
     if said and history.state is not State.TESTED:
         return [*said, f"Its owner ends the run within a second or so: {named}."]
-    return [*said, f"Its owner {_WORK[history.state]}: {named}."]
+    said.append(f"Its owner {_WORK[history.state]}: {named}.")
+    return said if history.partial is None else [*said, partial_scores(history.partial)]
 
 
 def _rescuers(history: History) -> str:

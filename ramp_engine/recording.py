@@ -15,11 +15,13 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from ramp_database import queue
+from ramp_database import attempts, queue
+from ramp_database.partial import PartialScores
 from ramp_database.provenance import Provenance
 from ramp_database.queue import Claim
 from ramp_database.results import Results
 from ramp_database.session import Database
+from ramp_database.states import State
 from ramp_engine import attempt
 from ramp_engine.attempt import AttemptDirectory
 from ramp_engine.config import EventConfig
@@ -93,7 +95,9 @@ class Recorder:
 
         return self.patiently(ask)
 
-    def start(self, handle: str | None, bundle: str, sandbox: str | None = None) -> None:
+    def start(
+        self, handle: str | None, bundle: str, sandbox: str | None = None, told: str = ""
+    ) -> None:
         """Record that the folds start, before they do.
 
         Parameters
@@ -104,6 +108,8 @@ class Recorder:
             Name of the bundle that the folds are trained with.
         sandbox : str or None
             How they are confined; None when the worker does not say.
+        told : str
+            What else the history is to say of it.
 
         Raises
         ------
@@ -111,9 +117,25 @@ class Recorder:
             As all methods here: nothing is recorded or published then.
         """
         reason = "started" if sandbox is None else f"started, {confinement(sandbox)}"
+        reason += f"; {told}" if told else ""
         self._transact(
             lambda session: queue.start(session, self._claim, handle, bundle, reason, sandbox)
         )
+
+    def note_partial(self, results: Results, n_folds: int) -> None:
+        """Record the scores of folds that are done, once: nobody waits for a database that is away.
+
+        Raises
+        ------
+        ClaimLostError
+            As all methods here.
+        TransitionError
+            The folds are over.
+        DatabaseUnavailableError
+            The database is away.
+        """
+        with self._database.session() as session:
+            queue.note_partial(session, self._claim, PartialScores.of(results, n_folds))
 
     def finish(self, bundle: str) -> str | None:
         """Publish predictions and logs, and record that they are there.
@@ -162,7 +184,18 @@ class Recorder:
             [(staged, self.predictions)],
         )
 
-    def end(self, verdict: Verdict, *, is_delayed: bool = False) -> None:
+    def newest_reopened(self) -> int:
+        """Ask for the newest attempt after which the submission was to start from nothing."""
+
+        def ask() -> int:
+            with self._database.session(read_only=True) as session:
+                return attempts.newest_reopened(session, self._claim.submission_id)
+
+        return self.patiently(ask)
+
+    def end(
+        self, verdict: Verdict, *, is_delayed: bool = False, kept: Sequence[_Publication] = ()
+    ) -> State | None:
         """Record an attempt that brought no scores, with the logs that there are.
 
         Parameters
@@ -170,10 +203,17 @@ class Recorder:
         verdict : Verdict
         is_delayed : bool
             Whether an interrupted attempt waits before it is tried again.
+        kept : sequence of (Path, Path)
+            What is to be moved for the next attempt, and where to.
+
+        Returns
+        -------
+        State or None
+            What that made of the submission; None when the answer was lost.
         """
         claim, error, known = self._claim, verdict.error or "", self.provenance
         outcome, state = verdict.outcome, verdict.state
-        work: Callable[[Session], object]
+        work: Callable[[Session], State | None]
         if outcome is Outcome.CRASHED:
             n = self._event.dispatcher.max_attempts
             work = lambda session: queue.crash(session, claim, error, n, known)  # noqa: E731
@@ -189,10 +229,11 @@ class Recorder:
                 session, claim, state, error, outcome, known
             )
         try:
-            self._transact(work, self._logs())
+            ended = self._transact(work, [*self._logs(), *kept])
         except CollectError as refused:  # the disk; what became of the attempt is recorded
             logger.error("no log is kept: %s", refused, extra=self.extra)
-            self._transact(work)
+            ended = self._transact(work)
+        return state or ended
 
     def _logs(self) -> list[_Publication]:
         """Stage the logs, once: the score step adds its own to those that are published."""

@@ -11,56 +11,35 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ramp_engine
 from ramp_database import submissions
 from ramp_database.provenance import Provenance
 from ramp_database.queue import Adopted, Claim
 from ramp_database.results import Results
-from ramp_database.session import Database
 from ramp_engine import attempt
 from ramp_engine.base import BaseWorker
-from ramp_engine.calls import Call, Calls, GivenUp
+from ramp_engine.calls import Calls, GivenUp
 from ramp_engine.config import EventConfig
 from ramp_engine.driving import Driver, StopRequest
 from ramp_engine.errors import ClaimLostError, DatabaseUnavailableError, RampError
 from ramp_engine.failure_card import Subject, with_card
 from ramp_engine.fold_process import remove_tree
-from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge, tellable
+from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge, not_scorable, tellable
 from ramp_engine.preparation import Bundle
+from ramp_engine.progress import Progress
 from ramp_engine.recording import Recorder
 from ramp_engine.room import find_full
-from ramp_engine.scoring import PredictionFault, ScoreStep
+from ramp_engine.run_context import HungCall, RunContext
+from ramp_engine.scoring import PredictionFault
 
 logger = logging.getLogger(__name__)
 
 #: How long a call of a worker may last after its run was asked to end, in seconds.
 STOP_PATIENCE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What the runs of one dispatcher share."""
-
-    database: Database
-    event: EventConfig
-    worker_class: type[BaseWorker]
-    shared: Callable[[], object]  #: what the workers share, opened at first use
-    python: Callable[[], Path]  #: the interpreter of the trusted steps
-    #: the event's bundle of now, found by its name where that is known, made when it is missing
-    bundle: Callable[[str | None], Bundle]
-    score: ScoreStep  #: what makes scores of predictions
-    wake: Callable[[], None]  #: called when a run has ended
-
-
-@dataclass(frozen=True)
-class HungCall:
-    """A call of a worker that was given up, with the thread that waits for it."""
-
-    thread: threading.Thread
-    call: Call
 
 
 class Run:
@@ -113,6 +92,10 @@ class Run:
         self._recorder = Recorder(
             context.database, event, claim, self._directory, self._request.made
         )
+        self._progress = Progress(
+            event, self._directory, claim, self._recorder, context.score, context.python
+        )
+        self._has_come_to_end = False  # the submission, not this attempt only
         self._thread = threading.Thread(
             target=self._main,
             args=(self._evaluate_and_record,),
@@ -202,6 +185,7 @@ class Run:
 
     def _remove_directories(self) -> None:
         """Remove what the attempt needed, unless another dispatcher goes on with it."""
+        self._progress.end(is_final=self._has_come_to_end)
         if self._driver is not None and self._driver.is_adopted_elsewhere:
             return
         self._directory.remove()
@@ -224,8 +208,16 @@ class Run:
         self.verdict = verdict
         if verdict.outcome is Outcome.SUCCEEDED and self.results is not None:
             self._recorder.score(self.results)
+            self._has_come_to_end = True
         else:
-            self._recorder.end(verdict, is_delayed=self._request.reason is None)
+            self._end(verdict)
+
+    def _end(self, verdict: Verdict) -> None:
+        """Record an attempt without scores; what it has done is kept if it is to be repeated."""
+        kept = self._progress.to_keep(verdict)
+        is_delayed = self._request.reason is None
+        state = self._recorder.end(verdict, is_delayed=is_delayed, kept=kept)
+        self._has_come_to_end = state is not None and state.is_final
 
     def _evaluate(self) -> Verdict:
         deployed = None
@@ -261,22 +253,35 @@ class Run:
             raise
         except RampError as error:
             return replace(self._facts_of(error), stop=self._request.reason)
-        self._driver = Driver(
-            worker,
-            self._context.event,
-            self._recorder,
-            self._calls,
-            self._request,
-            on_phase=self._enter,
-        )
-        facts = self._driver.drive(self._bundle.name, self._adopted)
+        facts = self._train(worker, self._bundle)
         return Facts(
             n_folds=self._bundle.n_folds,
             timeout_seconds=self._context.event.dispatcher.timeout,
             stop=self._request.reason,
             folds=attempt.read_folds(self._directory.fold_predictions_dir),
+            is_adopted=self._adopted is not None,
             **facts,
         )
+
+    def _train(self, worker: BaseWorker, bundle: Bundle) -> dict[str, Any]:
+        """Have the folds run that are missing, and put all of them together."""
+        progress = self._progress
+        if progress.missing == []:
+            self._recorder.start(None, bundle.name, told=progress.told())
+            facts = progress.without_run()
+        else:
+            self._driver = Driver(
+                worker,
+                self._context.event,
+                self._recorder,
+                self._calls,
+                self._request,
+                on_phase=self._enter,
+                on_done=progress.note_done,
+                told=progress.told(),
+            )
+            facts = self._driver.drive(bundle.name, self._adopted)
+        return facts | progress.end_training(is_collected="returncode" in facts)
 
     def _enter(self, phase: str) -> None:
         self.phase = phase
@@ -307,6 +312,10 @@ class Run:
         self._write_files(files)
         config = context.event.worker_config() | self._directory.worker_keys()
         config |= {"bundle_dir": str(bundle.public), "n_folds": bundle.n_folds}
+        kind = context.worker_class
+        environment = self._calls("fold_environment", lambda: kind.fold_environment(config, shared))
+        self._progress.begin(bundle, kind, environment, is_adopted=self._adopted is not None)
+        config |= self._progress.worker_keys()
         if self._adopted is not None:
             config["elapsed_seconds"] = self._adopted.elapsed_seconds
         name = self._directory.submission
@@ -339,7 +348,7 @@ class Run:
             bundle = self._find_bundle(deployed)
             trained_with = attempt.made_with(predictions)
             if trained_with != bundle.name:
-                return _not_scorable(trained_with, is_rescued=self._is_tested)
+                return not_scorable(trained_with, is_rescued=self._is_tested)
             if self._is_tested:
                 assignment = self._recorder.patiently(self._read_assignment)
                 self._note_provenance(bundle, assignment.files)
@@ -370,7 +379,7 @@ class Run:
     def _record_crash(self, error: BaseException) -> None:
         self.verdict = judge(self._facts_of(error))
         try:
-            self._recorder.end(self.verdict, is_delayed=self._request.reason is None)
+            self._end(self.verdict)
         except RampError:
             logger.exception("the crash could not be recorded", extra=self._recorder.extra)
 
@@ -379,16 +388,6 @@ class Run:
         seconds = round(time.monotonic() - self.started_at, 3)
         facts = self._recorder.extra | {"outcome": outcome, "seconds": seconds}
         logger.info("attempt ended", extra=facts)
-
-
-def _not_scorable(bundle: str | None, *, is_rescued: bool) -> Verdict:
-    """Tell why published predictions are not scored: they are made again instead."""
-    if bundle is None:
-        # who died while it published the scores is counted already, by the rescue
-        outcome = Outcome.INTERRUPTED if is_rescued else Outcome.CRASHED
-        return Verdict(outcome, None, "the published predictions are gone or changed")
-    reason = "the event was deployed again after they were made"
-    return Verdict(Outcome.INTERRUPTED, None, f"the predictions are out of date: {reason}")
 
 
 def submission_log(event: EventConfig, submission_id: int, name: str = "log") -> Path:

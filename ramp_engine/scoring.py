@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -41,6 +42,8 @@ class ScoreStep(Protocol):
         output: Path,
         log_path: Path,
         stopping: threading.Event | None = None,
+        *,
+        folds: Sequence[int] | None = None,
     ) -> Results | PredictionFault:
         """Score; parameters, value and errors are those of `score_predictions`."""
 
@@ -54,6 +57,8 @@ def score_predictions(
     log_path: Path,
     stopping: threading.Event | None = None,
     warm: Warm | None = None,
+    *,
+    folds: Sequence[int] | None = None,
 ) -> Results | PredictionFault:
     """Hold predictions against the labels.
 
@@ -73,6 +78,9 @@ def score_predictions(
         Ends the step early when it is set.
     warm : callable, optional
         Starts the step from a process that is warm, where there is one.
+    folds : sequence of int, optional
+        Only these are scored, and nothing is written to `output`: others are not done yet. By
+        default all, and their combination.
 
     Returns
     -------
@@ -90,12 +98,13 @@ def score_predictions(
         "--predictions": predictions,
         "--output": output,
     }
+    options = _kept(event) if folds is None else ["--folds", ",".join(map(str, folds))]
     log_path.parent.mkdir(parents=True, exist_ok=True)
     log_path.touch(mode=0o600)
     result = run_step(
         python,
         "score",
-        [str(part) for pair in arguments.items() for part in pair] + _kept(event),
+        [str(part) for pair in arguments.items() for part in pair] + options,
         log_path=log_path,
         scratch_parent=scratch_dir(event),
         timeout_seconds=SCORE_TIMEOUT_SECONDS,
@@ -164,6 +173,8 @@ class WarmScoring:
         output: Path,
         log_path: Path,
         stopping: threading.Event | None = None,
+        *,
+        folds: Sequence[int] | None = None,
     ) -> Results | PredictionFault:
         """Score; parameters, value and errors are those of `score_predictions`."""
         servers = self._opened(python)
@@ -172,7 +183,7 @@ class WarmScoring:
             return None if servers is None else servers.start(bundle.public, call, stopping)
 
         return score_predictions(
-            event, python, bundle, predictions, output, log_path, stopping, warm
+            event, python, bundle, predictions, output, log_path, stopping, warm, folds=folds
         )
 
     def _opened(self, python: Path) -> StepServers | None:

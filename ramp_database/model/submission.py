@@ -138,6 +138,9 @@ class Attempt(Base):
     #: What it was evaluated with (`ramp_database.provenance`), written when it ends; NULL where
     #: that is not known.
     provenance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    #: The public scores of the folds that are done (`ramp_database.partial`); NULL before the first
+    #: is scored, and once the attempt has ended.
+    partial: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class ComputeHour(Base):

@@ -11,7 +11,7 @@ No function commits: states, results and history of one call land together or no
 from __future__ import annotations
 
 from ramp_database.queue.adopting import Adopted, holder
-from ramp_database.queue.claims import claim, fail, finish, score, start
+from ramp_database.queue.claims import claim, fail, finish, note_partial, score, start
 from ramp_database.queue.organising import cancel, reopen, set_state
 from ramp_database.queue.ownership import (
     Outlook,
@@ -48,6 +48,7 @@ __all__ = [
     "finish",
     "holder",
     "is_cancel_requested",
+    "note_partial",
     "outlook",
     "owned",
     "owned_of_event",

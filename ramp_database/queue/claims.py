@@ -13,6 +13,7 @@ from ramp_database import clock
 from ramp_database import results as results_
 from ramp_database.errors import ClaimLostError
 from ramp_database.model import Attempt, Dispatcher, Submission, Team
+from ramp_database.partial import PartialScores
 from ramp_database.provenance import Provenance
 from ramp_database.queue.transitions import (
     RELEASED,
@@ -182,6 +183,32 @@ def start(
             Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
         )
         count_changed(session, statement.values(values))
+
+
+def note_partial(session: Session, claim: Claim, partial: PartialScores) -> None:
+    """Record the public scores of the folds that are done, in place of those noted before.
+
+    They are there for as long as the attempt is under way, and nothing ranks them.
+
+    Raises
+    ------
+    ClaimLostError
+        The claim does not hold any more.
+    TransitionError
+        The submission is not in training.
+
+    Notes
+    -----
+    Two statements.
+    """
+    standing = held(session, claim)
+    if standing.state is not State.TRAINING:
+        hint = "Only folds that run have partial scores"
+        raise refusal(claim.submission_id, standing.state, State.TRAINING, hint)
+    statement = update(Attempt).where(
+        Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
+    )
+    count_changed(session, statement.values(partial=partial.to_json()))
 
 
 def finish(session: Session, claim: Claim) -> str:

@@ -233,7 +233,10 @@ def end_attempt(
     error: str | None = None,
     provenance: Provenance | None = None,
 ) -> None:
-    """Write the verdict on an attempt; what it took is added to its team's unless we failed."""
+    """Write the verdict on an attempt; what it took is added to its team's unless we failed.
+
+    Its partial scores end with it.
+    """
     statement = update(Attempt).where(
         Attempt.submission_id == submission_id, Attempt.number == number
     )
@@ -243,6 +246,7 @@ def end_attempt(
         "outcome": outcome,
         "error": error,
         "provenance": provenance and provenance.to_json(),
+        "partial": None,
     }
     count_changed(session, statement.values(values))
     if outcome not in _OURS:

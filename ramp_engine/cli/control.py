@@ -151,7 +151,8 @@ def _print(told: Narrative) -> None:
 
 def _to_json(found: History, told: Narrative) -> dict[str, Any]:
     """Give facts and words, ready for JSON: times in ISO format, UTC."""
-    names = ("submission_id", "event", "team", "name", "state", "error", "n_crashes", "n_ahead")
+    names = ["submission_id", "event", "team", "name", "state", "error", "n_crashes", "n_ahead"]
+    names.append("partial")
     steps = [
         _plain(facts) | {"what": words.what, "who": words.who, "why": words.why}
         for facts, words in zip(found.steps, told.steps, strict=True)

@@ -11,6 +11,9 @@ import click
 from ramp_engine.cli import edge, options
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from ramp_database.model import Event
     from ramp_database.session import Database
     from ramp_database.states import State
     from ramp_engine.blending import Blended
@@ -204,13 +207,18 @@ def export_leaderboards(directory: Path, config: Path | None, event_name: str) -
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Delete it also while submissions are evaluated.")
 def delete_event(config: Path | None, event_name: str, yes: bool, force: bool) -> None:
-    """Delete an event with its submissions and scores; files on disk are kept."""
+    """Delete an event with its submissions and scores; files on disk are kept.
+
+    But for what waits there for another attempt at a submission: there will be none.
+    """
     from ramp_database import events, queue
+    from ramp_engine.fold_process import remove_tree
 
     opened = options.open_database(config)
     with opened.session(read_only=True) as session:
         event = events.get_event(session, event_name)
         n_running = len(queue.owned_of_event(session, event.id))
+        kept = _kept_folds(session, event, config)
     if n_running and not force:
         raise click.ClickException(
             f"{n_running} submissions of {event_name} are being evaluated: stop the dispatcher "
@@ -220,7 +228,24 @@ def delete_event(config: Path | None, event_name: str, yes: bool, force: bool) -
         options.confirm(f"Delete {event_name} with all its submissions and scores?")
     with opened.session() as session:
         events.delete_event(session, event_name)
+    for path in kept:
+        remove_tree(path)
     click.echo(f"event {event_name} deleted")
+
+
+def _kept_folds(session: Session, event: Event, config: Path | None) -> list[Path]:
+    """List what is kept of the event's submissions, as far as its file tells where."""
+    from ramp_database import submissions
+    from ramp_database.states import State
+    from ramp_engine.done_folds import kept_submissions
+    from ramp_engine.errors import RampError
+
+    try:
+        work_dir = options.load_event_of(event, None, config).ramp.work_dir
+    except (click.UsageError, RampError):  # a dispatcher of an event in that folder sweeps it up
+        return []
+    ids = set(submissions.ids_by_state(session, event.id, set(State)))
+    return [path for path, id_ in kept_submissions(work_dir).items() if id_ in ids]
 
 
 @database.command("delete-predictions")

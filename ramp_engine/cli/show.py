@@ -162,6 +162,7 @@ def _print_status(found: dict[str, Any]) -> None:
     from rich.markup import escape
 
     from ramp_engine.narrative import summary
+    from ramp_engine.prospects import partial_scores
 
     states = ", ".join(f"{n} {state}" for state, n in found["states"].items()) or "no submissions"
     options.console().print(f"[bold]{escape(found['event'])}[/]: {states}")
@@ -174,6 +175,10 @@ def _print_status(found: dict[str, Any]) -> None:
             cells.append(_cut(summary(row["error"] or "")))
     if rows:
         print_table(columns, rows, right={0, 4})
+    for row in found["submissions"]:
+        if row["partial"] is not None:
+            who = f"submission {row['id']} ({row['team']}/{row['name']})"
+            click.echo(options.visible(f"{who}: {partial_scores(row['partial'])}"))
     _print_waiting([row for row in found["submissions"] if row["waiting_reason"]])
     if has_errors:
         told = "The whole of an error: `ramp explain ID`; what a submission printed: `ramp logs ID`"

@@ -139,8 +139,11 @@ def _serve(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
     from .saving import Saving
-    from .score import score
+    from .score import score, score_folds
 
+    if arguments.folds is not None:
+        given = (arguments.labels, arguments.data, arguments.predictions, arguments.folds)
+        return score_folds(*given, arguments.kit), EXIT_DONE
     saving = Saving(arguments.keep_test_only, not arguments.no_compression)
     places = (arguments.labels, arguments.data, arguments.predictions, arguments.output)
     result = score(*places, arguments.kit, saving)
@@ -207,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="score predictions")
     _add_paths(score, "bundle", "labels", "data", "predictions", "output", "result")
     _add_paths(score, "kit", required=False)
+    score.add_argument("--folds", type=_numbers, metavar="0,1,...", help="these only, not combined")
     score.add_argument("--keep-test-only", action="store_true", help="no predictions of training")
     score.add_argument("--no-compression", action="store_true", help="of predictions kept")
     blend = commands.add_parser("blend", help="blend scored submissions")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -65,6 +66,39 @@ def score(
             for number in range(len(truth.folds))
         ]
         return {"folds": folds, "bagged": scorer.finish()}
+
+
+def score_folds(
+    labels: Path, data: Path, predictions: Path, numbers: Sequence[int], kit: Optional[Path] = None
+) -> dict[str, Any]:
+    """Score some folds while others are not done yet; nothing is combined, nothing is written.
+
+    Parameters
+    ----------
+    labels, data, predictions, kit
+        See `score`.
+    numbers : sequence of int
+        The folds.
+
+    Returns
+    -------
+    dict
+        As `score`, of these folds; ``bagged`` is empty.
+
+    Raises
+    ------
+    PredictionsError, KitError
+        As `score`.
+    """
+    truth = load_truth(labels, data, kit)
+    folds = FoldScorer(truth, GroundTruth(truth))
+    scored = []
+    with working_directory(data):
+        for number in numbers:
+            if not 0 <= number < len(truth.folds):
+                raise KitError(f"there is no fold {number}")
+            scored.append(_result(truth, folds.score(predictions / f"fold_{number}", number)))
+    return {"folds": scored, "bagged": {}}
 
 
 class _Scorer:

@@ -19,8 +19,8 @@ A plugin's test is a subclass with one fixture::
 from __future__ import annotations
 
 import os
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -30,6 +30,7 @@ import pytest
 from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability, WorkerStatus
 from ramp_engine.errors import WorkerError, WorkerStateError
 from ramp_engine.evaluation.supervise import descendants
+from ramp_engine.testing.auditing import audited
 from ramp_engine.testing.scenarios import BAD_BYTES, FAILURE, HEAD, TAIL, Scenario
 
 __all__ = ["MakeWorker", "WorkerConformance", "run_until_ended"]
@@ -218,11 +219,40 @@ class WorkerConformance:
         """A name is data, for shells and paths alike."""
         assert make(Scenario.GOOD, submission=_ODD_NAME).launch() == (0, "")
 
+    def test_a_fold_that_is_done_is_handed_over_while_another_runs(self, make: MakeWorker) -> None:
+        """It is complete, it stays, and the worker goes on."""
+        self._needs(Capability.FOLDS)
+        worker = make(Scenario.HALF)
+        assert list(worker.collect_done_folds()) == []
+        worker.setup()
+        worker.launch_submission()
+        deadline = time.monotonic() + CALL_SECONDS
+        while not worker.collect_done_folds():
+            assert time.monotonic() < deadline, "no fold is handed over"
+            assert worker.status is WorkerStatus.RUNNING
+            worker.wait(0.05)
+        assert list(worker.collect_done_folds()) == [0]
+        names = {path.name.split(".")[0] for path in _fold(worker, 0).iterdir()}
+        assert {"y_pred_train", "y_pred_test", "state", "train_time"} <= names
+        assert (_fold(worker, 0) / "state.txt").read_text().strip() == "tested"
+        assert not _fold(worker, 1).exists()
+        assert worker.status is WorkerStatus.RUNNING
+
+    def test_only_the_folds_that_are_asked_for_are_run(self, make: MakeWorker) -> None:
+        """The log says which attempt has done the others."""
+        self._needs(Capability.FOLDS)
+        worker = make(Scenario.GOOD)
+        worker.config |= {"folds": [1], "kept_folds": {0: 7}}
+        assert worker.launch() == (0, "")
+        assert _fold(worker, 1).is_dir()
+        assert not _fold(worker, 0).exists()
+        assert b"fold 0 is kept from attempt 7" in _log(worker).read_bytes()
+
     def test_repr_does_no_io_and_tells_no_secret(self, make: MakeWorker) -> None:
         """It names the class, the submission and the last known status."""
         worker = _running(make)
         worker.config["some_key"] = "hidden-words"
-        with _audited() as events:
+        with audited() as events:
             text = repr(worker)
         assert events == []
         assert type(worker).__name__ in text
@@ -365,29 +395,3 @@ def _log(worker: BaseWorker) -> Path:
 
 def _fold(worker: BaseWorker, fold: int) -> Path:
     return Path(worker.config["predictions_dir"], worker.submission, f"fold_{fold}")
-
-
-class _audited:  # noqa: N801  used as a function
-    """Collect what this thread does with files, sockets and processes, by an audit hook."""
-
-    _active: ClassVar[_audited | None] = None
-    _is_hooked: ClassVar[bool] = False
-
-    def __enter__(self) -> list[str]:
-        self.events: list[str] = []
-        self.thread = threading.get_ident()
-        if not _audited._is_hooked:  # a hook cannot be taken away again
-            sys.addaudithook(_audited._hook)
-            _audited._is_hooked = True
-        _audited._active = self
-        return self.events
-
-    def __exit__(self, *_: object) -> None:
-        _audited._active = None
-
-    @staticmethod
-    def _hook(event: str, _arguments: tuple[Any, ...]) -> None:
-        active = _audited._active
-        kinds = ("open", "os.", "socket.", "subprocess.", "shutil.", "urllib.")
-        if active and threading.get_ident() == active.thread and event.startswith(kinds):
-            active.events.append(event)

@@ -6,7 +6,7 @@ import array
 import struct
 import threading
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +29,7 @@ Step = Literal[
     "launch_submission",
     "status",
     "collect_results",
+    "collect_done_folds",
     "teardown",
     "handle",
     "attach",
@@ -93,6 +94,7 @@ class FakeWorker(BaseWorker):
         self.behaviour = FakeWorkerConfig.model_validate(own)
         self.released = threading.Event()
         self._run_file: Path | None = None
+        self._handed: list[int] = []
 
     def setup(self) -> None:
         """Get ready, or not."""
@@ -112,15 +114,44 @@ class FakeWorker(BaseWorker):
 
     def _is_submission_finished(self) -> bool:
         self._misbehave("status")
-        never = (Scenario.HANGING, Scenario.INTERRUPTED)
+        never = (Scenario.HANGING, Scenario.HALF, Scenario.MOVED, Scenario.INTERRUPTED)
         return self.behaviour.scenario not in never and self._seconds_left() <= 0
 
     def _is_submission_interrupted(self) -> bool:
-        return self.behaviour.scenario is Scenario.INTERRUPTED and self._seconds_left() <= 0
+        is_lost = self.behaviour.scenario in (Scenario.MOVED, Scenario.INTERRUPTED)
+        return is_lost and self._seconds_left() <= 0
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait for the end of the run, as far as it lies within `timeout_seconds`."""
         super().wait(max(0.0, min(timeout_seconds, self._seconds_left())) or 0.001)
+
+    def collect_done_folds(self) -> Collection[int]:
+        """Hand over folds one after the other, each after its share of the time of the run."""
+        self._misbehave("collect_done_folds")
+        never = (Scenario.FAILING, Scenario.EXITING, Scenario.HANGING)
+        if self.last_status not in ("running", "retry") or self.behaviour.scenario in never:
+            return self._handed
+        predictions = Path(self.config["predictions_dir"], self.submission)
+        for fold in self._done_folds:
+            if fold not in self._handed:
+                self._write_fold(predictions / f".fold_{fold}")
+                (predictions / f".fold_{fold}").rename(predictions / f"fold_{fold}")
+                self._handed.append(fold)
+        return self._handed
+
+    @property
+    def _done_folds(self) -> list[int]:
+        folds, scenario = self._folds, self.behaviour.scenario
+        if scenario is Scenario.HALF:
+            return [fold for fold in folds if fold == 0]
+        if scenario in (Scenario.MOVED, Scenario.INTERRUPTED):
+            return folds[:1] if scenario is Scenario.MOVED else []
+        share = 1.0 - max(0.0, self._seconds_left()) / (self.behaviour.seconds or 1.0)
+        return folds[: int(share * len(folds))]
+
+    @property
+    def _folds(self) -> list[int]:
+        return list(self.config.get("folds") or range(int(self.config.get("n_folds", 2))))
 
     def collect_results(self) -> tuple[int, str]:
         """Write what a run would have left behind."""
@@ -129,7 +160,9 @@ class FakeWorker(BaseWorker):
         logs = Path(self.config["logs_dir"], self.submission)
         logs.mkdir(parents=True, exist_ok=True)
         scenario = self.behaviour.scenario
-        (logs / "log").write_bytes(_LOGS.get(scenario, lambda: b"fake\n")())
+        kept = sorted(self.config.get("kept_folds", {}).items())
+        told = "".join(f"fold {fold} is kept from attempt {attempt}\n" for fold, attempt in kept)
+        (logs / "log").write_bytes(told.encode() + _LOGS.get(scenario, lambda: b"fake\n")())
         returncode, error_msg = self._write_folds(scenario)
         self.status = "collected"
         return returncode, error_msg
@@ -142,10 +175,11 @@ class FakeWorker(BaseWorker):
         if scenario is Scenario.FAILING:
             _write(predictions / "fold_0", {"state.txt": "training_error", "error.txt": FAILURE})
             return 1, f"fold 0 failed while training: {FAILURE}"
-        if scenario is Scenario.HANGING:
+        if scenario in (Scenario.HANGING, Scenario.HALF):
             return TIMEOUT_RETURNCODE, "time limit exceeded"
-        for fold in range(int(self.config.get("n_folds", 2))):
-            self._write_fold(predictions / f"fold_{fold}")
+        for fold in self._folds:
+            if fold not in self._handed:
+                self._write_fold(predictions / f"fold_{fold}")
         return 0, ""
 
     def _write_fold(self, fold: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,13 @@ def canned_scores(
     output: Path,
     log_path: Path,  # noqa: ARG001
     stopping: threading.Event | None = None,  # noqa: ARG001
+    *,
+    folds: Sequence[int] | None = None,
 ) -> Results:
     """Answer as `ramp_engine.scoring.score_predictions` would, without looking into predictions."""
+    if folds is not None:
+        of_all = toy_results(0.5).folds
+        return Results(tuple(of_all[number] for number in folds), {})
     for fold in predictions.glob("fold_*"):
         shutil.copytree(fold, output / fold.name)
     output.mkdir(exist_ok=True)

@@ -73,6 +73,7 @@ def violations(session: Session, event_id: int, *, is_over: bool = True) -> list
         * who is owned has an owner, who is not has none, and no wish to be canceled waits;
         * who is scored has the scores of each fold and score type, the times of each fold, a place
           on the leaderboard, and the score of its bagged predictions; nobody else has any of these;
+        * only an attempt under way has partial scores, of folds of the event;
         * with `is_over`, its state is final;
         * what is counted of each state is what is there.
 
@@ -86,6 +87,7 @@ def violations(session: Session, event_id: int, *, is_over: bool = True) -> list
         problems = [
             *_of_history(row, evidence.steps[row.id]),
             *_of_attempts(row, evidence.attempts[row.id], evidence.steps[row.id]),
+            *_of_partial_scores(row, evidence.attempts[row.id], evidence.n_folds),
             *_of_outcomes(row, evidence.attempts[row.id], evidence.steps[row.id]),
             *_of_owner(row, evidence.ended_dispatchers if is_over else frozenset()),
             *_of_scores(row, evidence),
@@ -128,7 +130,7 @@ class _Evidence:
         self.ended_dispatchers = frozenset(session.scalars(ended))
         self.n_scores = {table: _count_rows(session, table, event_id) for table in _SCORE_TABLES}
         self.official_scores = _official_scores(session, event_id)
-        n_folds = _count(session, Fold, event_id)
+        self.n_folds = n_folds = _count(session, Fold, event_id)
         n_kinds = _count(session, ScoreType, event_id)
         self.n_expected: dict[type[Base], int] = {
             FoldScore: n_folds * n_kinds,
@@ -212,6 +214,18 @@ def _of_attempts(
             yield f"attempt {attempt.number} never ended"
 
 
+def _of_partial_scores(row: Submission, attempts: Sequence[Attempt], n_folds: int) -> Iterator[str]:
+    for attempt in attempts:
+        if attempt.partial is None:
+            continue
+        is_under_way = row.state in OWNED and attempt.number == row.attempt
+        if not is_under_way:
+            yield f"attempt {attempt.number} has partial scores while it is {row.state}"
+        folds = [fold["fold"] for fold in attempt.partial["folds"]]
+        if folds != sorted(set(folds) & set(range(n_folds))):
+            yield f"attempt {attempt.number} has partial scores of the folds {folds}"
+
+
 def _of_outcomes(
     row: Submission, attempts: Sequence[Attempt], steps: Sequence[SubmissionEvent]
 ) -> Iterator[str]:
@@ -269,7 +283,8 @@ def violations_on_disk(session: Session, event_id: int, event: EventConfig) -> l
     list of str
         A sentence for each violation; empty when all holds:
 
-        * no attempt's directory is left, and nothing that was staged or moved aside for publishing;
+        * no attempt's directory is left, no fold is kept for another attempt, and nothing that was
+          staged or moved aside for publishing;
         * every other name in the folders of submissions, predictions and logs is a submission's,
           or that of a log of the event;
         * who is scored has its files, its log, and predictions of every fold, complete, as the
@@ -279,7 +294,9 @@ def violations_on_disk(session: Session, event_id: int, event: EventConfig) -> l
     rows = session.execute(query.order_by(Submission.id))
     states = {directory_name(id_): state for id_, state in rows}
     n_folds = _count(session, Fold, event_id)
-    found = [f"left behind: {path}" for path in _entries(event.ramp.work_dir / "attempts")]
+    work_dir = event.ramp.work_dir
+    left = [*_entries(work_dir / "attempts"), *_entries(work_dir / "kept")]
+    found = [f"left behind: {path}" for path in left]
     ramp = event.ramp
     own = set(ramp.logs_dir.glob("[!.]*.log"))  # such as that of its dispatchers
     for parent in (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir):

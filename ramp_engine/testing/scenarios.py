@@ -23,6 +23,8 @@ class Scenario(StrEnum):
     HANGING = "hanging"  #: never ends, ignores SIGTERM, and leaves a daemon behind
     BAD_BYTES = "bad_bytes"  #: good, and prints `BAD_BYTES`
     LARGE_LOG = "large_log"  #: good, and prints 20 MB between `HEAD` and `TAIL`
+    HALF = "half"  #: good in its first fold, and never ends in its second
+    MOVED = "moved"  #: the machine is taken away after a fold; only a worker can play it
     INTERRUPTED = "interrupted"  #: the machine is taken away; only a worker can play it
 
 
@@ -61,6 +63,10 @@ _LINES = {
         "        os._exit(0)",
         "print('hanging', flush=True)",
         "while True:",
+        "    time.sleep(60)",
+    ],
+    Scenario.HALF: [
+        "while X[0, 0]:  # not in the first fold, whose rows begin with the smallest numbers",
         "    time.sleep(60)",
     ],
     Scenario.BAD_BYTES: [f"os.write(1, {BAD_BYTES!r})"],

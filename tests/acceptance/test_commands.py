@@ -123,7 +123,11 @@ def test_predictions_are_deleted_and_scores_stay(scored: Deployment) -> None:
 
 def test_an_event_is_deleted_and_deployed_again_afresh(scored: Deployment) -> None:
     scored.ramp("database", "delete-event", "--event", "iris", code=2)  # nobody said yes
+    kept = scored.event / "work" / "kept"
+    for number in (1, 999):  # the second is of another event
+        (kept / f"submission_{number:09d}").mkdir(parents=True)
     scored.ramp("database", "delete-event", "--event", "iris", "--yes")
+    assert [path.name for path in kept.iterdir()] == ["submission_000000999"]
     assert "iris" in scored.ramp("status", "--event", "iris", code=1).stderr
     scored.deploy()
     number = scored.submit("sepals", team="blue")

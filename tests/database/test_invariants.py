@@ -97,6 +97,16 @@ PLANTS = {
         "UPDATE submissions SET attempt = 2",
         "has claims of the attempts [1], not [1, 2]",
     ),
+    "partial scores of an attempt that is over": (
+        "scored",
+        """UPDATE attempts SET partial = '{"n_folds": 2, "folds": []}'""",
+        "attempt 1 has partial scores while it is scored",
+    ),
+    "partial scores of a fold that there is not": (
+        "training",
+        """UPDATE attempts SET partial = '{"n_folds": 2, "folds": [{"fold": 2, "scores": {}}]}'""",
+        "attempt 1 has partial scores of the folds [2]",
+    ),
     "an attempt without an end": (
         "training_error",
         "UPDATE attempts SET finished_at = NULL",
@@ -256,6 +266,7 @@ def test_the_files_of_a_sound_event_are_as_they_must_be(
     "path",
     [
         "work/attempts/submission_000000001-1-1",
+        "work/kept/submission_000000001",
         "submissions/.submission_000000001-1-1",
         "predictions/.submission_000000001-1-1.scored.old",
         "predictions/submission_000000002",

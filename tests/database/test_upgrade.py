@@ -82,5 +82,6 @@ def test_everything_reads_claims_and_ranks_after_the_upgrade(
     assert recorded == [None, known.to_json()]
     confined = [toy.attempts(ids[state])[0].confinement for state in (State.SCORED, State.NEW)]
     assert confined == [None, "namespaces"]
+    assert [one.partial for one in toy.attempts(ids[State.TRAINING])] == [None]
     with toy.session() as session:
         assert len(leaderboard(session, toy.event_id)) == 2

@@ -48,13 +48,19 @@ class Plot(StrEnum):
     GOOD = "good"  #: nothing
     FAILING = "failing"  #: its code fails
     CANCELED = "canceled"  #: its team cancels it as soon as it runs
+    MOVED = "moved"  #: its machine is taken away after each fold
     WITHDRAWN = "withdrawn"  #: its team cancels it when its dispatcher is dead
 
 
-_SCENARIOS = {Plot.FAILING: Scenario.FAILING, Plot.CANCELED: Scenario.HANGING}
+_SCENARIOS = {
+    Plot.FAILING: Scenario.FAILING,
+    Plot.CANCELED: Scenario.HANGING,
+    Plot.MOVED: Scenario.MOVED,
+}
 #: The states in which the submission may end.
 EXPECTED = {
     Plot.GOOD: {State.SCORED},
+    Plot.MOVED: {State.SCORED},
     Plot.FAILING: {State.TRAINING_ERROR},
     Plot.CANCELED: {State.CANCELED},
     Plot.WITHDRAWN: {State.SCORED, State.CANCELED},

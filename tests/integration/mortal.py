@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from sqlalchemy import select
 
 from ramp_database import session as session_module
-from ramp_database.model import Attempt, Submission
+from ramp_database.model import Attempt, Submission, SubmissionEvent
 from ramp_database.queue import returning
 from ramp_database.session import Database
 from ramp_database.states import State
@@ -34,6 +35,7 @@ PATIENCE_SECONDS = 60.0
 #: The worker type of `SigningWorker`.
 WORKER_TYPE = "tests.integration.mortal:SigningWorker"
 
+_KEPT = re.compile(r"kept from attempt (\d+)")
 _ROOT = Path(__file__).parents[2]
 _PR_SET_PDEATHSIG = 1
 
@@ -41,13 +43,24 @@ _PR_SET_PDEATHSIG = 1
 class SigningWorker(FakeWorker):
     """Write the name of the attempt into the log and into each fold."""
 
+    def collect_done_folds(self) -> Collection[int]:
+        answer = super().collect_done_folds()
+        self._sign_folds()
+        return answer
+
     def collect_results(self) -> tuple[int, str]:
         answer = super().collect_results()
-        signature = Path(self.config["logs_dir"]).parent.name
-        (Path(self.config["logs_dir"], self.submission) / "log").write_text(signature)
-        for fold in Path(self.config["predictions_dir"], self.submission).glob("fold_*"):
-            (fold / "train_time").write_text(signature)
+        (Path(self.config["logs_dir"], self.submission) / "log").write_text(self._signature)
+        self._sign_folds()
         return answer
+
+    @property
+    def _signature(self) -> str:
+        return Path(self.config["logs_dir"]).parent.name
+
+    def _sign_folds(self) -> None:
+        for fold in Path(self.config["predictions_dir"], self.submission).glob("fold_*"):
+            (fold / "train_time").write_text(self._signature)
 
 
 class MixedWorker(SigningWorker):
@@ -87,7 +100,10 @@ def retry_soon() -> None:
 
 
 def forgeries(database: Database, event: EventConfig, event_id: int) -> list[str]:
-    """Find logs and predictions that are not those of the attempt that is recorded."""
+    """Find logs and predictions that are not those of the attempt that is recorded.
+
+    A fold may be an earlier attempt's where the history says that it was kept from there.
+    """
     with database.session(read_only=True) as session:
         query = select(Attempt.submission_id, Attempt.number, Submission.state).join(
             Submission,
@@ -95,17 +111,24 @@ def forgeries(database: Database, event: EventConfig, event_id: int) -> list[str
         )
         query = query.where(Submission.event_id == event_id, Submission.state != State.CANCELED)
         rows = session.execute(query).all()
+        starts = select(SubmissionEvent.submission_id, SubmissionEvent.attempt)
+        starts = starts.add_columns(SubmissionEvent.reason)
+        starts = starts.where(SubmissionEvent.from_state == State.SENT_TO_TRAINING)
+        reasons = {(id_, number): reason for id_, number, reason in session.execute(starts)}
     found = []
     for id_, number, state in rows:
         name = directory_name(id_)
-        signed = [event.ramp.logs_dir / name / "log"]
+        log = event.ramp.logs_dir / name / "log"
+        signed = {log: {number}}
+        kept = {int(one) for one in _KEPT.findall(reasons.get((id_, number)) or "")}
         if state is State.SCORED:
-            signed += [
-                event.ramp.predictions_dir / name / f"fold_{fold}" / "train_time" for fold in (0, 1)
-            ]
-        for path in signed:
+            folder = event.ramp.predictions_dir / name
+            signed |= {folder / f"fold_{i}" / "train_time": {number} | kept for i in (0, 1)}
+        for path, allowed in signed.items():
             signature = path.read_text() if path.exists() else "nobody"
-            if not signature.startswith(f"{name}-{number}-"):
+            if path == log and kept and signature.startswith("fold"):
+                continue  # nothing was run: the log says just that
+            if not any(signature.startswith(f"{name}-{one}-") for one in allowed):
                 found.append(f"{path} is by {signature}, not by attempt {number}")
     return found
 

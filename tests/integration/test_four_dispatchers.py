@@ -30,6 +30,7 @@ SETTINGS = {
     "n_threads": 1,
     "heartbeat_seconds": 0.4,
     "stale_after_seconds": 2.0,
+    "time_between_collection": 0.1,  # folds are handed over before the end, and kept
     "max_attempts": 20,  # a loaded machine may hold up those that live as well
 }
 

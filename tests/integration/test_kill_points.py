@@ -103,6 +103,25 @@ def test_neither_does_a_kill_while_a_submission_ends_otherwise(
     assert {"sent_to_training", "training"} <= {death.state for death in deaths}
 
 
+#: Of the way of folds from an attempt to the next one.
+KEPT = {
+    "os.rename /work/attempts/submission_N-N-N/predictions/submission_N/fold_N",
+    "os.rename /work/attempts/submission_N-N-N/done",
+    "os.rename /work/kept/submission_N",
+    "os.rename /work/attempts/submission_N-N-N/done/fold_N",
+}
+
+
+def test_folds_that_are_kept_are_found_again_or_run_again_wherever_the_kill(
+    database_url: str, tmp_path: Path
+) -> None:
+    deaths = sweep(database_url, tmp_path, Plot.MOVED, "run", every=5)
+    assert told(deaths) == []
+    assert KEPT & {str(death.step) for death in deaths}
+    for death in deaths:  # a fold each in two attempts, and one that scores; or one more
+        assert 3 <= death.attempt <= 4, death
+
+
 class ForgetfulDatabase(Database):
     """A database that is away for so many of those who only read."""
 

@@ -12,6 +12,7 @@ import pytest
 
 from ramp_engine.fold_outputs import (
     LOG_HALF_BYTES,
+    copy_fold,
     copy_log,
     copy_predictions,
     failure_message,
@@ -197,3 +198,14 @@ def test_a_log_that_is_no_file_on_disk_is_refused(tmp_path: Path) -> None:
 def test_a_result_is_read(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps({"folds": []}))
     assert read_result(tmp_path / "result.json") == {"folds": []}
+
+
+def test_a_fold_is_handed_over_in_place_of_what_was_collected_of_it(tmp_path: Path) -> None:
+    source, target = tmp_path / "output", tmp_path / "predictions"
+    (source / "fold_0").mkdir(parents=True)
+    (source / "fold_0" / "state.txt").write_text("tested")
+    (target / "fold_0").mkdir(parents=True)
+    (target / "fold_0" / "state.txt").write_text("tes")
+    assert copy_fold(source, target, 0, 100) == len("tested")
+    assert [path.name for path in target.iterdir()] == ["fold_0"]
+    assert (target / "fold_0" / "state.txt").read_text() == "tested"

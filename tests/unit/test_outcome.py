@@ -83,6 +83,12 @@ def test_a_run_that_ends_well_without_predictions_is_the_participants() -> None:
     assert "fold 1" in str(verdict.error)
 
 
+def test_folds_that_an_adopted_run_lacks_are_run_again_and_nobodys_fault() -> None:
+    verdict = judge(good(folds=(done(1),), is_adopted=True))
+    assert verdict.outcome is Outcome.INTERRUPTED
+    assert "another dispatcher" in (verdict.error or "")
+
+
 def test_predictions_after_a_failing_exit_code_are_not_taken() -> None:
     verdict = judge(good(returncode=1))
     assert verdict.outcome is Outcome.FAILED
