@@ -37,7 +37,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import command, supervise
+from . import command, large_pages, supervise
 from .fold import Inputs, load_inputs
 from .kit import import_problem
 from .preload import preload
@@ -76,6 +76,7 @@ def serve(step: str, bundle: Path, descriptor: int) -> dict[str, Any]:
         inputs = _warm_up(step, bundle)
         gc.collect()
         gc.freeze()
+        large_pages.collapse()
         engine.send(json.dumps({"pid": os.getpid(), "paths": sys.path}).encode())
         server = _Server(engine, inputs)
         server.run()
