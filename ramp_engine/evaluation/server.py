@@ -41,6 +41,7 @@ from . import command, large_pages, supervise
 from .fold import Inputs, load_inputs
 from .kit import import_problem
 from .preload import preload
+from .private import known_errors
 from .scout import find_late_imports
 
 #: The longest message [bytes]: arguments and environment of a run.
@@ -90,6 +91,7 @@ def _warm_up(step: str, bundle: Path) -> Optional[Inputs]:
         inputs = load_inputs(bundle)
         preload(inputs.manifest.get("imports", ()))
         preload(find_late_imports(inputs))
+        known_errors()
         return inputs
     preload([f"{__package__}.score"])
     import_problem(bundle / "kit")
