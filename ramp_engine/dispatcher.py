@@ -346,8 +346,8 @@ class Dispatcher:
     def _n_free(self) -> int:
         """How many submissions may be claimed: none while too many calls hang, or without room.
 
-        A run whose predictions are being scored has left its slot; there are no more of those than
-        slots.
+        A run whose predictions are being scored has left its slot; with those, there are no more
+        runs than twice the slots.
         """
         if not self._room.is_there or self._is_draining:
             return 0
