@@ -87,13 +87,15 @@ class Deployed:
 
     def ramp(self, *arguments: str) -> None:
         """Run a ``ramp`` command to its end."""
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "ramp_engine", *arguments],
             cwd=self.root,
             env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
-            check=True,
-            stdout=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
+        if done.returncode != 0:
+            raise RuntimeError(f"ramp {' '.join(arguments)} failed:\n{done.stderr}")
 
     def submit(self, names: list[str]) -> list[int]:
         """Submit the same files under each name; give the numbers."""

@@ -22,6 +22,7 @@ from . import interpreter
 from .failure import KitError, PredictionsError, one_line
 from .limits import Sandbox, parse_sandbox
 from .plan import ConfinementError
+from .preload import uncollected
 
 if TYPE_CHECKING:
     from .fold import Inputs
@@ -88,8 +89,9 @@ def _protect_interpreter(arguments: argparse.Namespace) -> None:
 
 def _check_environment() -> None:
     try:
-        import numpy as np  # noqa: F401
-        import rampwf  # noqa: F401
+        with uncollected():
+            import numpy as np  # noqa: F401
+            import rampwf  # noqa: F401
     except (ImportError, AttributeError) as error:  # the latter: versions that do not match
         raise KitError(
             f"the event's environment ({sys.prefix}) cannot import ramp-workflow: {error}",
