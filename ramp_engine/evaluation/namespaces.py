@@ -66,13 +66,14 @@ def fork() -> int:
 
     Raises
     ------
-    OSError
+    ConfinementError, OSError
         The kernel refuses. The next child will be in this process's own namespace all the same.
     """
     if not can_fork_first():
         return os.fork()
     with _own_pids() as pids:
-        linux.unshare(linux.CLONE_NEWPID)
+        with step("make namespaces"):
+            linux.unshare(linux.CLONE_NEWPID)
         try:
             child = os.fork()
         except OSError:
