@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, insert
+from sqlalchemy import ColumnElement, CursorResult, Table, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -23,13 +23,22 @@ def count_changed(session: Session, statement: UpdateBase) -> int:
     return cast("CursorResult[Any]", result).rowcount
 
 
-def insert_rows(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows whose values may be SQL expressions, in one statement.
+def insert_rows(
+    session: Session,
+    table: type[Base],
+    rows: Sequence[dict[str, Any]],
+    **computed: ColumnElement[Any],
+) -> None:
+    """Insert rows in one statement, which is compiled once and then kept.
 
-    Notes
-    -----
-    A statement for one row, which is the common case, is compiled once and then kept; one for
-    several is compiled each time.
+    Parameters
+    ----------
+    session : Session
+    table : type
+    rows : sequence of dict
+        Values by column; the same columns in each.
+    **computed : ColumnElement
+        The columns that the database computes, alike for all rows.
     """
-    values = rows[0] if len(rows) == 1 else list(rows)
-    session.execute(insert(table).values(values))
+    statement = insert(cast("Table", table.__table__)).values(computed)
+    session.execute(statement, list(rows))

@@ -196,7 +196,7 @@ class DispatcherSection(Section):
         int,
         BeforeValidator(_no_bool),
         Expected(_N_WORKERS_WORDS),
-    ] = 1  #: submissions that run at once; after validation at least 1
+    ] = 1  #: submissions that train at once; after validation at least 1
     n_threads: Count | None = None  #: of one worker in total; None: not limited
     #: folds of a submission that run at once; default: the cores that a worker has for itself, and
     #: no more than it may have threads

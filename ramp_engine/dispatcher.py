@@ -348,9 +348,16 @@ class Dispatcher:
 
     @property
     def _n_free(self) -> int:
-        """How many submissions may be claimed: none while too many calls hang, or without room."""
-        may_claim = self._room.is_there and not self._is_draining
-        return self.event.dispatcher.n_workers - len(self.runs) if may_claim else 0
+        """How many submissions may be claimed: none while too many calls hang, or without room.
+
+        A run whose predictions are being scored has left its slot; with those, there are no more
+        runs than twice the slots.
+        """
+        if not self._room.is_there or self._is_draining:
+            return 0
+        n_workers = self.event.dispatcher.n_workers
+        n_held = sum(run.holds_slot for run in self.runs.values())
+        return min(n_workers - n_held, 2 * n_workers - len(self.runs))
 
     @property
     def _is_draining(self) -> bool:

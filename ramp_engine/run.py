@@ -108,6 +108,11 @@ class Run:
         """Whether the run is still under way."""
         return self._thread.is_alive() and not self._has_ended
 
+    @property
+    def holds_slot(self) -> bool:
+        """Whether its worker is still needed: not while the predictions are scored."""
+        return self.phase != "scoring"
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
@@ -341,6 +346,7 @@ class Run:
     def _score(self, deployed: str | None) -> Verdict:
         """Score the predictions if they are of the bundle that is deployed, where that is known."""
         self.phase = "scoring"
+        self._context.wake()  # its slot is free
         event = self._context.event
         log_path = submission_log(event, self.claim.submission_id, "score.log")
         predictions = self._recorder.predictions

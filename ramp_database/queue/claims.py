@@ -124,11 +124,10 @@ def _record_claims(session: Session, claims: list[Claim]) -> None:
             "submission_id": claim.submission_id,
             "number": claim.attempt,
             "dispatcher_id": claim.dispatcher_id,
-            "claimed_at": clock.now(),
         }
         for claim in claims
     ]
-    insert_rows(session, Attempt, attempts)
+    insert_rows(session, Attempt, attempts, claimed_at=clock.now())
     record(
         session,
         [

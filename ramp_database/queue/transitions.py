@@ -204,7 +204,6 @@ def record(session: Session, steps: Collection[Step]) -> None:
     rows = [
         {
             "submission_id": step.submission_id,
-            "at": clock.now(),
             "from_state": step.source,
             "to_state": step.target,
             "attempt": step.attempt,
@@ -213,7 +212,7 @@ def record(session: Session, steps: Collection[Step]) -> None:
         }
         for step in steps
     ]
-    insert_rows(session, SubmissionEvent, rows)
+    insert_rows(session, SubmissionEvent, rows, at=clock.now())
     for step in steps:
         count_end(session, step.submission_id, step.source, step.target, step.dispatcher_id)
     announced = [step for step in steps if changes.is_announced(step.target, step.dispatcher_id)]

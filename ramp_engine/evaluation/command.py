@@ -14,6 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -21,6 +22,7 @@ from . import interpreter
 from .failure import KitError, PredictionsError, one_line
 from .limits import Sandbox, parse_sandbox
 from .plan import ConfinementError
+from .preload import uncollected
 
 if TYPE_CHECKING:
     from .fold import Inputs
@@ -87,8 +89,9 @@ def _protect_interpreter(arguments: argparse.Namespace) -> None:
 
 def _check_environment() -> None:
     try:
-        import numpy as np  # noqa: F401
-        import rampwf  # noqa: F401
+        with uncollected():
+            import numpy as np  # noqa: F401
+            import rampwf  # noqa: F401
     except (ImportError, AttributeError) as error:  # the latter: versions that do not match
         raise KitError(
             f"the event's environment ({sys.prefix}) cannot import ramp-workflow: {error}",
@@ -189,6 +192,7 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
+@lru_cache(maxsize=None)  # a server has made it for its children
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="evaluation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -44,7 +44,8 @@ def enter(
     r"""Confine the calling process, which was just forked for it; irrevocable.
 
     At the level ``namespaces`` the call returns in a grandchild (P); the calling process (A) ends
-    as P has ended, by the same exit code or signal, after everything in the namespace has.
+    as P has ended, by the same exit code or signal, after everything in the namespace has. Where
+    `namespaces.fork` has made the calling process pid 1 it returns in a child, and pid 1 ends by 0.
     At the other levels the calling process is P.
 
     Parameters

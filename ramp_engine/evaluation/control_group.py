@@ -176,8 +176,10 @@ def control_group(limits: Limits) -> Iterator[Optional[ControlGroup]]:
 
 
 def _make(limits: Limits) -> Optional[ControlGroup]:
+    if (limits.memory_mb, limits.n_tasks) == (None, None):
+        return None
     hierarchy = find_hierarchy()
-    if hierarchy is None or (limits.memory_mb, limits.n_tasks) == (None, None):
+    if hierarchy is None:
         return None
     for folder in hierarchy.folders:
         sweep(folder)

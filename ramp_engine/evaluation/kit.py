@@ -17,6 +17,7 @@ from typing import Any, Optional
 import numpy as np
 
 from .failure import KitError, kit_code
+from .preload import uncollected
 
 _NEEDED = ("Predictions", "workflow", "score_types", "get_train_data", "get_test_data", "get_cv")
 
@@ -53,9 +54,11 @@ def import_problem(kit: Path) -> Any:
     """
     if not (kit / "problem.py").is_file():
         raise KitError(f"{kit} has no problem.py", "kit_dir must name the folder of a RAMP kit.")
-    from rampwf.utils.testing import assert_read_problem
+    with uncollected():
+        from rampwf.utils.testing import assert_read_problem
 
-    with working_directory(kit), kit_code(f"importing {kit / 'problem.py'}", _IMPORT_HINT):
+    doing = f"importing {kit / 'problem.py'}"
+    with working_directory(kit), kit_code(doing, _IMPORT_HINT), uncollected():
         return assert_read_problem(str(kit))
 
 

@@ -98,6 +98,11 @@ def unshare(flags: int) -> None:
     _checked(_LIBC.unshare(flags))
 
 
+def join(namespace: int, kind: int) -> None:
+    """Join a namespace, given by a descriptor of a file such as ``/proc/PID/ns/pid``."""
+    _checked(_LIBC.setns(namespace, kind))
+
+
 def mount(source: Optional[str], target: str, kind: Optional[str], flags: int, data: str) -> None:
     """Mount a file system."""
     names = [name if name is None else os.fsencode(name) for name in (source, target, kind)]

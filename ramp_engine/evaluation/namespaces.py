@@ -8,6 +8,9 @@ A makes the namespaces, waits for pid 1 and ends as P has ended. pid 1 builds th
 attaches what is released, and ends when P does, or A, or when the parent closes its end of the
 control socket: the kernel then ends everything else in the pid namespace.
 
+A parent that may come back from a new pid namespace, as root mostly may, has no need of A: `fork`
+makes pid 1 its child, which makes the other namespaces.
+
 P goes on only when A and pid 1 have given up what they do not need. So whichever of them meets a
 refusal can tell it, as an error raised by `enter`, before any code of the participant has run.
 """
@@ -21,7 +24,8 @@ import select
 import signal
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn, Optional
 
@@ -39,8 +43,62 @@ _EXIT_CUT = 137
 _WALL = 0x40000000  # wait for children of every kind, as made by clone(2)
 
 
+@lru_cache(maxsize=None)
+def can_fork_first() -> bool:
+    """Return whether this process can make a pid namespace for its children and come back.
+
+    It joins the one that it is in, which is refused where the other would be.
+    """
+    if os.geteuid() != 0:
+        return False
+    try:
+        with _own_pids() as pids:
+            linux.join(pids, linux.CLONE_NEWPID)
+    except OSError:
+        return False
+    return True
+
+
+def fork() -> int:
+    """Fork; the child is pid 1 of a new pid namespace where `can_fork_first`.
+
+    `enter` is then called in the child. It is for a process of one thread, as `os.fork` is.
+
+    Raises
+    ------
+    ConfinementError, OSError
+        The kernel refuses. The next child will be in this process's own namespace all the same.
+    """
+    if not can_fork_first():
+        return os.fork()
+    with _own_pids() as pids:
+        with step("make namespaces"):
+            linux.unshare(linux.CLONE_NEWPID)
+        try:
+            child = os.fork()
+        except OSError:
+            linux.join(pids, linux.CLONE_NEWPID)
+            raise
+        if child:
+            linux.join(pids, linux.CLONE_NEWPID)
+        return child
+
+
+@contextlib.contextmanager
+def _own_pids() -> Iterator[int]:
+    descriptor = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def enter(plan: Confinement, control: int, status: int, keep: Optional[Collection[int]]) -> None:
     """Go on in P only; see `confine.enter`."""
+    if os.getpid() == 1:  # of `fork`
+        _make_namespaces(plan, 0, 0, of_pids=0)
+        _become_first(plan, control, status, None, keep)
+        return
     uid, gid = os.geteuid(), os.getegid()
     _make_namespaces(plan, uid, gid)
     with step("start pid 1"):
@@ -54,8 +112,10 @@ def enter(plan: Confinement, control: int, status: int, keep: Optional[Collectio
     _become_first(plan, control, status, theirs, keep)
 
 
-def _make_namespaces(plan: Confinement, uid: int, gid: int) -> None:
-    flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+def _make_namespaces(
+    plan: Confinement, uid: int, gid: int, of_pids: int = linux.CLONE_NEWPID
+) -> None:
+    flags = linux.CLONE_NEWNS | of_pids | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
     if not plan.allow_network:
         flags |= linux.CLONE_NEWNET
     if Path("/proc/self/ns/cgroup").exists():
@@ -126,7 +186,7 @@ def _become_first(
     plan: Confinement,
     control: int,
     status: int,
-    above: socket.socket,
+    above: Optional[socket.socket],
     keep: Optional[Collection[int]],
 ) -> None:
     """Be pid 1, and return in the process that it starts."""
@@ -144,7 +204,8 @@ def _become_first(
         first = _First(pid, control, status, above, hidden)
         first.settle()
         first.run(opens)
-    above.close()
+    if above is not None:
+        above.close()
     for descriptor in (control, status, *(number for pair in hidden.trees for number in pair)):
         os.close(descriptor)
     os.close(opens)
@@ -202,19 +263,20 @@ class _First:
         P, as seen inside.
     control, status : int
         As of `confine.enter`.
-    above : socket
-        The way to A.
+    above : socket or None
+        The way to A, if there is one.
     hidden : Hidden
         What is to be released.
     """
 
     def __init__(
-        self, pid: int, control: int, status: int, above: socket.socket, hidden: Hidden
+        self, pid: int, control: int, status: int, above: Optional[socket.socket], hidden: Hidden
     ) -> None:
         self.pid = pid
         self.control = control
         self.status = status
         self.above = above
+        self.ways = [] if above is None else [above.fileno()]
         self.hidden = hidden
         self.received = b""
 
@@ -223,7 +285,7 @@ class _First:
         privileges.reset_signals()
         with step("drop the capabilities of pid 1"):
             self._keep_capabilities(1 << linux.CAP_SYS_ADMIN if self.hidden.trees else 0)
-        if self.above.recv(1) != _SETTLED:
+        if self.above is not None and self.above.recv(1) != _SETTLED:
             os._exit(_EXIT_CUT)  # A has been refused something, and tells it
 
     def run(self, opens: int) -> NoReturn:
@@ -237,7 +299,7 @@ class _First:
         code = 70
         try:
             used = {number for pair in self.hidden.trees for number in pair}
-            used |= {self.control, self.status, self.above.fileno()}
+            used |= {self.control, self.status, *self.ways}
             privileges.close_all_but({*used, opens})
             wake = self._wake_up_for_children()
             os.write(opens, _SETTLED)
@@ -262,7 +324,7 @@ class _First:
 
     def _serve(self, wake: int) -> int:
         poll = select.poll()
-        for descriptor in (wake, self.control, self.above.fileno()):
+        for descriptor in (wake, self.control, *self.ways):
             poll.register(descriptor, select.POLLIN)
         while True:
             status = self._reap()
@@ -272,7 +334,7 @@ class _First:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if wake in ready:
                 os.read(wake, 4096)
-            if self.above.fileno() in ready:
+            if ready.intersection(self.ways):
                 return _EXIT_CUT
             if self.control in ready and not self._obey():
                 return _EXIT_CUT
@@ -310,6 +372,6 @@ class _First:
         return True
 
     def _tell(self, message: bytes) -> None:
-        for descriptor in (self.status, self.above.fileno()):
+        for descriptor in (self.status, *self.ways):
             with contextlib.suppress(OSError):  # nobody is there any more
                 os.write(descriptor, message)

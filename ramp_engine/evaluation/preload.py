@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import importlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -57,7 +58,20 @@ def preload(names: Iterable[str]) -> None:
     names : iterable of str
         Of `find_imports`.
     """
-    for name in names:
-        if name.split(".")[0] not in _NOT_BEFORE_A_FORK:
-            with contextlib.suppress(Exception):  # it may be no module, or not be there
-                importlib.import_module(name)
+    with uncollected():
+        for name in names:
+            if name.split(".")[0] not in _NOT_BEFORE_A_FORK:
+                with contextlib.suppress(Exception):  # it may be no module, or not be there
+                    importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage within the block: what imports make stays, and is soon a great deal."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

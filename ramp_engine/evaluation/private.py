@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Optional
 
@@ -29,8 +30,12 @@ TESTING = b"testing\n"
 MAX_FACTS = 4096
 
 
+@lru_cache(maxsize=None)
 def known_errors() -> dict[type[BaseException], str]:
-    """Return the classes of errors that there are now, with their names."""
+    """Return the classes of errors that there were at the first call, with their names.
+
+    A process that forks calls it once for all: to look at a class is to copy its page.
+    """
     known: dict[type[BaseException], str] = {}
     waiting: list[type[BaseException]] = [BaseException]
     while waiting:

@@ -37,10 +37,12 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import command, supervise
+from . import command, large_pages, supervise
 from .fold import Inputs, load_inputs
 from .kit import import_problem
 from .preload import preload
+from .private import known_errors
+from .scout import find_late_imports
 
 #: The longest message [bytes]: arguments and environment of a run.
 MAX_MESSAGE = 1 << 17
@@ -76,6 +78,7 @@ def serve(step: str, bundle: Path, descriptor: int) -> dict[str, Any]:
         inputs = _warm_up(step, bundle)
         gc.collect()
         gc.freeze()
+        large_pages.collapse()
         engine.send(json.dumps({"pid": os.getpid(), "paths": sys.path}).encode())
         server = _Server(engine, inputs)
         server.run()
@@ -87,6 +90,8 @@ def _warm_up(step: str, bundle: Path) -> Optional[Inputs]:
     if step == "fold":
         inputs = load_inputs(bundle)
         preload(inputs.manifest.get("imports", ()))
+        preload(find_late_imports(inputs))
+        known_errors()
         return inputs
     preload([f"{__package__}.score"])
     import_problem(bundle / "kit")

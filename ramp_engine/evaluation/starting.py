@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import child, confine, stopping
+from . import child, confine, namespaces, stopping
 from .control_group import ControlGroup
 from .diagnosis import step
 from .limits import Sandbox
@@ -59,7 +59,9 @@ class Places:
 
 def n_keepers(box: Sandbox) -> int:
     """Return how many processes of ours stand between the parent and the participant's code."""
-    return 2 if box.level == "namespaces" else 0
+    if box.level != "namespaces":
+        return 0
+    return 1 if namespaces.can_fork_first() else 2
 
 
 def own_places(places: Places, scratch: Path, fold: int, sandbox: Sandbox) -> Places:
@@ -133,7 +135,7 @@ def fork(
     sys.stdout.flush()
     sys.stderr.flush()
     with step("start the process of a fold"):
-        pid = os.fork()
+        pid = namespaces.fork() if box.level == "namespaces" else os.fork()
     if pid == 0:
         _begin(task, inputs, pipes, places, box, group)
     pipes.close(1)

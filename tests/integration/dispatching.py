@@ -18,6 +18,7 @@ from ramp_database.testing import add_toy_submission
 from ramp_engine.config import EventConfig
 from ramp_engine.dispatcher import Dispatcher
 from ramp_engine.run import Run
+from ramp_engine.scoring import ScoreStep
 from ramp_engine.testing import canned_scores, deploy_fake_event
 
 #: Long enough for anything here, in seconds; nobody waits so long.
@@ -51,19 +52,23 @@ class Witness:
 
 
 @contextmanager
-def dispatching(database: Database, directory: Path, **settings: Any) -> Iterator[Witness]:
+def dispatching(
+    database: Database, directory: Path, score: ScoreStep = canned_scores, **settings: Any
+) -> Iterator[Witness]:
     """Deploy an event of fake workers, and dispatch it."""
     limits = {"stale_after_seconds": 7200.0, "n_threads": 1}
     event = deploy_fake_event(database, directory, **(limits | settings))
-    with dispatching_event(database, event) as witness:
+    with dispatching_event(database, event, score) as witness:
         yield witness
 
 
 @contextmanager
-def dispatching_event(database: Database, event: EventConfig) -> Iterator[Witness]:
+def dispatching_event(
+    database: Database, event: EventConfig, score: ScoreStep = canned_scores
+) -> Iterator[Witness]:
     """Dispatch an event that is deployed already."""
     witness = Witness()
-    dispatcher = Dispatcher(database, event, observer=witness, score=canned_scores)
+    dispatcher = Dispatcher(database, event, observer=witness, score=score)
     witness.dispatcher = dispatcher
     thread = threading.Thread(target=dispatcher.run)
     thread.start()

@@ -431,3 +431,23 @@ def test_imports_of_the_kits_submissions_are_found_and_done(tmp_path: Path) -> N
     preload(names)
     assert "tensorflow" not in sys.modules
     assert find_imports(tmp_path / "nowhere") == []
+
+
+def test_what_the_starting_kit_imports_while_it_trains_is_imported_beforehand(
+    event: Event, tmp_path: Path
+) -> None:
+    kit = tmp_path / "kit"
+    shutil.copytree(event.kit, kit)
+    trains_for_ever = "import wave\n        time.sleep(3600)"
+    starting_kit = kit / "submissions" / "starting_kit" / "estimator.py"
+    starting_kit.write_text(dedent(ESTIMATOR).format(fit=trains_for_ever, predict="pass"))
+    changed = Event(tmp_path, kit, event.data)
+    assert changed.prepare().code == 0
+    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
+        _ready(servers, changed)
+        lane = Lane(changed, tmp_path, "namespaces")
+        lane.start(servers, fit="print('wave' in sys.modules, 'sndhdr' in sys.modules)")
+        code, log = lane.finish()
+        lane.runs[-1].remove()
+    assert code == 0, log
+    assert "True False" in log

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ramp_database import dispatchers, queue, submissions
+from ramp_database.results import Results
 from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.testing import add_toy_submission
 from ramp_engine import dispatcher as dispatcher_module
-from tests.integration.dispatching import dispatching, row, submit
+from ramp_engine.testing import canned_scores
+from tests.integration.dispatching import LONG, dispatching, row, submit, wait_for
 
 
 @pytest.fixture
@@ -37,7 +41,26 @@ def test_the_end_of_a_run_starts_the_next_one(database: Database, tmp_path: Path
         with database.session() as session:
             ids = [add_toy_submission(session).id for _ in range(5)]
         assert witness.sees(lambda w: len(w.ended) == 5)
-    assert witness.ended == ids
+    assert witness.started == ids
+
+
+@pytest.mark.usefixtures("no_full_turns")
+def test_the_next_submission_starts_while_one_is_scored(database: Database, tmp_path: Path) -> None:
+    let_go = threading.Event()
+
+    def score_late(*arguments: Any) -> Results:
+        assert let_go.wait(LONG)
+        return canned_scores(*arguments)
+
+    with dispatching(database, tmp_path, score_late, n_workers=1) as witness:
+        with database.session() as session:
+            ids = [add_toy_submission(session).id for _ in range(3)]
+        assert witness.sees(lambda w: len(w.runs) == 2)
+        assert wait_for(lambda: witness.runs[1].phase == "scoring")
+        assert witness.started == ids[:2]  # two that are scored are as many as may be, for one slot
+        let_go.set()
+        assert witness.sees(lambda w: len(w.ended) == 3)
+    assert {row(database, number).state for number in ids} == {State.SCORED}
 
 
 @pytest.mark.usefixtures("no_full_turns")
