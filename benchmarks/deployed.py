@@ -57,7 +57,7 @@ class Deployed:
         self.name = name
         self.root = root
         self.event = root / "events" / name
-        ignored = shutil.ignore_patterns("__pycache__", "training_output", "*.csv", "data.npz")
+        ignored = shutil.ignore_patterns("__pycache__", "training_output", "work")
         own = Path(__file__).with_name("kits") / name
         source = own if own.is_dir() else ROOT / "events" / name
         shutil.copytree(source, self.event, ignore=ignored)
@@ -128,7 +128,7 @@ class Deployed:
         """Submit the same files under each name, or their only one with other code."""
         files = self.files
         if code is not None:
-            files = [SubmissionFile(self.files[0].name, code.encode())]
+            files = [SubmissionFile(self.files[0].path, code.encode())]
         with self.database.session() as session:
             return [submissions.add(session, self.name, TEAM, name, files).id for name in names]
 
