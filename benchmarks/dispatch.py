@@ -83,7 +83,7 @@ class Timed:
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
         launch, collect = FakeWorker.launch_submission, FakeWorker.collect_results
-        score = dispatcher_module.Run._evaluate_and_record
+        score = Run._evaluate_and_record
 
         def launch_submission(worker: FakeWorker) -> None:
             self.launched[worker.submission] = time.monotonic()
