@@ -176,7 +176,8 @@ class DoneFolds:
     def adopt(self, source: Path, after: int = 0) -> None:
         """Take folds that another attempt has done, if they may stand beside those of this one.
 
-        `source` is gone afterwards, whatever was in it.
+        `source` is gone afterwards, whatever was in it; when some are taken already it stays as it
+        is, and what was taken stays too.
 
         Parameters
         ----------
@@ -186,6 +187,8 @@ class DoneFolds:
             Folds of this attempt and of those before it are not taken.
         """
         done = self._directory.done_dir
+        if self.origins:
+            return
         try:
             remove_tree(done)
             source.rename(done)
