@@ -9,6 +9,7 @@ lost its claim meets nobody there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -203,6 +204,12 @@ class DoneFolds:
             self._adopt_folds(record.get("folds", {}), after)
         if not self.origins:
             remove_tree(done)
+
+    def adopt_from(self, owner: AttemptDirectory) -> None:
+        """Take the folds of an earlier owner of the attempt, also when it had put all together."""
+        with contextlib.suppress(OSError):
+            _gather(owner, [int(fold) for fold in _read_record(owner.done_dir).get("folds", {})])
+        self.adopt(owner.done_dir)
 
     def _adopt_folds(self, folds: Mapping[str, Any], after: int) -> None:
         for name, fold in folds.items():

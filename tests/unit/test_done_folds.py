@@ -83,10 +83,11 @@ def test_a_run_that_is_adopted_twice_keeps_the_folds_of_all_its_owners(
 ) -> None:
     owners = {number: Made(tmp_path, 1, owner=number) for number in (1, 2, 3)}
     owners[1].hand_over(0)
-    owners[2].done.adopt(owners[1].directory.done_dir)
+    owners[2].done.adopt_from(owners[1].directory)
     owners[2].hand_over(1)
+    owners[2].done.give_back()  # it dies before the predictions are published
     for number in order:  # the first one's directory stays, with nothing in it any more
-        owners[3].done.adopt(owners[number].directory.done_dir)
+        owners[3].done.adopt_from(owners[number].directory)
     assert owners[3].done.origins == {0: 1, 1: 1}
     owners[3].done.give_back()
     assert owners[3].predictions == ["fold_0", "fold_1"]
