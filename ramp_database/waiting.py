@@ -107,10 +107,11 @@ def _n_slots(session: Session, event_id: int) -> int:
 
 
 def _running_since(session: Session, event_id: int) -> list[datetime]:
+    """Give since when slots are taken: who is being scored has left its own."""
     query = (
         select(Attempt.claimed_at)
         .join(Submission, Submission.id == Attempt.submission_id)
-        .where(Submission.event_id == event_id, Submission.state.in_(OWNED))
+        .where(Submission.event_id == event_id, Submission.state.in_(OWNED - {State.TESTED}))
         .where(Attempt.number == Submission.attempt)
         .order_by(Attempt.claimed_at)
     )

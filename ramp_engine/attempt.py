@@ -126,11 +126,15 @@ def left_on_disk(*directories: Path) -> dict[Path, Claim]:
 
 
 def siblings(directory: AttemptDirectory) -> list[Path]:
-    """Find the directories of an attempt that its earlier owners on this machine made."""
+    """Find the directories of an attempt that its earlier owners on this machine made.
+
+    That of the newest owner first, who took over what there was before.
+    """
     root = directory.root
     prefix = root.name.rsplit("-", 1)[0]
-    found = root.parent.iterdir() if root.parent.is_dir() else []
-    return [path for path in found if path != root and path.name.rsplit("-", 1)[0] == prefix]
+    found = left_on_disk(root.parent)
+    others = [path for path in found if path != root and path.name.rsplit("-", 1)[0] == prefix]
+    return sorted(others, key=lambda path: found[path].dispatcher_id, reverse=True)
 
 
 def read_folds(directory: Path) -> tuple[FoldFacts, ...]:

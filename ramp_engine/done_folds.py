@@ -9,6 +9,7 @@ lost its claim meets nobody there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -176,7 +177,8 @@ class DoneFolds:
     def adopt(self, source: Path, after: int = 0) -> None:
         """Take folds that another attempt has done, if they may stand beside those of this one.
 
-        `source` is gone afterwards, whatever was in it.
+        `source` is gone afterwards, whatever was in it; when some are taken already it stays as it
+        is, and what was taken stays too.
 
         Parameters
         ----------
@@ -186,6 +188,8 @@ class DoneFolds:
             Folds of this attempt and of those before it are not taken.
         """
         done = self._directory.done_dir
+        if self.origins:
+            return
         try:
             remove_tree(done)
             source.rename(done)
@@ -200,6 +204,12 @@ class DoneFolds:
             self._adopt_folds(record.get("folds", {}), after)
         if not self.origins:
             remove_tree(done)
+
+    def adopt_from(self, owner: AttemptDirectory) -> None:
+        """Take the folds of an earlier owner of the attempt, also when it had put all together."""
+        with contextlib.suppress(OSError):
+            _gather(owner, [int(fold) for fold in _read_record(owner.done_dir).get("folds", {})])
+        self.adopt(owner.done_dir)
 
     def _adopt_folds(self, folds: Mapping[str, Any], after: int) -> None:
         for name, fold in folds.items():

@@ -145,13 +145,18 @@ class FoldProcessWorker(BaseWorker):
 
     @classmethod
     def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:
-        """Name the interpreter, and when a package was last installed or removed beside it."""
-        python = shared.python if isinstance(shared, SharedPlace) else cls.find_python(config)
+        """Name the interpreter, when a package was last installed beside it, and the confinement.
+
+        The last, since folds that ran with less of it are not to count as what the others are.
+        """
+        is_known = isinstance(shared, SharedPlace)
+        python = shared.python if is_known else cls.find_python(config)
+        confined = f"{shared.sandbox.level} {shared.sandbox.uid}" if is_known else ""
         prefix = python.parent.parent
         places = [python.resolve(), prefix / "conda-meta"]
         places += prefix.glob("lib/python3*/site-packages")
         found = [place for place in sorted(places) if place.exists()]
-        return " ".join(f"{place} {place.stat().st_mtime_ns}" for place in found)
+        return " ".join([confined, *(f"{place} {place.stat().st_mtime_ns}" for place in found)])
 
     def setup(self) -> None:
         """Check that everything is there, and make the directories of the run.

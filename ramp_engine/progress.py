@@ -109,7 +109,7 @@ class Progress:
         self._scoring = PartialScoring(self._score_folds, self._recorder.extra)
         if is_adopted:
             for path in siblings(self._directory):
-                done.adopt(path / self._directory.done_dir.name)
+                done.adopt_from(AttemptDirectory(path, self._directory.submission))
         elif self._is_keeping and self._kept.is_dir():
             done.adopt(self._kept, self._recorder.newest_reopened())
         self._done = done

@@ -271,7 +271,7 @@ class Run:
     def _train(self, worker: BaseWorker, bundle: Bundle) -> dict[str, Any]:
         """Have the folds run that are missing, and put all of them together."""
         progress = self._progress
-        if progress.missing == []:
+        if progress.missing == [] and self._adopted is None:
             self._recorder.start(None, bundle.name, told=progress.told())
             facts = progress.without_run()
         else:

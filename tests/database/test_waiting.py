@@ -52,6 +52,24 @@ def test_the_reason_is_a_slot_the_others_turn_or_a_delay(toy: Toy) -> None:
     assert row["not_before"]
 
 
+def test_who_is_scored_has_left_its_slot_to_those_who_wait(toy: Toy) -> None:
+    owner = toy.dispatcher()
+    claim = toy.bring_to(State.TRAINING)
+    with clock.shifted(100):
+        toy.do(queue.fail, claim, State.TRAINING_ERROR, "wrong", "failed")
+    toy.do(dispatchers.deregister, claim.dispatcher_id)
+    toy.submit()
+    (scored,) = toy.claim(owner)
+    toy.do(queue.start, scored)
+    waiting = toy.submit()
+    now = rows(toy)[waiting]
+    assert now["waiting_reason"] == "no_free_slot"
+    toy.do(queue.finish, scored)
+    row = rows(toy)[waiting]
+    assert row["waiting_reason"] == "starting"
+    assert row["expected_start_at"] < now["expected_start_at"]
+
+
 def test_start_and_end_are_estimated_from_past_runs_and_slots(toy: Toy) -> None:
     claim = toy.bring_to(State.TRAINING)
     with clock.shifted(100):

@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 
-from ramp_database import dispatchers, history, queue
+import ramp_engine
+from ramp_database import dispatchers, history, queue, submissions
 from ramp_database.events import get_event
+from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_database.states import State
-from ramp_database.testing import TOY
+from ramp_database.testing import TOY, toy_spec
+from ramp_engine.attempt import attempt_directory
 from ramp_engine.config import EventConfig
+from ramp_engine.done_folds import DoneFolds, marks
 from ramp_engine.narrative import tell
-from ramp_engine.testing import deploy_fake_event
+from ramp_engine.testing import deploy_fake_event, violations_on_disk
 from tests.integration.dispatching import (
     Witness,
     attempts,
@@ -130,6 +134,45 @@ def test_a_run_with_an_older_bundle_is_ended_and_evaluated_again(
     assert [one.outcome for one in attempts(database, number)] == ["interrupted", "succeeded"]
     assert "deployed again" in (attempts(database, number)[0].error or "")
     assert not run_file.exists()
+
+
+def test_a_run_whose_folds_are_all_done_is_ended_by_who_adopts_it(
+    database: Database, tmp_path: Path
+) -> None:
+    event = deploy(database, tmp_path, seconds=0.0)
+    run_file = tmp_path / "remote.run"
+    run_file.touch()
+    number = left_by_a_dead_dispatcher(database, str(run_file), toy_spec().bundle_hash)
+    leave_folds(database, event, number, [0, 1])
+    witness = dispatch_until_scored(database, event, number)
+    assert witness.started == [number]
+    assert [one.outcome for one in attempts(database, number)] == ["succeeded"]
+    assert not run_file.exists()
+    with database.session(read_only=True) as session:
+        assert violations_on_disk(session, 1, event) == []
+
+
+def leave_folds(database: Database, event: EventConfig, number: int, folds: list[int]) -> None:
+    """Leave folds as the first dispatcher has taken them from its first attempt."""
+    name = submissions.directory_name(number)
+    directory = attempt_directory(event.ramp.work_dir, name, Claim(number, 1, 1))
+    directory.make()
+    with database.session(read_only=True) as session:
+        files = submissions.assignment(session, number).files
+    made_with = marks(
+        bundle=toy_spec().bundle_hash,
+        submission=submissions.content_hash(files),
+        engine=ramp_engine.__version__,
+        worker=[event.worker_type, event.worker],
+        environment="",
+    )
+    for fold in folds:
+        folder = directory.fold_predictions_dir / f"fold_{fold}"
+        folder.mkdir(parents=True)
+        for step in ("train", "test"):
+            (folder / f"y_pred_{step}.npz").write_bytes(b"predictions")
+        (folder / "state.txt").write_text("tested")
+    assert DoneFolds(directory, 1, 2, lambda: made_with).take(folds)
 
 
 def left_by_a_dead_dispatcher(database: Database, handle: str, bundle: str) -> int:

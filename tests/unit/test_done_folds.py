@@ -24,8 +24,10 @@ def write_fold(folder: Path, state: str = "tested") -> None:
 class Made:
     """An attempt whose worker has handed over folds."""
 
-    def __init__(self, work_dir: Path, number: int, made_with: dict[str, str] = MARKS) -> None:
-        root = work_dir / "attempts" / f"{NAME}-{number}-1"
+    def __init__(
+        self, work_dir: Path, number: int, made_with: dict[str, str] = MARKS, owner: int = 1
+    ) -> None:
+        root = work_dir / "attempts" / f"{NAME}-{number}-{owner}"
         self.directory = AttemptDirectory(root, NAME)
         self.directory.make()
         self.done = DoneFolds(self.directory, number, 3, lambda: made_with)
@@ -73,6 +75,22 @@ def test_who_dies_after_all_was_put_together_loses_nothing_either(tmp_path: Path
     second = Made(tmp_path, 2)
     second.done.adopt(second.kept)
     assert second.done.missing == [2]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_a_run_that_is_adopted_twice_keeps_the_folds_of_all_its_owners(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    owners = {number: Made(tmp_path, 1, owner=number) for number in (1, 2, 3)}
+    owners[1].hand_over(0)
+    owners[2].done.adopt_from(owners[1].directory)
+    owners[2].hand_over(1)
+    owners[2].done.give_back()  # it dies before the predictions are published
+    for number in order:  # the first one's directory stays, with nothing in it any more
+        owners[3].done.adopt_from(owners[number].directory)
+    assert owners[3].done.origins == {0: 1, 1: 1}
+    owners[3].done.give_back()
+    assert owners[3].predictions == ["fold_0", "fold_1"]
 
 
 def test_what_was_made_with_something_else_is_thrown_away_and_named(tmp_path: Path) -> None:
