@@ -1,8 +1,8 @@
 """What the processes of a fold use, read from /proc.
 
 All that a fold has started lies below its parent, which is a subreaper. Nothing here needs a
-privilege but to read `smaps_rollup` of another user's processes; where that is refused the
-estimate from `statm` stands.
+privilege but to read `smaps_rollup` of another user's processes, or of one that has made itself
+not dumpable; where that is refused the estimate from `statm` stands for that process.
 """
 
 from __future__ import annotations
@@ -83,17 +83,23 @@ class ProcessTree:
         does not.
         """
         files = self.file_bytes()
-        rollups = [rollup for rollup in map(_rollup, pids) if rollup is not None]
         mine = _rollup(os.getpid())
-        if mine is None or (pids and not rollups):
-            return files + sum(max(0, resident(p) - self.baseline) for p in self.theirs(pids))
-        shares = sum(map(_share, rollups))
-        of_tree = shares + _share(mine) - mine["Anonymous"] - mine["Swap"]
-        of_each = shares - len(rollups) * _share(mine)
+        if mine is None:
+            return files + self._estimated_bytes(self.theirs(pids))
+        found = {pid: _rollup(pid) for pid in pids}
+        rollups = [rollup for rollup in found.values() if rollup is not None]
+        shares = list(map(_share, rollups))
+        of_tree = sum(shares) + _share(mine) - mine["Anonymous"] - mine["Swap"]
+        of_each = sum(max(0, share - _share(mine)) for share in shares)
         mapped = sum(rollup["Pss_Shmem"] for rollup in rollups)
         if files and mapped:
             files = max(0, files - self._mapped_bytes(pids))
-        return max(0, of_tree, of_each) + mapped + files
+        closed = [pid for pid in self.theirs(pids) if found[pid] is None]
+        return max(of_tree, of_each) + mapped + files + self._estimated_bytes(closed)
+
+    def _estimated_bytes(self, pids: list[int]) -> int:
+        """Return what processes have of their own if they still share all they began with."""
+        return sum(max(0, resident(pid) - self.baseline) for pid in pids)
 
     def _mapped_bytes(self, pids: list[int]) -> int:
         """Return how much of the files in memory is mapped, at least [bytes]."""

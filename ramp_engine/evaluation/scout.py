@@ -16,7 +16,7 @@ import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
-from . import bundle, supervise
+from . import bundle, linux, supervise
 
 if TYPE_CHECKING:
     from .fold import Inputs
@@ -46,19 +46,15 @@ def find_late_imports(inputs: Inputs, seconds: float = SECONDS) -> list[str]:
         Empty when the starting kit fails before it imports anything.
     """
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _train(inputs, seconds, writer)
-    os.close(writer)
-    try:
-        return _read(reader, seconds + _PATIENCE)
-    finally:
-        os.close(reader)
-        supervise.kill_descendants(child)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    with supervise.ending_what_begins():
+        if os.fork() == 0:
+            os.close(reader)
+            _train(inputs, seconds, writer)
+        os.close(writer)
+        try:
+            return _read(reader, seconds + _PATIENCE)
+        finally:
+            os.close(reader)
 
 
 def _read(reader: int, seconds: float) -> list[str]:
@@ -85,6 +81,7 @@ def _train(inputs: Inputs, seconds: float, writer: int) -> NoReturn:
         os._exit(0)
 
     try:
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         _print_nothing()
         signal.signal(signal.SIGALRM, tell)

@@ -19,6 +19,9 @@ from .stopping import StopSignal
 
 #: How often the ends of fold parents are looked for, besides when they hang up [ms].
 _LOOK_MILLISECONDS = 1000
+#: So many folds may wait with what they have printed for a slow one before them, or `n_jobs`: each
+#: has two files open.
+MAX_ASIDE = 64
 
 
 class SideBySide:
@@ -91,7 +94,8 @@ class SideBySide:
     def _begin(self, numbers: Sequence[int]) -> None:
         """Start the next folds, as far as there is room and use for them."""
         while len(self._running) < self._n_jobs and len(self._parents) < self._n_wanted:
-            if self._stop.is_given:
+            n_aside = len(self._parents) - self._n_live
+            if self._stop.is_given or n_aside >= max(MAX_ASIDE, self._n_jobs):
                 return
             number = numbers[len(self._parents)]
             parent = FoldParent(number, self._work, self._make_asides())

@@ -49,6 +49,7 @@ __all__ = [
     "descendants",
     "end_descendants",
     "end_orphans",
+    "ending_what_begins",
     "kill_descendants",
     "main",
 ]
@@ -287,6 +288,26 @@ def end_orphans(own: Collection[int]) -> None:
         for pid in orphans:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, _WALL)
+
+
+@contextlib.contextmanager
+def ending_what_begins() -> Iterator[None]:
+    """End after a block what was started below this process within it, and wait for it.
+
+    Nothing that was there before is touched. The process is a subreaper within the block only.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
+    """
+    own = _below(os.getpid())
+    become_subreaper()
+    try:
+        yield
+    finally:
+        end_orphans(own)
+        _prctl(_PR_SET_CHILD_SUBREAPER, 0)
 
 
 def descendants(root: int, spared: Collection[int] = ()) -> Iterator[int]:

@@ -217,3 +217,48 @@ def test_some_of_the_folds_run_side_by_side(event: ToyEvent, tmp_path: Path) -> 
     assert [fold["fold"] for fold in result["folds"]] == [1, 3]
     assert sorted(path.name for path in (tmp_path / "output").iterdir()) == ["fold_1", "fold_3"]
     remove_tree(tmp_path / "scratch")
+
+
+#: The first fold ends when as many others have as may before it; tells how many had begun by then.
+SLOW_FIRST = """
+import json, os, sys, time
+from pathlib import Path
+from ramp_engine.evaluation import supervise
+from ramp_engine.evaluation.fold_parent import Asides
+from ramp_engine.evaluation.log_aside import LogAside
+from ramp_engine.evaluation.log_pump import Log, Logs
+from ramp_engine.evaluation.side_by_side import MAX_ASIDE, SideBySide
+from ramp_engine.evaluation.stopping import StopSignal
+folder = Path(sys.argv[1])
+os.mkfifo(folder / "go")
+n_begun = 0
+def work(number, logs, stop):
+    logs.say(f"fold {number}\\n")
+    if number == 0:
+        last = Path("/proc", (folder / "go").read_text())
+        while last.exists():  # until the step has taken leave of it
+            time.sleep(0.05)
+        (folder / "is_done").touch()
+    elif number == MAX_ASIDE:
+        (folder / "go").write_text(str(os.getpid()))
+    return {"state": "tested", "fold": number}
+def make_asides():
+    global n_begun
+    n_begun += not (folder / "is_done").exists()
+    return Asides(LogAside(folder, 1000), LogAside(folder, 1000))
+supervise.become_subreaper()
+logs = Logs(Log(folder / "log"), Log(folder / "private"))
+with StopSignal() as stop:
+    run = SideBySide(work, 2, logs, make_asides, print, stop)
+    results = run.run(range(MAX_ASIDE + 20))
+logs.close()
+print(json.dumps([n_begun - 1 - MAX_ASIDE, len(results) - 20 - MAX_ASIDE]))
+"""
+
+
+def test_not_all_folds_wait_with_what_they_have_printed_for_a_slow_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SLOW_FIRST, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [0, 0]
+    numbers = re.findall(r"\d+", (tmp_path / "log").read_text())
+    assert numbers == [str(number) for number in range(len(numbers))]

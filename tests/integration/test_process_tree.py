@@ -9,11 +9,15 @@ import sys
 import pytest
 
 #: Holds 200 MB that its children share; one of them watches a child of its own, which takes 100 MB
-#: and may copy 100 MB of the others.
+#: and may copy 100 MB of the others, start programs, and, where it is not root's, be closed to all.
 FAMILY = """
-import json, os, sys
+import json, os, subprocess, sys
+from ramp_engine.evaluation import linux
 from ramp_engine.evaluation.process_tree import ProcessTree
-n_others, copies = json.loads(sys.argv[1])
+n_others, copies, n_helpers, hides = json.loads(sys.argv[1])
+if hides and os.geteuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
 ballast = bytearray(b"x") * (200 << 20)
 until, end = os.pipe()
 for _ in range(n_others):
@@ -30,6 +34,10 @@ if watcher == 0:
         taken = b"y" * (100 << 20)
         if copies:
             ballast[: 100 << 20 : 4096] = b"z" * (100 << 8)
+        for _ in range(n_helpers):
+            subprocess.Popen(["cat"], stdin=until)
+        if hides:
+            linux.prctl(linux.PR_SET_DUMPABLE, 0)
         os.write(grown, b"g")
         os.read(until, 1)
         os._exit(0)
@@ -47,6 +55,20 @@ os.waitpid(watcher, 0)
 def test_memory_that_others_share_is_not_the_folds_and_hides_none_of_it(
     n_others: int, copies: bool, least: int, most: int
 ) -> None:
-    command = [sys.executable, "-c", FAMILY, json.dumps([n_others, copies])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert least <= int(done.stdout) <= most
+    assert least <= _own_megabytes(n_others, copies=copies) <= most
+
+
+def test_helpers_with_little_memory_do_not_hide_that_of_who_started_them() -> None:
+    assert 75 <= _own_megabytes(6, n_helpers=20) <= 130
+
+
+def test_who_lets_nobody_look_is_counted_beside_a_helper_who_does() -> None:
+    assert 95 <= _own_megabytes(0, n_helpers=1, hides=True) <= 130
+
+
+def _own_megabytes(
+    n_others: int, *, copies: bool = False, n_helpers: int = 0, hides: bool = False
+) -> int:
+    arguments = json.dumps([n_others, copies, n_helpers, hides])
+    command = [sys.executable, "-c", FAMILY, arguments]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -16,6 +16,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from ramp_engine.evaluation import supervise
 from ramp_engine.evaluation.preload import find_imports, preload
 from ramp_engine.fold_process import FoldRun, fold_servers
 from ramp_engine.step_server import StepCall, StepServer
@@ -433,21 +434,27 @@ def test_imports_of_the_kits_submissions_are_found_and_done(tmp_path: Path) -> N
     assert find_imports(tmp_path / "nowhere") == []
 
 
-def test_what_the_starting_kit_imports_while_it_trains_is_imported_beforehand(
+def test_the_starting_kit_trains_for_its_imports_and_leaves_nothing_but_them(
     event: Event, tmp_path: Path
 ) -> None:
     kit = tmp_path / "kit"
     shutil.copytree(event.kit, kit)
-    trains_for_ever = "import wave\n        time.sleep(3600)"
+    trains_for_ever = "import wave\n        os.fork()\n        time.sleep(3600)"
     starting_kit = kit / "submissions" / "starting_kit" / "estimator.py"
     starting_kit.write_text(dedent(ESTIMATOR).format(fit=trains_for_ever, predict="pass"))
     changed = Event(tmp_path, kit, event.data)
     assert changed.prepare().code == 0
     with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
-        _ready(servers, changed)
+        server = _ready(servers, changed)
+        assert list(supervise.descendants(_parent(server.pid))) == [server.pid]
         lane = Lane(changed, tmp_path, "namespaces")
         lane.start(servers, fit="print('wave' in sys.modules, 'sndhdr' in sys.modules)")
         code, log = lane.finish()
         lane.runs[-1].remove()
     assert code == 0, log
     assert "True False" in log
+
+
+def _parent(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("PPid:")[1].split()[0])
