@@ -40,7 +40,9 @@ def rehearsing(
             names = inspect(connection).get_schema_names()
         database.dispose()
         log = "process_"  # of what the tests start
-        folders = (deployment.directory, Path(str(database.engine.url.database)).parent)
+        folders = [deployment.directory]
+        if database.engine.dialect.name == "sqlite":
+            folders.append(Path(str(database.engine.url.database)).parent)
         files = [
             path
             for folder in folders
