@@ -71,7 +71,11 @@ _LIMITS = [
         holds=(holds.log_says("its file has 67108864 bytes"), holds.scored_as_guessed),
     ),
     Case("much_output", (TRAINING,), r"too much output: [\d.]+ MB of 80 MB in fold 0, training"),
-    Case("much_output_at_the_end", (TRAINING, TESTING), r"too much output: [\d.]+ MB of 80 MB"),
+    Case(
+        "much_output_at_the_end",
+        (TRAINING, VALIDATING, TESTING),
+        r"too much output: [\d.]+ MB of 80 MB",
+    ),
     Case("hidden_files", (TRAINING,), r"too much output: [\d.]+ MB of 80 MB in fold 0, training"),
     Case("many_files", (TRAINING,), r"too many files: \d+ of 5000 in fold 0, training"),
     Case("deep_folders", (TRAINING,), r"a path is too long: \d+ bytes of \d+ bytes in fold 0"),
