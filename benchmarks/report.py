@@ -35,6 +35,11 @@ def _latency(figures: Any) -> list[Aim]:
     return [_at_most("submitted to scored, idle, s (median)", figures["servers"]["median"], 0.5)]
 
 
+def _folds(figures: Any) -> list[Aim]:
+    ratio = figures["times faster"]
+    return [_at_least("eight folds on two cores: x faster than one after another", ratio, 1.7)]
+
+
 def _scale(figures: Any) -> list[Aim]:
     found = []
     for kind, one in figures.items():
@@ -60,6 +65,7 @@ def _dispatch(figures: Any) -> list[Aim]:
 _AIMS = {
     "throughput": _throughput,
     "latency": _latency,
+    "folds": _folds,
     "scale": _scale,
     "dispatch": _dispatch,
 }
