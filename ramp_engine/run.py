@@ -220,8 +220,7 @@ class Run:
     def _end(self, verdict: Verdict) -> None:
         """Record an attempt without scores; what it has done is kept if it is to be repeated."""
         kept = self._progress.to_keep(verdict)
-        is_delayed = self._request.reason is None
-        state = self._recorder.end(verdict, is_delayed=is_delayed, kept=kept)
+        state = self._recorder.end(verdict, is_delayed=self._request.reason is None, kept=kept)
         self._has_come_to_end = state is not None and state.is_final
 
     def _evaluate(self) -> Verdict:
