@@ -64,7 +64,8 @@ def test_while_the_disk_is_full_nothing_is_claimed_and_afterwards_everything_is_
     assert set(rows) == {(State.SCORED, 0)}
     ends = outcomes(database)
     given_back = [error for outcome, error in ends if outcome == "interrupted"]
-    assert 1 <= len(given_back) <= N_WORKERS, "only what ran when the disk was full"
+    # A run that is being scored holds no slot: as many again may train beside it.
+    assert 1 <= len(given_back) <= 2 * N_WORKERS, "only what ran when the disk was full"
     assert {outcome for outcome, _ in ends} == {"interrupted", "succeeded"}
     for error in given_back:
         assert str(event.directory) in error
