@@ -72,6 +72,7 @@ def serve(step: str, bundle: Path, descriptor: int) -> dict[str, Any]:
     with socket.socket(fileno=descriptor) as engine:
         engine.set_inheritable(False)
         inputs = _warm_up(step, bundle)
+        sys.stdout.flush()  # or each run would print again what the kit has
         gc.collect()
         gc.freeze()
         large_pages.collapse()
