@@ -90,7 +90,6 @@ class Before:
         self._folder = str(folder.resolve()) + os.sep
         self._path = list(sys.path)
         self._handlers = list(logging.root.handlers)
-        self._random = random.getstate()
         self._np_random = np.random.get_state()
         self._files = _n_files()
         self._resident = 0
@@ -99,7 +98,7 @@ class Before:
         """Put back what can be."""
         sys.path[:] = self._path
         logging.root.handlers[:] = self._handlers
-        random.setstate(self._random)
+        random.seed()  # as after a fork
         np.random.set_state(self._np_random)
         for name in list(self._of_kit()):
             del sys.modules[name]

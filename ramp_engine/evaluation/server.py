@@ -122,9 +122,7 @@ class _Server:
         """Take requests until there are no more, and wait for the last run."""
         is_retired = False
         while not is_retired:
-            n_kept = len(self._runners.places) if self._runners else 0
-            is_any_ending = self._n_children > n_kept
-            for place, _ in self._poll.poll(_REAP_MILLISECONDS if is_any_ending else None):
+            for place in self._wait():
                 if self._runners and place != self._engine.fileno():
                     self._runners.hear(place)
                 else:
@@ -133,6 +131,15 @@ class _Server:
         if self._runners:
             self._runners.close()
         self._reap(0)
+
+    def _wait(self) -> list[int]:
+        """Wait for something to read; the engine's comes last, as an idle runner may do it."""
+        n_kept = len(self._runners.places) if self._runners else 0
+        is_any_ending = self._n_children > n_kept
+        ready = self._poll.poll(_REAP_MILLISECONDS if is_any_ending else None)
+        return sorted(
+            (place for place, _ in ready), key=lambda place: place == self._engine.fileno()
+        )
 
     def _take(self) -> bool:
         """Start one run; tell whether there was one to start."""
