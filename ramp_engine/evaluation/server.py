@@ -4,7 +4,8 @@ A fold server has imported the kit's libraries, holds the training part of one b
 fitted anything; it holds no test data, no label of them and no secret. A score server, which shares
 no ancestor of that kind with it, has imported what scores; the labels are read by its children. For
 each run a server forks a supervisor, which does with a child of its own what the command does, and
-which alone the engine has to do with from then on: a run outlives a server that retires.
+which alone the engine has to do with from then on: a run outlives a server that retires. Those of a
+score server wait for another run afterwards (see `runner`).
 
 The engine holds the other end of a socket (``SOCK_SEQPACKET``). It hears once::
 
