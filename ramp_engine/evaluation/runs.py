@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 #: The longest message [bytes]: arguments and environment of a run.
 MAX_MESSAGE = 1 << 17
-#: So much more memory than after its first run makes a process end [bytes].
-MAX_GROWTH = 64 << 20
+#: So much more memory than at its start, libraries that it has come to use among it, makes a
+#: process end [bytes].
+MAX_GROWTH = 256 << 20
 
 #: What is said of a process that can do another run, and of one that cannot.
 CLEAN, DONE = "clean", "done"
@@ -92,7 +93,7 @@ class Before:
         self._handlers = list(logging.root.handlers)
         self._np_random = np.random.get_state()
         self._files = _n_files()
-        self._resident = 0
+        self._resident = resident(os.getpid())
 
     def restore(self) -> None:
         """Put back what can be."""
@@ -112,8 +113,6 @@ class Before:
         """Tell whether all else is as it was: threads, open files, memory."""
         if threading.active_count() > 1 or _n_files() > self._files:
             return False
-        if not self._resident:
-            self._resident = resident(os.getpid())
         if self._grown() > MAX_GROWTH:
             gc.collect()
         return self._grown() <= MAX_GROWTH

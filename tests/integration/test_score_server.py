@@ -47,7 +47,7 @@ def misbehave(what):
     elif what == "a file":
         builtins.left = open(os.devnull)
     elif what == "memory":
-        builtins.left = b"x" * (100 << 20)
+        builtins.left = b"x" * (300 << 20)
     elif what == "waits":
         open(os.environ["GATE"]).read()
 
