@@ -106,13 +106,14 @@ class Progress:
             )
 
         done = DoneFolds(self._directory, self._claim.attempt, bundle.n_folds, made_with)
-        self._scoring = PartialScoring(self._score_folds, self._recorder.extra)
         if is_adopted:
             for path in siblings(self._directory):
                 done.adopt_from(AttemptDirectory(path, self._directory.submission))
         elif self._is_keeping and self._kept.is_dir():
             done.adopt(self._kept, self._recorder.newest_reopened())
         self._done = done
+        n_kept = len(done.origins)
+        self._scoring = PartialScoring(self._score_folds, self._recorder.extra, n_kept)
 
     def worker_keys(self) -> dict[str, Any]:
         """Give the keys that tell a worker which folds it runs; none when it runs all."""
@@ -163,7 +164,7 @@ class Progress:
             return
         self._done.take(folds)
         if self._done.origins and self._done.missing:
-            self._scoring.offer(self._done.origins)
+            self._scoring.offer(self._done.origins, len(self._done.missing))
 
     def end_training(self, *, is_collected: bool) -> dict[str, Any]:
         """Put all folds together: those of the run, and those that were taken before its end.

@@ -4,7 +4,8 @@ A fold server has imported the kit's libraries, holds the training part of one b
 fitted anything; it holds no test data, no label of them and no secret. A score server, which shares
 no ancestor of that kind with it, has imported what scores; the labels are read by its children. For
 each run a server forks a supervisor, which does with a child of its own what the command does, and
-which alone the engine has to do with from then on: a run outlives a server that retires.
+which alone the engine has to do with from then on: a run outlives a server that retires. Those of a
+score server wait for another run afterwards (see `runner`).
 
 The engine holds the other end of a socket (``SOCK_SEQPACKET``). It hears once::
 
@@ -29,23 +30,19 @@ import gc
 import json
 import os
 import select
-import signal
 import socket
 import sys
-import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import command, large_pages, supervise
+from . import command, large_pages, runner, runs, supervise
 from .fold import Inputs, load_inputs
 from .kit import import_problem
 from .preload import preload
 from .private import known_errors
 from .scout import find_late_imports
-
-#: The longest message [bytes]: arguments and environment of a run.
-MAX_MESSAGE = 1 << 17
 
 #: How often processes that have ended are taken leave of, while there are some [ms].
 _REAP_MILLISECONDS = 1000
@@ -76,11 +73,12 @@ def serve(step: str, bundle: Path, descriptor: int) -> dict[str, Any]:
     with socket.socket(fileno=descriptor) as engine:
         engine.set_inheritable(False)
         inputs = _warm_up(step, bundle)
+        sys.stdout.flush()  # or each run would print again what the kit has
         gc.collect()
         gc.freeze()
         large_pages.collapse()
         engine.send(json.dumps({"pid": os.getpid(), "paths": sys.path}).encode())
-        server = _Server(engine, inputs)
+        server = _Server(engine, inputs, bundle.parent if step == "score" else None)
         server.run()
     return {"n_runs": server.n_runs}
 
@@ -99,38 +97,69 @@ def _warm_up(step: str, bundle: Path) -> Optional[Inputs]:
 
 
 class _Server:
-    """The loop of a server that is ready."""
+    """The loop of a server that is ready.
 
-    def __init__(self, engine: socket.socket, inputs: Optional[Inputs]) -> None:
+    Parameters
+    ----------
+    engine : socket
+    inputs : Inputs or None
+        What runs share.
+    trusted : Path or None
+        Runs are those of a trusted step, done by `runner.Runners`, with the kit of this folder.
+    """
+
+    def __init__(
+        self, engine: socket.socket, inputs: Optional[Inputs], trusted: Optional[Path]
+    ) -> None:
         self._engine = engine
         self._inputs = inputs
+        self._poll = select.poll()
+        self._poll.register(engine, select.POLLIN)
+        self._runners = trusted and runner.Runners(self._poll, trusted, engine.close)
         self.n_runs = 0
         self._n_children = 0
 
     def run(self) -> None:
         """Take requests until there are no more, and wait for the last run."""
-        poll = select.poll()
-        poll.register(self._engine, select.POLLIN)
         is_retired = False
         while not is_retired:
-            if poll.poll(_REAP_MILLISECONDS if self._n_children else None):
-                is_retired = not self._take()
+            for place in self._wait():
+                if self._runners and place != self._engine.fileno():
+                    self._runners.hear(place)
+                else:
+                    is_retired = not self._take()
             self._reap(os.WNOHANG)
+        if self._runners:
+            self._runners.close()
         self._reap(0)
+
+    def _wait(self) -> list[int]:
+        """Wait for something to read; the engine's comes last, as an idle runner may do it."""
+        n_kept = len(self._runners.places) if self._runners else 0
+        is_any_ending = self._n_children > n_kept
+        ready = self._poll.poll(_REAP_MILLISECONDS if is_any_ending else None)
+        return sorted(
+            (place for place, _ in ready), key=lambda place: place == self._engine.fileno()
+        )
 
     def _take(self) -> bool:
         """Start one run; tell whether there was one to start."""
-        message, descriptors, _, _ = socket.recv_fds(self._engine, MAX_MESSAGE, 2)
+        message, descriptors, _, _ = socket.recv_fds(self._engine, runs.MAX_MESSAGE, 2)
         if not message:
             return False
-        log, channel = descriptors
+        self._n_children += self._start(message, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self.n_runs += 1
+        return True
+
+    def _start(self, message: bytes, descriptors: Sequence[int]) -> bool:
+        """Start a run; tell whether a process was forked for it."""
+        if self._runners:
+            return self._runners.give(message, descriptors)
         if os.fork() == 0:
             self._engine.close()
-            _supervise(json.loads(message), self._inputs, log, channel)
-        os.close(log)
-        os.close(channel)
-        self.n_runs += 1
-        self._n_children += 1
+            _supervise(json.loads(message), self._inputs, *descriptors)
         return True
 
     def _reap(self, options: int) -> None:
@@ -145,11 +174,10 @@ def _supervise(
     code = command.EXIT_BUG
     try:
         os.setsid()
-        for number in (1, 2):
-            os.dup2(log, number)
+        runs.print_to(log)
         os.close(log)
-        _take_on(request)
-        if not _is_wanted(channel):
+        runs.take_on(request)
+        if not runner.is_wanted(channel):
             os._exit(0)  # what it would have used may be another's by now
         supervisor = supervise.Supervisor(channel, request["timeout"])
         code = supervisor.run(
@@ -165,31 +193,12 @@ def _supervise(
         os._exit(code)
 
 
-def _is_wanted(channel: int) -> bool:
-    """Tell the engine who is there; tell whether it still waits for that."""
-    try:
-        os.write(channel, f"{os.getpid()}\n".encode())
-        return bool(os.read(channel, 1))
-    except OSError:  # it has closed the channel
-        return False
-
-
-def _take_on(request: dict[str, Any]) -> None:
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    os.chdir(request["cwd"])
-    tempfile.tempdir = None  # it may have been looked up before
-
-
 def _run(arguments: list[str], inputs: Optional[Inputs], channel: int) -> NoReturn:
-    code = command.EXIT_BUG
     try:
         os.close(channel)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python does when it starts
-        code = command.main(arguments, inputs)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        code = runs.run(arguments, inputs)
     except BaseException:  # noqa: BLE001 (the outermost frame of a process)
         traceback.print_exc()
+        code = command.EXIT_BUG
     finally:
         os._exit(code)

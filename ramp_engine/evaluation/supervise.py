@@ -99,14 +99,18 @@ class Supervisor:
         self.child: int | None = None
         self.code: int | None = None
         self.signal: int | None = None
+        self.wake_fd = self._catch_signals()
+        self.poll = select.poll()
+        self.poll.register(self.wake_fd, select.POLLIN)
+        self.watch_over(life_fd, timeout_seconds)
+
+    def watch_over(self, life_fd: int, timeout_seconds: float | None) -> None:
+        """Begin to watch a run, see the parameters of the class."""
         self.is_cut = False
         self.timeout_seconds = timeout_seconds
         self.started_at = time.monotonic()
         self.life_fd = life_fd
-        self.wake_fd = self._catch_signals()
-        self.poll = select.poll()
         self.poll.register(life_fd, select.POLLIN)
-        self.poll.register(self.wake_fd, select.POLLIN)
 
     def _catch_signals(self) -> int:
         """Turn signals into bytes on a pipe; give its reading end."""
@@ -140,8 +144,13 @@ class Supervisor:
             The exit code, as the module says.
         """
         become_subreaper()
-        self._start(work)
+        self.start(work)
         code = self._watch()
+        self._end(code, grace_seconds, remove)
+        return code
+
+    def _end(self, code: int, grace_seconds: float, remove: Sequence[str]) -> None:
+        """End everything that was started, for the reason that `code` stands for."""
         self._grant(grace_seconds)
         if code == EXIT_TIMEOUT:  # after the last words of the command
             _say(f"time limit of {self.timeout_seconds:g} s exceeded, the run was ended")
@@ -149,9 +158,9 @@ class Supervisor:
         if self.is_cut:
             for directory in remove:
                 shutil.rmtree(directory, ignore_errors=True)
-        return code
 
-    def _start(self, work: Callable[[], None]) -> None:
+    def start(self, work: Callable[[], None]) -> None:
+        """Start the child; `work` is called there, and does not return."""
         supervisor = os.getpid()
         self.child = os.fork()
         if self.child == 0:

@@ -7,7 +7,12 @@ import threading
 import pytest
 
 from ramp_engine.errors import EvaluationError
-from ramp_engine.partial_scoring import FIRST_GUESS_SECONDS, MAX_SHARE, PartialScoring
+from ramp_engine.partial_scoring import (
+    FIRST_GUESS_SECONDS,
+    MAX_SHARE,
+    MIN_LEFT_SECONDS,
+    PartialScoring,
+)
 
 #: Longer than anything here takes, in seconds.
 PATIENCE = 30.0
@@ -16,11 +21,11 @@ PATIENCE = 30.0
 class Bench:
     """A clock that a test moves, and what was scored; scoring takes a second of it."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, n_kept: int = 0) -> None:
         self.now = 0.0
         self.error = error
         self.scored: list[list[int]] = []
-        self.scoring = PartialScoring(self.score, {}, lambda: self.now)
+        self.scoring = PartialScoring(self.score, {}, n_kept, lambda: self.now)
 
     def score(self, folds: list[int], _: threading.Event) -> None:
         self.scored.append(folds)
@@ -28,8 +33,8 @@ class Bench:
         if self.error is not None:
             raise self.error
 
-    def offer(self, *folds: int) -> None:
-        self.scoring.offer(folds)
+    def offer(self, *folds: int, n_missing: int = 6) -> None:
+        self.scoring.offer(folds, n_missing)
         self.scoring.join(PATIENCE)
 
 
@@ -53,6 +58,34 @@ def test_it_is_scored_again_when_that_takes_a_small_share_of_the_time() -> None:
     bench.now += 100.0
     bench.offer(1, 0)  # nothing new
     assert bench.scored == [[1], [0, 1]]
+
+
+def test_folds_are_not_scored_when_the_others_are_soon_done_too() -> None:
+    bench = Bench()
+    seconds_each = bench.now = 0.6 * MIN_LEFT_SECONDS
+    for n_done in range(1, 8):
+        bench.now = n_done * seconds_each
+        bench.offer(*range(n_done), n_missing=1)
+    assert bench.scored == []
+    bench.offer(*range(7), n_missing=2)
+    assert bench.scored == [list(range(7))]
+
+
+def test_what_takes_longer_than_folds_before_is_expected_to_take_longer_still() -> None:
+    bench = Bench()
+    bench.now = 0.99 * MIN_LEFT_SECONDS * 4
+    bench.offer(0, 1, 2, 3, n_missing=1)
+    assert bench.scored == []
+    bench.now = 1.01 * MIN_LEFT_SECONDS * 4
+    bench.offer(0, 1, 2, 3, n_missing=1)
+    assert bench.scored == [[0, 1, 2, 3]]
+
+
+def test_folds_that_another_attempt_has_done_do_not_tell_how_fast_this_one_is() -> None:
+    bench = Bench(n_kept=3)
+    bench.now = 1.5 * MIN_LEFT_SECONDS
+    bench.offer(0, 1, 2, 3, n_missing=1)
+    assert bench.scored == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("error", [EvaluationError("score", "planted"), RuntimeError("planted")])
