@@ -12,6 +12,7 @@ import pytest
 
 from ramp_database.session import Database
 from ramp_engine.errors import WorkerSetupError
+from ramp_engine.premises import Premises
 from ramp_engine.provisions import Provisions
 from ramp_engine.testing import FakeWorker, deploy_fake_event
 from tests.integration.presence import PATIENCE_SECONDS
@@ -45,7 +46,7 @@ def look(database: Database, folder: Path, *, is_open: bool) -> Seen:
 
     checked = threading.Event()
     event = deploy_fake_event(database, folder, n_threads=1)
-    with Provisions(database, event, Worker, checked.set):
+    with Provisions(database, event, Premises(event, Worker), checked.set):
         assert checked.wait(PATIENCE_SECONDS)
     return seen
 
