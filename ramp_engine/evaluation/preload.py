@@ -10,6 +10,7 @@ import ast
 import contextlib
 import gc
 import importlib
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -80,3 +81,17 @@ def uncollected() -> Iterator[None]:
         if was_enabled:
             gc.freeze()
             gc.enable()
+
+
+@contextlib.contextmanager
+def compiled() -> Iterator[None]:
+    """Keep the bytecode of what is imported within the block, where the disk allows.
+
+    Beside the files of a kit or a submission nothing is kept. Our own modules are imported at each
+    start, and not every way of installing them compiles them.
+    """
+    sys.dont_write_bytecode = False
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = True

@@ -39,7 +39,7 @@ from typing import Any, NoReturn, Optional
 from . import command, large_pages, supervise
 from .fold import Inputs, load_inputs
 from .kit import import_problem
-from .preload import preload, uncollected
+from .preload import compiled, preload, uncollected
 from .private import known_errors
 from .scout import find_late_imports
 
@@ -90,7 +90,8 @@ def _warm_up(step: str, bundle: Path) -> Optional[Inputs]:
         preload(find_late_imports(inputs, meanwhile=large_pages.collapse))
         known_errors()
         return inputs
-    preload([f"{__package__}.score"])
+    with compiled():
+        from . import score  # noqa: F401  (its children will)
     import_problem(bundle / "kit")
     large_pages.collapse()
     return None
