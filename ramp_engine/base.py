@@ -91,6 +91,10 @@ class BaseWorker(ABC):
     config_model: ClassVar[type[BaseModel] | None] = None
     #: What the worker can do beyond the least.
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    #: Whether `open_shared` and `warm_up` reach nothing beyond this machine: they may then be
+    #: called before it is known whether the event is deployed, and `warm_up` again with the right
+    #: bundle where the one supposed was another.
+    begins_early: ClassVar[bool] = False
 
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:
         self.config: dict[str, Any] = dict(config)

@@ -38,6 +38,7 @@ from ramp_engine.errors import (
 from ramp_engine.heartbeat import Heartbeat
 from ramp_engine.leftovers import Sweeper
 from ramp_engine.outcome import Stop
+from ramp_engine.premises import Premises
 from ramp_engine.provisions import Provisions
 from ramp_engine.room import Room
 from ramp_engine.run import Run
@@ -101,6 +102,8 @@ class Dispatcher:
     observer : Observer, optional
     score : ScoreStep, optional
         Rehearsals and tests, which have no predictions, put their own in place.
+    premises : Premises, optional
+        Where they have been begun; closed when `run` ends.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class Dispatcher:
         is_exiting_when_done: bool = False,
         observer: Observer | None = None,
         score: ScoreStep | None = None,
+        premises: Premises | None = None,
     ) -> None:
         self.event = event
         self.runs: dict[Claim, Run] = {}
@@ -138,21 +142,20 @@ class Dispatcher:
         self._has_changed = True
         self._has_more = True  # something may wait that can be claimed
         self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
-        worker_class = registry.worker_class(event.worker_type)
+        premises = premises or Premises(event, registry.worker_class(event.worker_type))
         self._room = Room(event.ramp.work_dir)
         self._sweeper = Sweeper(database, event, self._event_id)
-        scoring = WarmScoring(event)
         self._provisions = Provisions(
-            database, event, worker_class, self._watcher.wake, scoring if score is None else None
+            database, event, premises, self._watcher.wake, is_scoring=score is None
         )
         self._context = RunContext(
             database=database,
             event=event,
-            worker_class=worker_class,
-            shared=self._provisions.shared,
-            python=self._provisions.python,
+            worker_class=premises.worker_class,
+            shared=premises.shared,
+            python=premises.python,
             bundle=self._provisions.bundle,
-            score=score or scoring,
+            score=score or WarmScoring(premises.score_servers),
             wake=self._watcher.wake,
         )
 

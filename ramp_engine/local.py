@@ -87,6 +87,7 @@ class FoldProcessWorker(BaseWorker):
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {Capability.TIME_LIMIT, Capability.FOLDS}
     )
+    begins_early: ClassVar[bool] = True
 
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:
         super().__init__(config, submission)

@@ -8,36 +8,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 from ramp_database.session import Database
-from ramp_engine.base import BaseWorker
 from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
-from ramp_engine.errors import PluginError, RampError
-from ramp_engine.preparation import Bundle, trusted_python
-from ramp_engine.scoring import WarmScoring
+from ramp_engine.errors import RampError
+from ramp_engine.premises import Premises
+from ramp_engine.preparation import Bundle
 
 logger = logging.getLogger(__name__)
-_T = TypeVar("_T")
-
-
-class _Lazy(Generic[_T]):
-    """A value that is made at first use, by one thread; a failure is tried again."""
-
-    def __init__(self, make: Callable[[], _T]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._value: list[_T] = []
-
-    def __call__(self) -> _T:
-        with self._lock:
-            if not self._value:
-                self._value.append(self._make())
-            return self._value[0]
 
 
 class Provisions:
@@ -47,11 +28,12 @@ class Provisions:
     ----------
     database : Database
     event : EventConfig
-    worker_class : type of BaseWorker
+    premises : Premises
+        Closed at the end.
     on_checked : callable
         Called once, from another thread, when everything was looked at.
-    scoring : WarmScoring, optional
-        Opened, warmed up in the background, and closed.
+    is_scoring : bool
+        Whether the score servers will be needed.
 
     Notes
     -----
@@ -63,29 +45,23 @@ class Provisions:
         self,
         database: Database,
         event: EventConfig,
-        worker_class: type[BaseWorker],
+        premises: Premises,
         on_checked: Callable[[], None],
-        scoring: WarmScoring | None = None,
+        *,
+        is_scoring: bool = True,
     ) -> None:
         self._database = database
         self._event = event
-        self._worker_class = worker_class
+        self._premises = premises
         self._on_checked = on_checked
-        self._scoring = scoring
-        self._resources = ExitStack()
+        self._is_scoring = is_scoring
         self._bundle_lock = threading.Lock()
         self._ending = threading.Event()
         self._is_checked = threading.Event()
         self._check = threading.Thread(target=self._check_all, name="readiness", daemon=True)
-        #: The interpreter of the trusted steps.
-        self.python: Callable[[], Path] = _Lazy(lambda: trusted_python(event))
-        #: What the workers share.
-        self.shared: Callable[[], object] = _Lazy(self._open_shared)
 
     def __enter__(self) -> Self:
         """Start to look at everything."""
-        if self._scoring is not None:
-            self._resources.enter_context(self._scoring)
         self._check.start()
         return self
 
@@ -97,7 +73,7 @@ class Provisions:
     ) -> None:
         """Release what the workers shared."""
         self._ending.set()
-        self._resources.close()
+        self._premises.close()
 
     @property
     def is_checked(self) -> bool:
@@ -123,19 +99,12 @@ class Provisions:
         """Wait for the end of the look at everything, for so long."""
         self._check.join(timeout_seconds)
 
-    def _open_shared(self) -> object:
-        try:
-            shared = self._worker_class.open_shared(self._event.worker_config())
-            return self._resources.enter_context(shared)
-        except RampError:
-            raise
-        except Exception as error:  # around a plugin
-            reason = f"open_shared raised {type(error).__name__}: {error}"
-            raise PluginError(self._event.worker_type, reason) from error
-
     def _check_all(self) -> None:
         try:
-            made = [self._try_to_make(make) for make in (self.python, self.bundle, self.shared)]
+            made = [
+                self._try_to_make(make)
+                for make in (self._premises.python, self.bundle, self._premises.shared)
+            ]
             if all(made):
                 self._try_to_make(self._warm_up)
         finally:
@@ -143,10 +112,7 @@ class Provisions:
             self._on_checked()
 
     def _warm_up(self) -> None:
-        config = self._event.worker_config() | {"bundle_dir": str(self.bundle().public)}
-        self._worker_class.warm_up(config, self.shared())
-        if self._scoring is not None:
-            self._scoring.warm_up(self.python(), self.bundle())
+        self._premises.warm_up(self.bundle(), is_scoring=self._is_scoring)
 
     def _try_to_make(self, make: Callable[[], object]) -> bool:
         """Make one thing, and tell of its failure; tell whether it is there."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 from ramp_database.results import Results
 from ramp_database.states import State
 from ramp_engine.config import EventConfig
 from ramp_engine.preparation import Bundle, Warm, run_step, scratch_dir
+from ramp_engine.score_servers import ScoreServers
 from ramp_engine.step_server import ServedProcess, StepCall
-from ramp_engine.step_servers import StepServers, step_servers
-from ramp_engine.supervised import inherited_environment
 
 #: The longest time that scoring one submission may take, in seconds.
 SCORE_TIMEOUT_SECONDS = 3600.0
@@ -128,41 +126,15 @@ def _kept(event: EventConfig) -> list[str]:
 
 
 class WarmScoring:
-    """The score step from a warm process, which is started at the first need of it.
-
-    Usable in a ``with`` statement, at whose end the process ends. It is a `ScoreStep`.
+    """The score step from a warm process, where there is one. It is a `ScoreStep`.
 
     Parameters
     ----------
-    event : EventConfig
+    servers : ScoreServers
     """
 
-    def __init__(self, event: EventConfig) -> None:
-        self._event = event
-        self._lock = threading.Lock()
-        self._resources = contextlib.ExitStack()
-        self._servers: StepServers | None = None
-
-    def __enter__(self) -> Self:
-        """Do nothing yet."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the process."""
-        self._resources.close()
-
-    def warm_up(self, python: Path, bundle: Bundle) -> None:
-        """Have the process ready soon.
-
-        Parameters
-        ----------
-        python : Path
-            The interpreter of the trusted steps.
-        bundle : Bundle
-        """
-        servers = self._opened(python)
-        if servers is not None:
-            servers.prepare(bundle.public)
+    def __init__(self, servers: ScoreServers) -> None:
+        self._servers = servers
 
     def __call__(
         self,
@@ -177,24 +149,10 @@ class WarmScoring:
         folds: Sequence[int] | None = None,
     ) -> Results | PredictionFault:
         """Score; parameters, value and errors are those of `score_predictions`."""
-        servers = self._opened(python)
 
         def warm(call: StepCall, stopping: threading.Event | None) -> ServedProcess | None:
-            return None if servers is None else servers.start(bundle.public, call, stopping)
+            return self._servers.start(python, bundle.public, call, stopping)
 
         return score_predictions(
             event, python, bundle, predictions, output, log_path, stopping, warm, folds=folds
         )
-
-    def _opened(self, python: Path) -> StepServers | None:
-        """Return the servers; None where they are not wanted, or the disk refuses."""
-        if not self._event.evaluation.fold_server:
-            return None
-        with self._lock, contextlib.suppress(OSError):
-            if self._servers is None:
-                opened = step_servers(
-                    python, "score", scratch_dir(self._event), lambda *_: inherited_environment()
-                )
-                self._servers = self._resources.enter_context(opened)
-            return self._servers
-        return None

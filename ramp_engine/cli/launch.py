@@ -14,6 +14,9 @@ from ramp_engine.cli import edge, options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ramp_engine.config import EventConfig
+    from ramp_engine.premises import Premises
+
 
 @click.group()
 def launch() -> None:
@@ -44,20 +47,39 @@ def dispatcher(
 ) -> None:
     """Evaluate the submissions of an event as they come, until told to stop (Ctrl-C)."""
     from ramp_engine import logs
-    from ramp_engine.cli.progress import make_display
-    from ramp_engine.dispatcher import Dispatcher
+    from ramp_engine.evaluation.preload import uncollected
 
     logs.configure(verbose, log_file)
-    event = options.load_event(event_config, config, n_workers=n_workers)
-    database = options.open_database(config)
+    with uncollected():
+        event = options.load_event(event_config, config, n_workers=n_workers)
+        from ramp_engine.premises import Premises
+        from ramp_engine.registry import worker_class
+
+        premises = Premises(event, worker_class(event.worker_type))
     if exit_when_done is None:
         exit_when_done = event.dispatcher.hunger_policy == "exit"
-    with make_display(event.ramp.event_name, is_quiet=verbose > 0) as display:
+    with premises:
+        premises.begin()  # before SQLAlchemy, whose import takes longer than everything else here
+        _dispatch(premises, event, config, is_quiet=verbose > 0, is_exiting=exit_when_done)
+
+
+def _dispatch(
+    premises: Premises, event: EventConfig, config: Path | None, *, is_quiet: bool, is_exiting: bool
+) -> None:
+    from ramp_engine.evaluation.preload import uncollected
+
+    with uncollected():
+        from ramp_engine.cli.progress import make_display
+        from ramp_engine.dispatcher import Dispatcher
+
+        database = options.open_database(config)
+    with make_display(event.ramp.event_name, is_quiet=is_quiet) as display:
         running = Dispatcher(
             database,
             event,
-            is_exiting_when_done=exit_when_done,
+            is_exiting_when_done=is_exiting,
             observer=display,
+            premises=premises,
         )
         display.watch(running)
         _on_signals(running.stop)

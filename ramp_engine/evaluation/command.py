@@ -22,7 +22,7 @@ from . import interpreter
 from .failure import KitError, PredictionsError, one_line
 from .limits import Sandbox, parse_sandbox
 from .plan import ConfinementError
-from .preload import uncollected
+from .preload import compiled, uncollected
 
 if TYPE_CHECKING:
     from .fold import Inputs
@@ -101,7 +101,8 @@ def _check_environment() -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    from .prepare import prepare
+    with compiled():
+        from .prepare import prepare
 
     result = prepare(
         arguments.kit,
@@ -115,8 +116,9 @@ def _prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 
 def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    from .fold import FoldRun, run_folds
-    from .stopping import StoppedError
+    with compiled():
+        from .fold import FoldRun, run_folds
+        from .stopping import StoppedError
 
     run = FoldRun(
         bundle=arguments.bundle,
@@ -135,14 +137,16 @@ def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 
 def _serve(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    from .server import serve
+    with compiled():
+        from .server import serve
 
     return serve(arguments.step, arguments.bundle, arguments.socket), EXIT_DONE
 
 
 def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    from .saving import Saving
-    from .score import score, score_folds
+    with compiled():
+        from .saving import Saving
+        from .score import score, score_folds
 
     if arguments.folds is not None:
         given = (arguments.labels, arguments.data, arguments.predictions, arguments.folds)
@@ -154,7 +158,8 @@ def _score(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 
 def _blend(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    from .blend import blend, read_candidates
+    with compiled():
+        from .blend import blend, read_candidates
 
     candidates = read_candidates(arguments.submissions)
     result = blend(

@@ -14,7 +14,6 @@ whole tree of a fold before it takes what the fold has left.
 from __future__ import annotations
 
 import contextlib
-import gc
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from .limits import Sandbox
 from .log_aside import LogAside
 from .log_pump import Log, LogPump, Logs
 from .plan import ConfinementError
+from .preload import uncollected
 from .process_tree import ProcessTree
 from .record import Record
 from .side_by_side import SideBySide
@@ -76,13 +76,12 @@ def load_inputs(folder: Path) -> Inputs:
     KitError
         The bundle is damaged or does not go with this environment.
     """
-    manifest = bundle.read_manifest(folder)
-    folds = bundle.load_folds(folder / "folds")
-    problem = import_problem(folder / "kit")
-    X = bundle.load(folder / "train", "X", problem)
-    y = None if bundle.hides_labels(manifest) else bundle.load(folder / "train", "y", problem)
-    gc.collect()
-    gc.freeze()  # what the children share stays shared
+    with uncollected():  # what the children share stays shared
+        manifest = bundle.read_manifest(folder)
+        folds = bundle.load_folds(folder / "folds")
+        problem = import_problem(folder / "kit")
+        X = bundle.load(folder / "train", "X", problem)
+        y = None if bundle.hides_labels(manifest) else bundle.load(folder / "train", "y", problem)
     return Inputs(folder, manifest, problem, folds, X, y)
 
 

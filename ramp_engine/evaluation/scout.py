@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
@@ -27,7 +28,9 @@ SECONDS = 2.0
 _PATIENCE = 1.0
 
 
-def find_late_imports(inputs: Inputs, seconds: float = SECONDS) -> list[str]:
+def find_late_imports(
+    inputs: Inputs, seconds: float = SECONDS, meanwhile: Callable[[], None] = lambda: None
+) -> list[str]:
     """Return the modules that the starting kit imports while it trains and predicts, in order.
 
     It does so in a child, which nothing of outlives the call; the calling process, which must not
@@ -39,6 +42,8 @@ def find_late_imports(inputs: Inputs, seconds: float = SECONDS) -> list[str]:
         Of the event. The kit's own modules are not among those found.
     seconds : float
         After so many it is ended, and what was imported until then is returned.
+    meanwhile : callable
+        What this process has to do itself while the child trains.
 
     Returns
     -------
@@ -52,6 +57,7 @@ def find_late_imports(inputs: Inputs, seconds: float = SECONDS) -> list[str]:
             _train(inputs, seconds, writer)
         os.close(writer)
         try:
+            meanwhile()
             return _read(reader, seconds + _PATIENCE)
         finally:
             os.close(reader)

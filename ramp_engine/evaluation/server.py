@@ -26,7 +26,6 @@ the server: it ends after its last run.
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import select
@@ -40,7 +39,7 @@ from typing import Any, NoReturn, Optional
 from . import command, large_pages, runner, runs, supervise
 from .fold import Inputs, load_inputs
 from .kit import import_problem
-from .preload import preload
+from .preload import compiled, preload, uncollected
 from .private import known_errors
 from .scout import find_late_imports
 
@@ -72,11 +71,9 @@ def serve(step: str, bundle: Path, descriptor: int) -> dict[str, Any]:
     """
     with socket.socket(fileno=descriptor) as engine:
         engine.set_inheritable(False)
-        inputs = _warm_up(step, bundle)
+        with uncollected():
+            inputs = _warm_up(step, bundle)
         sys.stdout.flush()  # or each run would print again what the kit has
-        gc.collect()
-        gc.freeze()
-        large_pages.collapse()
         engine.send(json.dumps({"pid": os.getpid(), "paths": sys.path}).encode())
         server = _Server(engine, inputs, bundle.parent if step == "score" else None)
         server.run()
@@ -88,11 +85,13 @@ def _warm_up(step: str, bundle: Path) -> Optional[Inputs]:
     if step == "fold":
         inputs = load_inputs(bundle)
         preload(inputs.manifest.get("imports", ()))
-        preload(find_late_imports(inputs))
+        preload(find_late_imports(inputs, meanwhile=large_pages.collapse))
         known_errors()
         return inputs
-    preload([f"{__package__}.score"])
+    with compiled():
+        from . import score  # noqa: F401  (its children will)
     import_problem(bundle / "kit")
+    large_pages.collapse()
     return None
 
 

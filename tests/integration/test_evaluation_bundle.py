@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.kits.evaluation import Event, bundled_event, event_of, run_many
+from tests.kits.evaluation import EVALUATION, Event, bundled_event, event_of, run_many
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +199,14 @@ def test_a_kit_beside_its_data_is_prepared_as_well(tmp_path: Path) -> None:
     manifest = json.loads((beside.bundle / "public" / "manifest.json").read_text())
     assert manifest["has_test_labels"] is True
     assert "data" not in {path.name for path in (beside.bundle / "public" / "kit").iterdir()}
+
+
+def test_bytecode_is_kept_of_ramp_and_not_of_a_kit(tmp_path: Path) -> None:
+    event = bundled_event("iris", tmp_path)
+    copied = tmp_path / "evaluation"
+    shutil.copytree(EVALUATION, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-I", str(copied), *event.prepare_arguments()]
+    subprocess.run(command, check=True)
+    kept = {path.relative_to(tmp_path).parent for path in tmp_path.rglob("*.pyc")}
+    assert kept == {Path("evaluation", "__pycache__")}
+    assert list(copied.glob("__pycache__/prepare.*.pyc"))  # the step, not only how it begins

@@ -1,0 +1,131 @@
+"""What the runs of a dispatcher need on its machine, and no database is asked for.
+
+It takes a second or two until servers are warm. So a dispatcher can begin with them before it has
+even imported what it asks the database with.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from ramp_engine.base import BaseWorker
+from ramp_engine.config import EventConfig
+from ramp_engine.errors import PluginError, RampError
+from ramp_engine.preparation import Bundle, latest_bundle, trusted_python
+from ramp_engine.score_servers import ScoreServers
+
+__all__ = ["Premises"]
+
+logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+#: How long the end waits for what is just being begun, in seconds.
+JOIN_SECONDS = 30.0
+
+
+class _Lazy(Generic[_T]):
+    """A value that is made at first use, by one thread; a failure is tried again."""
+
+    def __init__(self, make: Callable[[], _T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._value: list[_T] = []
+
+    def __call__(self) -> _T:
+        with self._lock:
+            if not self._value:
+                self._value.append(self._make())
+            return self._value[0]
+
+
+class Premises:
+    """Hold the interpreter of the trusted steps, what the workers share, and the score servers.
+
+    Usable in a ``with`` statement, at whose end all of it is released.
+
+    Parameters
+    ----------
+    event : EventConfig
+    worker_class : type of BaseWorker
+    """
+
+    def __init__(self, event: EventConfig, worker_class: type[BaseWorker]) -> None:
+        self.worker_class = worker_class
+        self.score_servers = ScoreServers(event)
+        self._event = event
+        self._resources = ExitStack()
+        self._ending = threading.Event()
+        self._beginning = threading.Thread(target=self._begin, name="premises", daemon=True)
+        #: The interpreter of the trusted steps.
+        self.python: Callable[[], Path] = _Lazy(lambda: trusted_python(event))
+        #: What the workers share.
+        self.shared: Callable[[], object] = _Lazy(self._open_shared)
+
+    def __enter__(self) -> Self:
+        """Do nothing yet."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Release everything; see `close`."""
+        self.close()
+
+    def begin(self) -> None:
+        """Start to warm up in the background, where the workers allow that; to be called once.
+
+        Of the bundle it is assumed that it is the one made last. Where that is wrong, `warm_up`
+        starts anew with the right one. What fails now is left to those who ask for it later.
+        """
+        if self.worker_class.begins_early:
+            self._beginning.start()
+
+    def warm_up(self, bundle: Bundle, *, is_scoring: bool) -> None:
+        """Have ready what runs will soon need.
+
+        Parameters
+        ----------
+        bundle : Bundle
+        is_scoring : bool
+            Whether predictions will be scored, too.
+        """
+        config = self._event.worker_config() | {"bundle_dir": str(bundle.public)}
+        self.worker_class.warm_up(config, self.shared())
+        if is_scoring and not self._ending.is_set():
+            self.score_servers.prepare(self.python(), bundle.public)
+
+    def close(self) -> None:
+        """Release everything; may be called again."""
+        self._ending.set()
+        if self._beginning.is_alive():
+            self._beginning.join(JOIN_SECONDS)  # what it opens would be nobody's
+        self.score_servers.close()
+        self._resources.close()
+
+    def _begin(self) -> None:
+        bundle = latest_bundle(self._event)
+        if bundle is None or self._ending.is_set():
+            return
+        try:
+            self.warm_up(bundle, is_scoring=True)
+        except Exception:  # around a plugin; all of it is made again, and its failure told, later
+            logger.debug("the servers were not begun early", exc_info=True)
+
+    def _open_shared(self) -> object:
+        try:
+            shared = self.worker_class.open_shared(self._event.worker_config())
+            return self._resources.enter_context(shared)
+        except RampError:
+            raise
+        except Exception as error:  # around a plugin
+            reason = f"open_shared raised {type(error).__name__}: {error}"
+            raise PluginError(self._event.worker_type, reason) from error
