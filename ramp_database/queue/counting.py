@@ -10,7 +10,7 @@ from ramp_database.model import EndedCount, Submission
 from ramp_database.statements import count_changed
 from ramp_database.states import FINAL, State
 
-__all__ = ["count_end", "count_states"]
+__all__ = ["count_end", "count_scored", "count_states"]
 
 
 def count_end(
@@ -67,3 +67,11 @@ def count_states(session: Session, event_id: int) -> dict[State, int]:
     )
     counts = dict(session.execute(ended.union_all(others)).all())
     return {state: int(n) for state, n in counts.items() if n}
+
+
+def count_scored(session: Session, event_id: int) -> int:
+    """Count the scored submissions of an event; the cost grows with the number of dispatchers."""
+    query = select(func.coalesce(func.sum(EndedCount.n), 0)).where(
+        EndedCount.event_id == event_id, EndedCount.state == State.SCORED
+    )
+    return int(session.execute(query).scalar_one())

@@ -43,6 +43,9 @@ def dispatcher(
     log_file: Path | None,
 ) -> None:
     """Evaluate the submissions of an event as they come, until told to stop (Ctrl-C)."""
+    from ramp_engine import allocation
+
+    allocation.give_back_early()
     from ramp_engine import logs
     from ramp_engine.cli.progress import make_display
     from ramp_engine.dispatcher import Dispatcher
@@ -61,6 +64,7 @@ def dispatcher(
         )
         display.watch(running)
         _on_signals(running.stop)
+        allocation.set_aside_what_is_loaded()
         running.run()
     if running.n_open == 0:
         click.echo(f"{event.ramp.event_name}: nothing waits to be evaluated", err=True)
