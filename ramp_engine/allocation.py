@@ -37,8 +37,9 @@ def give_back_early() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    is_one = mallopt(_M_ARENA_MAX, 1) == 1
-    return mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK) == 1 and is_one
+    is_one: bool = mallopt(_M_ARENA_MAX, 1) == 1
+    is_early: bool = mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK) == 1
+    return is_one and is_early
 
 
 def set_aside_what_is_loaded() -> None:
