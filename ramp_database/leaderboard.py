@@ -18,6 +18,7 @@ from ramp_database.model import (
     Submission,
     Team,
 )
+from ramp_database.queue.counting import count_scored
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,18 @@ def leaderboard(
 
     Notes
     -----
-    Two statements, and one more where `offset` is given, each along an index: the first pages cost
-    the same with a hundred submissions and with a million. What `offset` leaves out is walked over
-    in the index, under a microsecond a row.
+    Two statements, and up to two more where `offset` is given, each along an index: the first pages
+    and the last cost the same with a hundred submissions and with a million. What stands between a
+    page and the nearer end is walked over in the index, under a microsecond a row.
     """
     order = Submission.private_order if private else Submission.public_order
-    places = _best_places(event_id, order) if best_per_team else _places(event_id, order)
-    page = places.limit(limit).offset(offset or None).subquery("page")
+    if best_per_team:
+        places = _best_places(event_id, order)
+        cut = places.limit(limit).offset(offset or None)
+    else:
+        places = _places(event_id, order)
+        cut = _cut(places, order, count_scored(session, event_id) if offset else 0, limit, offset)
+    page = cut.subquery("page")
     rows = session.execute(_described(page)).all()
     scores, private_scores = _scores(session, page, [row.id for row in rows])
     ranks = _ranks(session, places, rows, offset)
@@ -128,6 +134,16 @@ def _places(event_id: int, order: _Order) -> _Places:
         .where(Submission.event_id == event_id, order.is_not(None))
         .order_by(order, Submission.submitted_at, Submission.id)
     )
+
+
+def _cut(places: _Places, order: _Order, n_all: int, limit: int | None, offset: int) -> _Places:
+    """Cut a page out of all places, of which there are `n_all`, counted from the nearer end."""
+    end = n_all if limit is None else min(offset + limit, n_all)
+    n_after = n_all - end
+    if offset <= n_after or offset >= end:
+        return places.limit(limit).offset(offset or None)
+    backwards = (order.desc(), Submission.submitted_at.desc(), Submission.id.desc())
+    return places.order_by(None).order_by(*backwards).limit(end - offset).offset(n_after or None)
 
 
 def _best_places(event_id: int, order: _Order) -> _Places:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Select, bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from ramp_database.errors import DatabaseError
 from ramp_database.model import BaggedScore, FoldScore, FoldTime, ScoreType, Submission
 from ramp_database.numbers import finite, mean_and_std
 from ramp_database.ranking import order_of
+from ramp_database.statements import insert_rows
 
 #: The columns of `Submission` that repeat the official scores: for people, and to sort by.
 PLACES = ("public_score", "private_score", "public_order", "private_order")
@@ -99,13 +101,17 @@ def _fold(value: Mapping[str, Any]) -> FoldResult:
 
 def score_types(session: Session, submission_id: int) -> list[ScoreType]:
     """List the score types of a submission's event, the official one first."""
-    query = (
+    return list(session.scalars(_reading_score_types(), {"the_submission": submission_id}))
+
+
+@cache
+def _reading_score_types() -> Select[ScoreType]:
+    return (
         select(ScoreType)
         .join(Submission, Submission.event_id == ScoreType.event_id)
-        .where(Submission.id == submission_id)
+        .where(Submission.id == bindparam("the_submission"))
         .order_by(ScoreType.position)
     )
-    return list(session.scalars(query))
 
 
 def summary(kinds: Sequence[ScoreType], results: Results) -> dict[str, float | None]:
@@ -159,10 +165,9 @@ def store(
     Three round trips, whatever the number of folds.
     """
     ids = {kind.name: kind.id for kind in kinds}
-    session.execute(insert(FoldScore), list(fold_rows(submission_id, ids, results)))
-    session.execute(insert(FoldTime), list(_time_rows(submission_id, results)))
-    bagged = [bagged_row(submission_id, kind, results) for kind in kinds]
-    session.execute(insert(BaggedScore), bagged)
+    insert_rows(session, FoldScore, list(fold_rows(submission_id, ids, results)))
+    insert_rows(session, FoldTime, list(_time_rows(submission_id, results)))
+    insert_rows(session, BaggedScore, [bagged_row(submission_id, kind, results) for kind in kinds])
 
 
 def discard(session: Session, submission_id: int) -> None:

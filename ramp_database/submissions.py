@@ -6,9 +6,10 @@ import hashlib
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
-from sqlalchemy import insert, select
+from sqlalchemy import Select, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from ramp_database import clock, names, people, queue
@@ -271,19 +272,23 @@ def assignment(session: Session, submission_id: int) -> Assignment:
     NotFoundError
         There is no such submission any more.
     """
+    rows = session.execute(_assigning(), {"the_submission": submission_id}).all()
+    if not rows:
+        raise NotFoundError("submission", submission_id)
+    return Assignment(rows[0][0], [SubmissionFile(path, content) for _, path, content in rows])
+
+
+@cache
+def _assigning() -> Select[str, str, bytes]:
     table = tables.SubmissionFile
-    query = (
+    return (
         select(Event.bundle_hash, table.path, table.content)
         .select_from(Submission)
         .join(Event, Event.id == Submission.event_id)
         .join(table, table.submission_id == Submission.id)
-        .where(Submission.id == submission_id)
+        .where(Submission.id == bindparam("the_submission"))
         .order_by(table.path)
     )
-    rows = session.execute(query).all()
-    if not rows:
-        raise NotFoundError("submission", submission_id)
-    return Assignment(rows[0][0], [SubmissionFile(path, content) for _, path, content in rows])
 
 
 def write_files(files: Iterable[SubmissionFile], directory: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import CTE, ColumnElement, Integer, bindparam, select, update
+from sqlalchemy import CTE, ColumnElement, Integer, Update, bindparam, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -127,7 +127,7 @@ def _record_claims(session: Session, claims: list[Claim]) -> None:
         }
         for claim in claims
     ]
-    insert_rows(session, Attempt, attempts, claimed_at=clock.now())
+    insert_rows(session, Attempt, attempts, now_in="claimed_at")
     record(
         session,
         [
@@ -178,10 +178,20 @@ def start(
     values = {} if handle is None else {"handle": handle, "bundle_hash": bundle_hash}
     values |= {} if confinement is None else {"confinement": confinement}
     if values:
-        statement = update(Attempt).where(
-            Attempt.submission_id == claim.submission_id, Attempt.number == claim.attempt
-        )
-        count_changed(session, statement.values(values))
+        token = {"the_submission": claim.submission_id, "the_number": claim.attempt}
+        parameters = token | {f"new_{name}": value for name, value in values.items()}
+        count_changed(session, _noting(tuple(values)), parameters)
+
+
+@cache
+def _noting(columns: tuple[str, ...]) -> Update:
+    """Make the statement that notes something of an attempt."""
+    return (
+        update(Attempt)
+        .where(Attempt.submission_id == bindparam("the_submission"))
+        .where(Attempt.number == bindparam("the_number"))
+        .values({name: bindparam(f"new_{name}") for name in columns})
+    )
 
 
 def note_partial(session: Session, claim: Claim, partial: PartialScores) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Double, cast, func, select
+import typing
+from functools import cache
+
+from sqlalchemy import Double, Insert, Table, bindparam, cast, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -18,6 +21,12 @@ def add_compute(session: Session, submission_id: int, number: int) -> None:
     -----
     One statement. An attempt that never started adds nothing.
     """
+    values = {"the_submission": submission_id, "the_number": number}
+    count_changed(session, _adding(session.get_bind().dialect.name), values)
+
+
+@cache
+def _adding(dialect: str) -> Insert:
     seconds = clock.epoch(Attempt.finished_at) - clock.epoch(Attempt.started_at)
     # the columns of the primary key, and the seconds
     ended = (
@@ -29,15 +38,14 @@ def add_compute(session: Session, submission_id: int, number: int) -> None:
             cast(seconds, Double),
         )
         .join(Submission, Submission.id == Attempt.submission_id)
-        .where(Attempt.submission_id == submission_id, Attempt.number == number)
+        .where(Attempt.submission_id == bindparam("the_submission"))
+        .where(Attempt.number == bindparam("the_number"))
         .where(Attempt.started_at.is_not(None), Attempt.finished_at >= Attempt.started_at)
     )
-    is_postgresql = session.get_bind().dialect.name == "postgresql"
+    is_postgresql = dialect == "postgresql"
     insert = postgresql.insert if is_postgresql else sqlite.insert
-    table = ComputeHour.__table__
-    statement = insert(ComputeHour).from_select([column.name for column in table.columns], ended)
+    table = typing.cast("Table", ComputeHour.__table__)
+    statement = insert(table).from_select([column.name for column in table.columns], ended)
     total = table.c.seconds + func.coalesce(statement.excluded.seconds, 0.0)
     key = [column.name for column in table.primary_key]
-    count_changed(
-        session, statement.on_conflict_do_update(index_elements=key, set_={"seconds": total})
-    )
+    return statement.on_conflict_do_update(index_elements=key, set_={"seconds": total})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, literal, select
+from functools import cache
+from typing import cast
+
+from sqlalchemy import Insert, Integer, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -10,7 +13,7 @@ from ramp_database.model import EndedCount, Submission
 from ramp_database.statements import count_changed
 from ramp_database.states import FINAL, State
 
-__all__ = ["count_end", "count_states"]
+__all__ = ["count_end", "count_scored", "count_states"]
 
 
 def count_end(
@@ -35,17 +38,25 @@ def count_end(
 
 
 def _add(session: Session, submission_id: int, state: State, dispatcher_id: int, n: int) -> None:
-    table = EndedCount.__table__
-    kind = table.c.state.type
+    values = {"the_id": submission_id, "the_state": state, "the_owner": dispatcher_id, "one": n}
+    count_changed(session, _adding(session.get_bind().dialect.name), values)
+
+
+@cache
+def _adding(dialect: str) -> Insert:
+    table = cast("Table", EndedCount.__table__)
     of_event = select(
-        Submission.event_id, literal(state, kind), literal(dispatcher_id), literal(n)
-    ).where(Submission.id == submission_id)
-    is_postgresql = session.get_bind().dialect.name == "postgresql"
+        Submission.event_id,
+        bindparam("the_state", type_=table.c.state.type),
+        bindparam("the_owner", type_=Integer),
+        bindparam("one", type_=Integer),
+    ).where(Submission.id == bindparam("the_id"))
+    is_postgresql = dialect == "postgresql"
     insert = postgresql.insert if is_postgresql else sqlite.insert
-    statement = insert(EndedCount).from_select([column.name for column in table.columns], of_event)
+    statement = insert(table).from_select([column.name for column in table.columns], of_event)
     key = [column.name for column in table.primary_key]
     total = {"n": table.c.n + statement.excluded.n}
-    count_changed(session, statement.on_conflict_do_update(index_elements=key, set_=total))
+    return statement.on_conflict_do_update(index_elements=key, set_=total)
 
 
 def count_states(session: Session, event_id: int) -> dict[State, int]:
@@ -67,3 +78,11 @@ def count_states(session: Session, event_id: int) -> dict[State, int]:
     )
     counts = dict(session.execute(ended.union_all(others)).all())
     return {state: int(n) for state, n in counts.items() if n}
+
+
+def count_scored(session: Session, event_id: int) -> int:
+    """Count the scored submissions of an event; the cost grows with the number of dispatchers."""
+    query = select(func.coalesce(func.sum(EndedCount.n), 0)).where(
+        EndedCount.event_id == event_id, EndedCount.state == State.SCORED
+    )
+    return int(session.execute(query).scalar_one())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from ramp_database import clock
@@ -45,7 +47,16 @@ def owned(session: Session, dispatcher_id: int) -> list[Owned]:
     -----
     One statement for all slots.
     """
-    query = (
+    rows = session.execute(_listing_owned(), {"the_dispatcher": dispatcher_id})
+    return [
+        Owned(Claim(id_, attempt, dispatcher_id), state, (reason or "") if at else None)
+        for id_, attempt, state, at, reason in rows
+    ]
+
+
+@cache
+def _listing_owned() -> Select[int, int, State, datetime | None, str | None]:
+    return (
         select(
             Submission.id,
             Submission.attempt,
@@ -53,13 +64,10 @@ def owned(session: Session, dispatcher_id: int) -> list[Owned]:
             Submission.cancel_requested_at,
             Submission.cancel_reason,
         )
-        .where(Submission.dispatcher_id == dispatcher_id, Submission.state.in_(OWNED))
+        .where(Submission.dispatcher_id == bindparam("the_dispatcher"))
+        .where(Submission.state.in_(OWNED))
         .order_by(Submission.id)
     )
-    return [
-        Owned(Claim(id_, attempt, dispatcher_id), state, (reason or "") if at else None)
-        for id_, attempt, state, at, reason in session.execute(query)
-    ]
 
 
 def owned_of_event(session: Session, event_id: int) -> list[Claim]:
@@ -101,11 +109,14 @@ def outlook(session: Session, event_id: int) -> Outlook:
     -----
     One statement.
     """
+    n_open, due_at, at = session.execute(_looking_ahead(), {"the_event": event_id}).one()
+    return Outlook(n_open, None if due_at is None else (due_at - at).total_seconds())
+
+
+@cache
+def _looking_ahead() -> Select[int, datetime | None, datetime]:
     now = clock.now()
     is_delayed = (Submission.state == State.NEW) & (Submission.not_before > now)
     due = func.min(case((is_delayed, Submission.not_before)))
-    query = select(func.count(), due, now).where(
-        Submission.event_id == event_id, Submission.state.in_(_OPEN)
-    )
-    n_open, due_at, at = session.execute(query).one()
-    return Outlook(n_open, None if due_at is None else (due_at - at).total_seconds())
+    is_of_event = Submission.event_id == bindparam("the_event")
+    return select(func.count(), due, now).where(is_of_event, Submission.state.in_(_OPEN))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NoReturn
+from functools import cache
+from typing import Any, NoReturn, cast
 
-from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy import ColumnElement, Select, Table, Update, bindparam, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ramp_database import changes, clock
 from ramp_database.attempts import folds_started_at
@@ -146,17 +148,33 @@ def move_claimed(
     """
     reason = values.pop("reason", None)
     check_transition(claim.submission_id, source, target)
-    statement = update(Submission).where(*_token(claim), Submission.state == source)
-    bundle = select(Event.bundle_hash).where(Event.id == Submission.event_id).scalar_subquery()
+    values["state"] = target
+    id_, attempt, owner = claim.submission_id, claim.attempt, claim.dispatcher_id
+    token = {"the_id": id_, "the_attempt": attempt, "the_owner": owner, "the_source": source}
     moved: str | None = session.scalar(
-        statement.values(state=target, **values).returning(bundle),
-        execution_options={"synchronize_session": False},
+        _moving(tuple(sorted(values))),
+        token | {f"new_{name}": value for name, value in values.items()},
     )
     if moved is None:
         _refuse(session, claim, target)
-    id_, attempt, owner = claim.submission_id, claim.attempt, claim.dispatcher_id
     record(session, [Step(id_, source, target, attempt, owner, reason)])
     return moved
+
+
+@cache
+def _moving(columns: tuple[str, ...]) -> ReturningUpdate[str]:
+    """Make the statement that moves what is claimed, and sets these columns."""
+    table = cast("Table", Submission.__table__)
+    bundle = select(Event.bundle_hash).where(Event.id == table.c.event_id).scalar_subquery()
+    return (
+        update(table)
+        .where(table.c.id == bindparam("the_id"))
+        .where(table.c.dispatcher_id == bindparam("the_owner"))
+        .where(table.c.attempt == bindparam("the_attempt"))
+        .where(table.c.state == bindparam("the_source"))
+        .values({name: bindparam(f"new_{name}") for name in columns})
+        .returning(bundle)
+    )
 
 
 def move_read(session: Session, standing: Standing, target: State, **values: Any) -> None:
@@ -212,7 +230,7 @@ def record(session: Session, steps: Collection[Step]) -> None:
         }
         for step in steps
     ]
-    insert_rows(session, SubmissionEvent, rows, at=clock.now())
+    insert_rows(session, SubmissionEvent, rows, now_in="at")
     for step in steps:
         count_end(session, step.submission_id, step.source, step.target, step.dispatcher_id)
     announced = [step for step in steps if changes.is_announced(step.target, step.dispatcher_id)]
@@ -236,20 +254,33 @@ def end_attempt(
 
     Its partial scores end with it.
     """
-    statement = update(Attempt).where(
-        Attempt.submission_id == submission_id, Attempt.number == number
-    )
     values = {
-        "started_at": folds_started_at(),
-        "finished_at": clock.now(),
-        "outcome": outcome,
-        "error": error,
-        "provenance": provenance and provenance.to_json(),
-        "partial": None,
+        "the_submission": submission_id,
+        "the_number": number,
+        "new_outcome": outcome,
+        "new_error": error,
+        "new_provenance": provenance and provenance.to_json(),
     }
-    count_changed(session, statement.values(values))
+    count_changed(session, _ending(), values)
     if outcome not in _OURS:
         add_compute(session, submission_id, number)
+
+
+@cache
+def _ending() -> Update:
+    return (
+        update(Attempt)
+        .where(Attempt.submission_id == bindparam("the_submission"))
+        .where(Attempt.number == bindparam("the_number"))
+        .values(
+            started_at=folds_started_at(),
+            finished_at=clock.now(),
+            outcome=bindparam("new_outcome"),
+            error=bindparam("new_error"),
+            provenance=bindparam("new_provenance"),
+            partial=None,
+        )
+    )
 
 
 def _token(claim: Claim) -> tuple[ColumnElement[bool], ...]:

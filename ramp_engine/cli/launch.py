@@ -46,6 +46,9 @@ def dispatcher(
     log_file: Path | None,
 ) -> None:
     """Evaluate the submissions of an event as they come, until told to stop (Ctrl-C)."""
+    from ramp_engine import allocation
+
+    allocation.give_back_early()
     from ramp_engine import logs
     from ramp_engine.evaluation.preload import uncollected
 
@@ -83,6 +86,7 @@ def _dispatch(
         )
         display.watch(running)
         _on_signals(running.stop)
+        allocation.set_aside_what_is_loaded()
         running.run()
     if running.n_open == 0:
         click.echo(f"{event.ramp.event_name}: nothing waits to be evaluated", err=True)
