@@ -7,9 +7,8 @@ default suits neither: memory that was of use once is kept in many places.
 from __future__ import annotations
 
 import ctypes
-import gc
 
-__all__ = ["give_back_early", "set_aside_what_is_loaded"]
+__all__ = ["give_back_early"]
 
 #: Numbers of glibc's parameters, from its ``malloc.h``.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
@@ -40,13 +39,3 @@ def give_back_early() -> bool:
     is_one: bool = mallopt(_M_ARENA_MAX, 1) == 1
     is_early: bool = mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK) == 1
     return is_one and is_early
-
-
-def set_aside_what_is_loaded() -> None:
-    """Take what there is by now, modules above all, out of the garbage collector's sight.
-
-    A full collection is put off until a quarter as much as it would look through has come new.
-    Beside all the modules that is what hundreds of submissions leave behind.
-    """
-    gc.collect()
-    gc.freeze()

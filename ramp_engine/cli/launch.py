@@ -86,7 +86,6 @@ def _dispatch(
         )
         display.watch(running)
         _on_signals(running.stop)
-        allocation.set_aside_what_is_loaded()
         running.run()
     if running.n_open == 0:
         click.echo(f"{event.ramp.event_name}: nothing waits to be evaluated", err=True)

@@ -71,7 +71,9 @@ def uncollected() -> Iterator[None]:
     """Look for no garbage within the block, nor afterwards among what is there at its end.
 
     What imports make stays, and is soon a great deal: each full look at it takes a tenth of a
-    second, finds nothing, and writes to memory that forked processes share.
+    second, finds nothing, and writes to memory that forked processes share. And it is put off until
+    a quarter as much as it would look through has come new, which in a process that lives long is a
+    lot of garbage beside all the modules.
     """
     was_enabled = gc.isenabled()
     gc.disable()
