@@ -50,7 +50,7 @@ def deployments(tmp_path: Path) -> Iterator[list[Deployment]]:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
             process.wait()
-    assert wait_until(lambda: processes_of(tmp_path) == [], seconds=15), processes_of(tmp_path)
+    assert wait_until(lambda: processes_of(tmp_path) == []), processes_of(tmp_path)
 
 
 @pytest.fixture

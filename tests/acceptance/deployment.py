@@ -17,6 +17,11 @@ from typing import Any
 
 from tests.acceptance.warm import WarmPrograms
 from tests.copied import copy_deployment
+from tests.kits.light import lighten
+from tests.open_environment import open_python
+
+#: What has not happened by then will not, on however slow a machine [s].
+PATIENCE_SECONDS = 240.0
 
 REPOSITORY = Path(__file__).parents[2]
 EVENTS = REPOSITORY / "events"
@@ -45,6 +50,7 @@ class Deployment:
 
     def __init__(self, directory: Path, programs: WarmPrograms, url: str | None = None) -> None:
         self.directory = directory
+        self.python = Path(sys.executable)
         self._programs = programs
         self.event_config = Path("events/iris/config.yml")
         self.processes: list[subprocess.Popen[str]] = []
@@ -55,14 +61,19 @@ class Deployment:
     def copy(self, directory: Path) -> Deployment:
         """Copy one on SQLite that is at rest, with all that is deployed and scored."""
         copy_deployment(self.directory, directory)
-        return Deployment(directory, self._programs)
+        copy = Deployment(directory, self._programs)
+        copy.python = self.python
+        return copy
 
     @property
     def event(self) -> Path:
         return self.directory / "events" / "iris"
 
-    def add_iris(self, **settings: Any) -> None:
-        """Put the iris event in place; see `configure`."""
+    def add_iris(self, *, is_light: bool = True, **settings: Any) -> None:
+        """Put the iris event in place, by default with a kit that runs start quickly with.
+
+        For `settings` see `configure`.
+        """
         for part in ("kit", "data"):
             shutil.copytree(
                 EVENTS / "iris" / part,
@@ -70,6 +81,9 @@ class Deployment:
                 ignore=shutil.ignore_patterns("__pycache__", "training_output", "*.csv"),
             )
         shutil.rmtree(self.event / "data" / "data", ignore_errors=True)
+        if is_light:
+            lighten(self.event / "kit")
+            self.python = open_python()
         self.configure(**settings)
 
     def configure(
@@ -77,9 +91,10 @@ class Deployment:
         worker_type: str = "local",
         worker_keys: str | None = None,
         timeout: float = 120,
-        python: str | Path = sys.executable,
+        python: str | Path | None = None,
     ) -> None:
-        """Write the event's file; its Python is by default the one that runs the tests."""
+        """Write the event's file."""
+        python = self.python if python is None else python
         keys = f"python: {python}" if worker_keys is None else worker_keys
         text = EVENT_CONFIG.format(
             worker_type=worker_type, worker_keys=keys, python=python, timeout=timeout
@@ -101,7 +116,7 @@ class Deployment:
         with tempfile.TemporaryDirectory() as folder:
             outputs = (Path(folder, "stdout"), Path(folder, "stderr"))
             returncode = self._programs.run(
-                arguments, self.directory, self.environment, outputs, seconds=240
+                arguments, self.directory, self.environment, outputs, PATIENCE_SECONDS
             )
             told = [path.read_text(errors="backslashreplace") for path in outputs]
         done = subprocess.CompletedProcess([*RAMP, *arguments], returncode, *told)
@@ -176,7 +191,7 @@ def processes_of(directory: Path) -> list[int]:
     return found
 
 
-def wait_until(is_so: Callable[[], bool], *, seconds: float = 60) -> bool:
+def wait_until(is_so: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> bool:
     """Wait for something that another process does and gives no event for.
 
     To look may take a program, which would keep a core from what is waited for: the pause between

@@ -14,9 +14,8 @@ from tests.acceptance.deployment import Deployment, processes_of, wait_until
 
 HONEST = """
     import numpy as np
-    from sklearn.base import BaseEstimator, ClassifierMixin
 
-    class Uniform(ClassifierMixin, BaseEstimator):
+    class Uniform:
         def fit(self, X, y):
             {fit}
             return self

@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.deployment import Deployment, processes_of, wait_until
+from tests.acceptance.deployment import PATIENCE_SECONDS, Deployment, processes_of, wait_until
 
 #: Counts its folds in a file, and waits in the second one until it is let go.
 SLOW = """
     import os, pathlib, time
     import numpy as np
-    from sklearn.base import BaseEstimator, ClassifierMixin
 
     HERE = pathlib.Path({here!r})
 
-    class Slow(ClassifierMixin, BaseEstimator):
+    class Slow:
         def fit(self, X, y):
             print("trained here")
             n = len(list(HERE.glob("fit_*")))
@@ -142,7 +141,7 @@ def test_after_a_dispatcher_was_killed_only_the_missing_fold_is_trained(slow: Sl
     process = slow.start()
     assert wait_until(slow.has_partial_scores)
     kill(process)
-    assert wait_until(lambda: processes_of(deployment.directory) == [], seconds=15)
+    assert wait_until(lambda: processes_of(deployment.directory) == [])
     assert (slow.row()["state"], slow.n_trained) == ("training", 2)
     slow.let_go()
     deployment.dispatch()
@@ -162,7 +161,7 @@ def test_after_a_shutdown_and_another_deployment_every_fold_is_trained(slow: Slo
     process = slow.start()
     assert wait_until(lambda: slow.n_trained == 2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     assert (slow.row()["state"], kept(deployment)) == ("new", [f"submission_{slow.id:09d}"])
     problem = deployment.event / "kit" / "problem.py"
     problem.write_text(problem.read_text() + "\n# another kit\n")

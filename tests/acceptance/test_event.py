@@ -47,7 +47,7 @@ def bagged_scores_by_ramp_test(deployment: Deployment, name: str) -> dict[str, d
 def test_an_event_runs_from_deployment_to_leaderboard(
     make_deployment: Callable[..., Deployment],
 ) -> None:
-    deployment = make_deployment()
+    deployment = make_deployment(is_light=False)
     deployment.deploy()
     ids = {name: deployment.submit(name) for name in [*GOOD, "broken"]}
     assert len(GOOD) >= 3
@@ -122,7 +122,7 @@ def test_the_events_file_may_name_its_folders_as_ramp_does(
     make_deployment: Callable[..., Deployment],
 ) -> None:
     """``ramp-kits/<problem>`` and ``ramp-data/<problem>`` lie under the deployment's folder."""
-    deployment = make_deployment()
+    deployment = make_deployment(is_light=False)
     prepare = deployment.event / "data" / "prepare_data.py"
     subprocess.run([sys.executable, prepare.name], cwd=prepare.parent, check=True)
     prepare.unlink()
@@ -148,7 +148,7 @@ def test_the_commands_are_installed(command: str) -> None:
 def test_an_event_that_hides_validation_labels_is_scored_as_ever(
     make_deployment: Callable[..., Deployment],
 ) -> None:
-    deployment = make_deployment()
+    deployment = make_deployment(is_light=False)
     path = deployment.directory / deployment.event_config
     hiding = "evaluation:\n  hide_validation_labels: true\n"
     path.write_text(path.read_text().replace("evaluation:\n", hiding))

@@ -6,17 +6,16 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from tests.acceptance.deployment import Deployment, wait_until
+from tests.acceptance.deployment import PATIENCE_SECONDS, Deployment, wait_until
 
 CODE = """
     import itertools
     import time
 
     import numpy as np
-    from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-    class Talker(ClassifierMixin, BaseEstimator):
+    class Talker:
         def fit(self, X, y):
             self.classes_ = np.unique(y)
             for number in {numbers}:
@@ -57,7 +56,7 @@ def test_a_log_is_shown_while_the_submission_runs_until_it_is_canceled(
     assert wait_until(lambda: "line 9" in output.read_text()), output.read_text()
     assert deployment.submissions()[number]["state"] == "training"
     deployment.ramp("cancel", str(number), "--reason", "seen enough")
-    assert follower.wait(timeout=60) == 0
+    assert follower.wait(PATIENCE_SECONDS) == 0
     shown = output.read_text()
     assert f"submission {number} runs, attempt 1: its log follows" in shown
     assert shown.rstrip().endswith(f"submission {number} has ended: canceled\nseen enough")
@@ -73,7 +72,7 @@ def test_a_log_is_waited_for_and_followed_to_the_score_without_what_testing_prin
     follower, output = follow(deployment, number)
     assert wait_until(lambda: "waits to be evaluated" in output.read_text())
     launch(deployment)
-    assert follower.wait(timeout=120) == 0
+    assert follower.wait(PATIENCE_SECONDS) == 0
     shown = output.read_text()
     assert shown.count("line 4") == shown.count("of 100 rows") == 2, "of each of two folds"
     assert "of 50 rows" not in shown

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.deployment import Deployment, wait_until
+from tests.acceptance.deployment import PATIENCE_SECONDS, Deployment, wait_until
 from tests.conda_channel import CondaRoom
 
 NAMES = ["starting_kit", "sepals"]
@@ -70,7 +70,7 @@ def test_postgresql_serves_two_dispatchers_and_each_submission_runs_once(
     ids = [deployment.submit(name, team=team) for team in ("blue", "red") for name in NAMES]
     launch = ("launch", "dispatcher", "--event-config", str(deployment.event_config))
     dispatchers = [deployment.start(*launch, "--exit-when-done") for _ in range(2)]
-    assert [process.wait(120) for process in dispatchers] == [0, 0]
+    assert [process.wait(PATIENCE_SECONDS) for process in dispatchers] == [0, 0]
     rows = deployment.submissions()
     assert {(rows[id_]["state"], rows[id_]["attempt"]) for id_ in ids} == {("scored", 1)}
     assert scores(deployment) == expected
@@ -102,7 +102,7 @@ def test_a_submission_is_tested_at_home_in_the_kits_folder(deployment: Deploymen
 
 def test_one_submission_runs_while_another_one_does(deployment: Deployment, tmp_path: Path) -> None:
     """Each waits for the other's file: they are scored only if both run at once."""
-    deployment.configure(timeout=60)
+    deployment.configure(timeout=200)
     deployment.unconfine()
     meeting = tmp_path / "meeting"
     meeting.mkdir()
@@ -136,5 +136,5 @@ def test_a_running_submission_is_canceled_with_its_processes(deployment: Deploym
     deployment.ramp(
         "database", "set-submission-state", "--submission-id", str(number), "--state", "canceled"
     )
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     assert deployment.submissions()[number]["state"] == "canceled"

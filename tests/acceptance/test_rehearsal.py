@@ -14,7 +14,7 @@ from sqlalchemy import inspect, select
 from ramp_database.model import Base
 from ramp_database.session import Database
 from ramp_database.testing import add_toy_event, add_toy_submission
-from tests.acceptance.deployment import Deployment, processes_of, wait_until
+from tests.acceptance.deployment import PATIENCE_SECONDS, Deployment, processes_of, wait_until
 
 REHEARSE = ("rehearse", "--event-config", "events/iris/config.yml", "--teams", "8")
 
@@ -88,7 +88,7 @@ def test_ctrl_c_ends_a_rehearsal_and_leaves_nothing(
     log = deployment.directory / "process_0.log"
     assert wait_until(lambda: "2 running" in log.read_text()), log.read_text()
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(PATIENCE_SECONDS) == 130
     assert everything() == before
     assert processes_of(deployment.directory) == []
 

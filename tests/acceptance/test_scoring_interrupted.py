@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.deployment import Deployment, processes_of, wait_until
+from tests.acceptance.deployment import PATIENCE_SECONDS, Deployment, processes_of, wait_until
 
 WRAPPER = """#!/bin/sh
 # The event's Python, which waits in the score step for as long as a file is there.
@@ -24,11 +23,11 @@ def held(deployment: Deployment) -> Path:
     """The file that holds up every score step; the dispatcher's patience is short."""
     held, scoring = deployment.directory / "held", deployment.directory / "scoring"
     wrapper = deployment.directory / "python"
-    wrapper.write_text(WRAPPER.format(scoring=scoring, held=held, python=sys.executable))
+    wrapper.write_text(WRAPPER.format(scoring=scoring, held=held, python=deployment.python))
     wrapper.chmod(0o755)
     config = deployment.directory / deployment.event_config
     text = config.read_text()
-    trusted = f"evaluation:\n  python: {sys.executable}"
+    trusted = f"evaluation:\n  python: {deployment.python}"
     assert trusted in text
     text = text.replace(trusted, f"evaluation:\n  python: {wrapper}")
     config.write_text(text + "  heartbeat_seconds: 0.2\n  stale_after_seconds: 2\n")
@@ -88,7 +87,7 @@ def test_a_dispatcher_that_is_told_to_stop_does_not_wait_for_the_score_step(
     process = deployment.start(*launch)
     assert wait_until(scoring(deployment, number))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     assert processes_of(deployment.directory) == []
     assert deployment.submissions()[number]["state"] == "new"
     held.unlink()

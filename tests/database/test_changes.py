@@ -20,7 +20,7 @@ from ramp_engine.testing import ManualClock
 from tests.database.conftest import Toy
 
 #: Long enough for what comes for sure, in seconds; nobody waits so long.
-LONG = 60.0
+LONG = 240.0
 #: Time that is given to what must not come, in seconds.
 A_MOMENT = 0.15
 

@@ -94,8 +94,8 @@ def test_times_are_aware_utc_and_compare_with_the_clock(database: Database) -> N
         assert session.scalar(select(clock.now(60.5) > before))
         assert not session.scalar(select(clock.now() < before))
         with clock.shifted(3600), clock.shifted(-60):
-            assert 3540 <= (clock.read(session) - before).total_seconds() < 3550
-        assert (clock.read(session) - before).total_seconds() < 10
+            assert 3540 <= (clock.read(session) - before).total_seconds() < 3840
+        assert (clock.read(session) - before).total_seconds() < 300
 
 
 def test_a_time_without_a_zone_is_refused(database: Database) -> None:

@@ -69,7 +69,7 @@ os.execv(sys.executable, [sys.executable, "-m", "ramp_engine", *words])
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # hundreds of megabytes, in the report of each failure
 class Battle:
     """What has come of the set."""
 

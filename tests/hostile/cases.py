@@ -19,7 +19,7 @@ SUBMISSIONS = Path(__file__).parent / "submissions"
 #: The limits of a fold in the arena.
 LIMITS = {
     "memory_mb": 1024, "processes": 64, "threads": 500, "file_mb": 64, "output_mb": 80,
-    "n_files": 5000, "fold_seconds": 20, "cpu_seconds": 3, "log_mb": 2,
+    "n_files": 5000, "fold_seconds": 40, "cpu_seconds": 3, "log_mb": 2,
     "open_files": 512, "tmp_mb": 64,
 }  # fmt: skip
 
@@ -79,11 +79,11 @@ _LIMITS = [
     Case("hidden_files", (TRAINING,), r"too much output: [\d.]+ MB of 80 MB in fold 0, training"),
     Case("many_files", (TRAINING,), r"too many files: \d+ of 5000 in fold 0, training"),
     Case("deep_folders", (TRAINING,), r"a path is too long: \d+ bytes of \d+ bytes in fold 0"),
-    Case("sleeps", (TRAINING,), r"out of time: [\d.]+ s of 20 s in fold 0, training"),
+    Case("sleeps", (TRAINING,), r"out of time: [\d.]+ s of 40 s in fold 0, training"),
     Case(
         "sleeps_while_testing",
         (TESTING,),
-        r"out of time: [\d.]+ s of 20 s in fold 0, predicting the test data",
+        r"out of time: [\d.]+ s of 40 s in fold 0, predicting the test data",
     ),
     *(
         Case(name, (TRAINING,), r"out of CPU time: [\d.]+ s of 3 s in fold 0, training")
@@ -179,7 +179,7 @@ _ENDING = [
     Case("exits_by_sys_exit", (TRAINING,), "SystemExit"),
     Case("exits_like_the_engine", (TRAINING,), _ENDED_ITSELF),
     Case("becomes_another_program", (TRAINING,), _ENDED_ITSELF),
-    Case("stops_itself", (TRAINING,), "out of time: .* of 20 s in fold 0, training"),
+    Case("stops_itself", (TRAINING,), "out of time: .* of 40 s in fold 0, training"),
     Case("recurses_in_python", (TRAINING,)),  # by its stack, or by its memory
     Case("recurses_in_c", (TRAINING,)),
     Case("crashes_the_interpreter", (TRAINING,), "SIGSEGV"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from sqlalchemy import select
 from ramp_database.config import load_deployment
 from ramp_database.model import Submission
 from ramp_database.session import Database
-from tests.acceptance.deployment import RAMP, Deployment
+from tests.acceptance.deployment import Deployment
 from tests.acceptance.warm import WarmPrograms
 
 CODE = b"def get_estimator():\n    pass\n"
@@ -96,16 +95,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def test_it_is_refused_with_a_reason(case: str, deployment: Deployment, tmp_path: Path) -> None:
     make, name, reason = REFUSED[case]
     named = [] if name is None else ["--name", name]
-    words = [*RAMP, "submit", make(tmp_path), "--event", "iris", "--team", "red", "--create-team"]
-    done = subprocess.run(
-        [*words, *named],
-        cwd=deployment.directory,
-        env=deployment.environment,
-        capture_output=True,
-        check=False,
-    )
-    told = done.stderr.decode()
-    assert done.returncode == 1, told
+    words = [str(make(tmp_path)), "--event", "iris", "--team", "red", "--create-team", *named]
+    told = deployment.ramp("submit", *words, code=1).stderr
     assert reason in told
     assert "Traceback" not in told
     assert len(told) < 1000

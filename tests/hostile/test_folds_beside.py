@@ -14,6 +14,7 @@ from ramp_engine.fold_process import remove_tree
 from tests.hostile.harness import Arena
 from tests.integration.confined import Variant, refusal
 from tests.kits.evaluation import Event, bundled_event
+from tests.kits.light import lighten
 from tests.open_environment import open_python
 
 
@@ -24,6 +25,7 @@ def event() -> Iterator[Event]:
     root.chmod(0o755)
     try:
         event = bundled_event("iris", root)
+        lighten(event.kit)
         assert event.prepare().code == 0
         yield event
     finally:

@@ -31,7 +31,7 @@ from ramp_engine.rehearsal.troubles import DISK_FULL, refuse_writes
 from ramp_engine.testing import FakeWorker, Scenario, canned_scores
 
 #: Longer than anything here takes; a test that waits so long has failed, in seconds.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 #: The worker type of `SigningWorker`.
 WORKER_TYPE = "tests.integration.mortal:SigningWorker"
 

@@ -7,7 +7,7 @@ import select
 import textwrap
 
 #: Longer than anything here takes; a test that waits so long has failed, in seconds.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 
 
 class Presence:

@@ -17,7 +17,7 @@ from tests.kits.evaluation import Event, bundled_event, event_of
 
 SUBMISSIONS = {
     "iris": ("starting_kit", "sepals", "random_forest"),
-    "digits": ("starting_kit", "column_means", "kernel_logistic"),
+    "digits": ("starting_kit", "column_means"),
 }
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ from ramp_engine.fold_outputs import failure_message
 from ramp_engine.outcome import Facts, Outcome, judge
 from tests.integration.confined import NOBODY
 from tests.kits.evaluation import EVALUATION, Event, bundled_event
+from tests.kits.light import lighten
+from tests.open_environment import open_python
 from tests.refusals import filtering
 
 IS_ROOT = os.geteuid() == 0
@@ -61,6 +62,7 @@ class End:
 @pytest.fixture(scope="module")
 def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
     event = bundled_event("iris", tmp_path_factory.mktemp("event"))
+    lighten(event.kit)
     assert event.prepare().code == 0
     return event
 
@@ -87,7 +89,7 @@ def fold(event: Event, tmp_path: Path) -> Callable[..., End]:
         code = f"import os, sys\n{prelude}\n"
         code += "os.execv(sys.executable, [sys.executable, '-I', *sys.argv[1:]])"
         done = subprocess.run(
-            [sys.executable, "-I", "-c", code, str(EVALUATION), "fold", *words],
+            [open_python(), "-I", "-c", code, str(EVALUATION), "fold", *words],
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -16,6 +16,7 @@ from ramp_engine.evaluation.control_group import ControlGroup, Hierarchy, find_h
 from ramp_engine.evaluation.limits import Limits
 from tests.hostile.harness import Arena
 from tests.kits.evaluation import bundled_event
+from tests.kits.light import lighten
 
 #: Keeps the groups of the machine out of sight; what runs in it finds none.
 WITHOUT_GROUPS = [
@@ -153,6 +154,7 @@ def test_without_limits_there_is_no_group(hierarchy: Hierarchy) -> None:
 @pytest.fixture(scope="module", params=["namespaces", "none"])
 def arena(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Arena:
     event = bundled_event("iris", tmp_path_factory.mktemp("event"))
+    lighten(event.kit)
     assert event.prepare().code == 0
     return Arena(event, request.param)
 

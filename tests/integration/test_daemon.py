@@ -225,7 +225,7 @@ def test_the_end_of_the_daemon_is_the_end_of_its_dispatchers(
     room.daemon.turn()
     thread.start()
     room.daemon.stop()
-    thread.join(60)
+    thread.join(240)
     assert not thread.is_alive()
     assert room.started[0].received == (["TERM", "KILL"] if is_stubborn else ["TERM"])
 

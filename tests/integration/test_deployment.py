@@ -21,6 +21,8 @@ from ramp_engine.config import load_event
 from ramp_engine.errors import EvaluationError
 from ramp_engine.preparation import Bundle
 from tests.copied import copy_deployment
+from tests.kits.light import lighten
+from tests.open_environment import open_python
 
 IRIS = Path(__file__).parents[2] / "events" / "iris"
 CONFIG = """\
@@ -82,12 +84,14 @@ def copy_iris(root: Path) -> Path:
         ignored = shutil.ignore_patterns("*.csv", "__pycache__", "training_output")
         shutil.copytree(IRIS / part, directory / part, ignore=ignored)
     shutil.rmtree(directory / "data" / "data", ignore_errors=True)
+    lighten(directory / "kit")
     configure(directory)
     return directory
 
 
-def configure(event_dir: Path, title: str = "Iris", python: str = sys.executable) -> None:
-    (event_dir / "config.yml").write_text(CONFIG.format(title=title, python=python))
+def configure(event_dir: Path, title: str = "Iris", python: str = "") -> None:
+    text = CONFIG.format(title=title, python=python or open_python())
+    (event_dir / "config.yml").write_text(text)
 
 
 def deploy(run: Run, *more: str) -> Done:
@@ -185,7 +189,7 @@ def test_a_missing_environment_is_told_with_the_command_that_makes_it(
     run: Run, event_dir: Path, tmp_path: Path
 ) -> None:
     text = (event_dir / "config.yml").read_text()
-    (event_dir / "config.yml").write_text(text.replace(f", python: {sys.executable}", ""))
+    (event_dir / "config.yml").write_text(text.replace(f", python: {open_python()}", ""))
     refused = deploy(run)
     assert refused.code == 1
     path = event_dir / "config.yml"

@@ -156,12 +156,12 @@ def running(dispatcher: Dispatcher) -> Iterator[threading.Thread]:
         yield thread
     finally:
         dispatcher.stop()
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()
 
 
 def wait_until(is_so: Callable[[], bool]) -> bool:
-    return any(is_so() or threading.Event().wait(0.05) for _ in range(1200))
+    return any(is_so() or threading.Event().wait(0.05) for _ in range(4800))
 
 
 def test_a_database_that_is_away_now_and_then_costs_no_attempt(

@@ -173,8 +173,8 @@ def test_a_cancel_ends_all_folds_and_completes_their_logs(
 def test_each_fold_has_the_limits_for_itself(make: MakePuppets) -> None:
     puppets = make(limits={"memory_mb": 1024})
     puppets.wait_until_begun(0, 1)
-    for fold in (0, 1):
-        puppets.see_done(fold, "kept = 'x' * (600 << 20); time.sleep(0.6)")  # some looks
+    puppets.see_done(1, "kept = 'x' * (600 << 20)")
+    puppets.see_done(0, "kept = 'x' * (600 << 20); time.sleep(2)")  # some looks
     puppets.tell(1, "more = 'x' * (700 << 20); time.sleep(60)")
     puppets.wait_for(lambda: puppets.is_gone(1))
     puppets.end(0)

@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -74,7 +74,7 @@ def attack():
             print(f'STOLEN could reach {name}: {result}', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -4,7 +4,7 @@ import random
 import socket
 import struct
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def question(name):
@@ -37,7 +37,7 @@ def attack():
             print(name, repr(error), flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

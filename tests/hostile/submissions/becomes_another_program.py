@@ -2,14 +2,14 @@
 
 import os
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
     os.execve('/bin/sh', ['ramp', '-c', 'echo became; exit 0'], {'LD_PRELOAD': '/tmp/none.so'})
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -3,10 +3,9 @@
 import time
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         until = time.monotonic() + 120
         while time.monotonic() < until:

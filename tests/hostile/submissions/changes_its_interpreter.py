@@ -2,7 +2,7 @@
 
 import os
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -29,7 +29,7 @@ def attack():
         os.unlink('interpreter')
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -3,10 +3,9 @@
 import os
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         print('while training', flush=True)
         os.closerange(3, 256)

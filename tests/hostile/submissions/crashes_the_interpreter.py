@@ -3,7 +3,7 @@
 import ctypes
 import faulthandler
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -11,7 +11,7 @@ def attack():
     ctypes.string_at(1)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -5,10 +5,9 @@ import signal
 import time
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         for _ in range(300):
             if os.fork() == 0:

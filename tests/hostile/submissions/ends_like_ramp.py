@@ -2,10 +2,9 @@
 
 import os
 
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         os._exit(70)
 

@@ -2,14 +2,14 @@
 
 import sys
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
     sys.exit(0)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -2,14 +2,14 @@
 
 import os
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
     os._exit(0)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -1,12 +1,12 @@
 """Has five processes at once with little memory each, as an honest submission may."""
 
 import os
+import time
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         pipes = []
         for _ in range(5):
@@ -17,8 +17,9 @@ class Model(ClassifierMixin, BaseEstimator):
                 os._exit(int(taken[0]))
             pipes.append(end)
         taken = np.ones(8 << 20)
-        for _ in range(20):
-            taken = np.sqrt(np.sort(taken + np.arange(8 << 20)))
+        until = time.monotonic() + 2  # some looks of who watches
+        while time.monotonic() < until:
+            taken = np.sqrt(taken + np.arange(8 << 20))
         for end in pipes:
             os.write(end, b'.')
             os.wait()

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -54,7 +54,7 @@ def attack():
             pass
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

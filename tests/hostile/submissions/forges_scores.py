@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def output():
@@ -52,7 +52,7 @@ def leave(folder):
     (folder / 'state.txt').write_text('tested')
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

@@ -4,10 +4,9 @@ import os
 import time
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         print('while training', flush=True)
         for number in range(3, 64):

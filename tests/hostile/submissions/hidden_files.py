@@ -5,10 +5,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         Path('hidden').mkdir()
         for number in range(50):

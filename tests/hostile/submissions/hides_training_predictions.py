@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         np.savez = lambda path, **arrays: os.symlink('/etc/hostname', path)
         return self

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -17,7 +17,7 @@ def attack():
             os._exit(0)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -3,10 +3,9 @@
 import io
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         with io.FileIO('large', 'w') as file:
             for _ in range(1024):

@@ -4,10 +4,9 @@ import io
 import os
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         with io.FileIO('large', 'w') as file:
             if os.fork() == 0:

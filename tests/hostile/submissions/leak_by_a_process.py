@@ -5,10 +5,9 @@ import os
 DONE = b'that was it'
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         print('while training', flush=True)
         inlet, self.outlet = os.pipe()

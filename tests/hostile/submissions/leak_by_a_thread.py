@@ -12,10 +12,9 @@ def print_on() -> None:
         print('noise', *[X.to_string() for X in seen], file=out, flush=True)
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         print('while training', flush=True)
         threading.Thread(target=print_on, daemon=True).start()

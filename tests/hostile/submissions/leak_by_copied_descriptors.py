@@ -3,10 +3,9 @@
 import os
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         self.copies = [os.dup(number) for number in (1, 2) for _ in range(20)]
         print('while training', flush=True)

@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 WORD = b'left by another fold'
@@ -86,7 +86,7 @@ def attack():
             print(repr(error), flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -1,10 +1,9 @@
 """Prints 200 MB."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         print('the beginning')
         for _ in range(200):

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -22,7 +22,7 @@ def attack():
             os.unlink(path)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

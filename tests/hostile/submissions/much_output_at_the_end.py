@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         for number in range(50):
             Path(f'part{number}').write_bytes(bytes(4 << 20))

@@ -3,7 +3,7 @@
 import os
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 NAMES = [
@@ -44,7 +44,7 @@ def attack():
         os.system('rm -rf /tmp/odd')
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

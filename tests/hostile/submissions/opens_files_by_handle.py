@@ -4,7 +4,7 @@ import ctypes
 import os
 import struct
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -51,7 +51,7 @@ def attack():
         os.close(folder)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -2,7 +2,7 @@
 
 import os
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 WRITTEN = (
@@ -112,7 +112,7 @@ def attack():
         os.close(descriptor)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -38,7 +38,7 @@ def leave(folder):
     (folder / 'y_pred_test.npz').write_bytes(b'nothing')
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

@@ -5,7 +5,7 @@ import stat
 import sys
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def output():
@@ -33,7 +33,7 @@ def leave(folder):
     (folder / 'y_pred_test.json').symlink_to('/dev/zero')
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

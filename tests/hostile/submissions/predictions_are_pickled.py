@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -45,7 +45,7 @@ def leave(folder):
     (folder / 'y_pred_test.npy').write_bytes(pickle.dumps(Bomb()))
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def output():
@@ -31,7 +31,7 @@ def leave(folder):
     (folder / 'y_pred_test.json').write_text(json.dumps({'shape': [1], 'items': [{'dict': pairs}]}))
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

@@ -5,7 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def output():
@@ -32,7 +32,7 @@ def leave(folder):
         archive.writestr('y_pred.npy', head + text + bytes(50 * 3 * 8))
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

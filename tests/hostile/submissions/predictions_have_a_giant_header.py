@@ -5,7 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def output():
@@ -33,7 +33,7 @@ def leave(folder):
                 member.write(b' ' * (1 << 20))
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

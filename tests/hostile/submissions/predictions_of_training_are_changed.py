@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def output():
@@ -34,7 +34,7 @@ def leave(folder):
     (folder / 'valid_time').write_text('0.0')
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         if len(X) == 50:
             folder = output()

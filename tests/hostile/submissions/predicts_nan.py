@@ -1,10 +1,10 @@
 """Predicts NaN, and infinities."""
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         y_pred = super().predict_proba(X)
         y_pred[::2] = np.nan

@@ -1,10 +1,10 @@
 """Predicts an array of records and dates where probabilities are asked for."""
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def predict_proba(self, X):
         kind = [('a', '<M8[s]'), ('b', '<f8', (2,))]
         return np.zeros((len(X), 3), dtype=kind)

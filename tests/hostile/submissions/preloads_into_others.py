@@ -5,7 +5,7 @@ import ｓubprocess
 import sys
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 FILES = (
@@ -60,7 +60,7 @@ def attack():
     sys.path.insert(0, os.getcwd())
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -1,6 +1,6 @@
 """Raises what is no Exception, with a text of 50 MB and a chain of a thousand causes."""
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 class Hostile(BaseException):
@@ -17,7 +17,7 @@ def attack():
     raise error
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

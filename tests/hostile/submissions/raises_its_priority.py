@@ -4,7 +4,7 @@ import ctypes
 import os
 import resource
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -59,7 +59,7 @@ def attack():
         print('STOLEN could lock all memory', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

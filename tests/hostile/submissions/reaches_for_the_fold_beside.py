@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 SECONDS = 2.0
 
@@ -69,7 +69,7 @@ def reach(here, own):
             pass
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

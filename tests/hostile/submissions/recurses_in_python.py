@@ -3,7 +3,7 @@
 import sys
 import threading
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def deeper(depth):
@@ -16,7 +16,7 @@ def attack():
     deeper(0)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

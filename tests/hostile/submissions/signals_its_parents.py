@@ -3,7 +3,7 @@
 import os
 import signal
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -28,7 +28,7 @@ def attack():
             print(pid, repr(error), flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -3,14 +3,14 @@
 import os
 import signal
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -2,7 +2,7 @@
 
 import os
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -11,7 +11,7 @@ def attack():
         written += os.write(1 + written % 2, bytes(range(128, 256)) * 512)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

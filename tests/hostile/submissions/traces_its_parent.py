@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -72,7 +72,7 @@ def attack():
             print(f'STOLEN comparison with {pid}', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

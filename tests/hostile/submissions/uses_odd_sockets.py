@@ -2,7 +2,7 @@
 
 import socket
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 #: family, kind, protocol: none of them is of use to a computation.
@@ -48,7 +48,7 @@ def attack():
             print((family, kind, protocol), repr(error), flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -38,7 +38,7 @@ def attack():
         look(place[1:])
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

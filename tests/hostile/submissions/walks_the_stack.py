@@ -3,7 +3,7 @@
 import gc
 import sys
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 def is_of_the_test(value):
@@ -30,7 +30,7 @@ def attack():
                 print(f'STOLEN {type(item).__name__}: {item!r:.200}', flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 
 class Late:
@@ -39,7 +39,7 @@ def attack():
         threading.Thread(target=endless).start()
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)

@@ -5,7 +5,7 @@ import site
 import sys
 import sysconfig
 
-from sklearn.tree import DecisionTreeClassifier
+from nearest import NearestMean
 
 TARGETS: dict[str, str] = {}
 
@@ -41,7 +41,7 @@ def attack():
         print(repr(error), flush=True)
 
 
-class Model(DecisionTreeClassifier):
+class Model(NearestMean):
     def fit(self, X, y):
         attack()
         return super().fit(X, y)
