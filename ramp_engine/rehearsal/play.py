@@ -191,7 +191,8 @@ class _Play:
             Sample(
                 at_seconds=now - self._began_at,
                 n_waiting=counts.get(State.NEW, 0),
-                n_running=sum(counts.get(state, 0) for state in OWNED),
+                n_running=sum(counts.get(state, 0) for state in OWNED - {State.TESTED}),
+                n_scoring=counts.get(State.TESTED, 0),
                 n_ended=sum(n for state, n in counts.items() if state.is_final),
                 machine_share=self._machine.share(),
             )
@@ -220,11 +221,11 @@ class _Play:
         return time.monotonic() - self._progressed_at > patience
 
     def _tell_progress(self) -> None:
-        last = self._samples[-1] if self._samples else Sample(0, 0, 0, 0, 0)
+        last = self._samples[-1] if self._samples else Sample(0, 0, 0, 0, 0, 0)
         self._tell(
             f"{last.at_seconds:5.0f} s: {self._crowd.n_submitted} of "
             f"{self._settings.n_submissions} submitted, {last.n_waiting} waiting, "
-            f"{last.n_running} running, {last.n_ended} ended"
+            f"{last.n_running} running, {last.n_scoring} being scored, {last.n_ended} ended"
         )
 
     def _judge(self) -> tuple[list[Record], list[str]]:
@@ -297,13 +298,8 @@ def _to_score(record: Record) -> float | None:
 
 
 def _slot_seconds(records: Sequence[Record]) -> float:
-    """Give the mean time between claim and end of attempts whose submission was scored by them."""
-    seconds = [
-        (one.finished_at - one.claimed_at).total_seconds()
-        for record in records
-        for one in record.attempts
-        if one.outcome == "succeeded" and one.finished_at is not None
-    ]
+    """Give the mean time for which attempts held a slot whose submission was scored by them."""
+    seconds = [value for record in records for value in record.slot_seconds]
     return statistics.fmean(seconds) if seconds else 0.0
 
 

@@ -30,6 +30,19 @@ class Record:
     steps: tuple[StepFacts, ...]  #: the oldest first
     attempts: tuple[AttemptFacts, ...]
 
+    @property
+    def slot_seconds(self) -> list[float]:
+        """For how long each attempt that led to a score held a slot, in seconds.
+
+        From its claim until its predictions were there: to be scored takes no slot.
+        """
+        freed = {step.attempt: step.at for step in self.steps if step.to_state is State.TESTED}
+        return [
+            (freed[one.number] - one.claimed_at).total_seconds()
+            for one in self.attempts
+            if one.outcome == "succeeded" and one.number in freed
+        ]
+
 
 def read_records(session: Session, event_name: str) -> list[Record]:
     """Read the records of all submissions of an event, in the order of their numbers.

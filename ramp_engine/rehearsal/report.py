@@ -31,7 +31,8 @@ class Sample:
 
     at_seconds: float  #: since the beginning
     n_waiting: int  #: submissions that are not claimed
-    n_running: int  #: submissions that are claimed
+    n_running: int  #: submissions that hold a slot
+    n_scoring: int  #: submissions that are claimed and need none any more
     n_ended: int
     machine_share: float  #: of this machine's CPU that was busy since the last sample, 0 to 1
 
@@ -46,7 +47,7 @@ class Measured:
     to_start: Sequence[float]  #: seconds from each submission to its first start
     to_score: Sequence[float]  #: seconds from each submission to its score, of those that have one
     run_seconds: float  #: that a run takes by itself, mean
-    slot_seconds: float  #: that a run held a slot, from its claim to its score, mean
+    slot_seconds: float  #: that a run held a slot, from its claim to its predictions, mean
     arrival_seconds: float  #: over which submissions arrived
     n_workers: int  #: of one dispatcher
     n_dispatchers: int

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ramp_database.history import AttemptFacts, StepFacts
+from ramp_database.states import State
 from ramp_engine.rehearsal.meter import Costs
+from ramp_engine.rehearsal.records import Record
 from ramp_engine.rehearsal.report import (
     Measured,
     Sample,
@@ -17,7 +21,9 @@ from ramp_engine.rehearsal.report import (
 
 
 def sample(at: float, *, waiting: int, ended: int, machine: float = 0.3) -> Sample:
-    return Sample(float(at), n_waiting=waiting, n_running=2, n_ended=ended, machine_share=machine)
+    return Sample(
+        float(at), n_waiting=waiting, n_running=2, n_scoring=0, n_ended=ended, machine_share=machine
+    )
 
 
 #: Ten submissions a second pass, more wait; nothing but the slots is busy.
@@ -129,3 +135,30 @@ def test_no_more_workers_are_recommended_than_the_lock_lets_pass() -> None:
 
 def test_at_least_one_worker_is_recommended() -> None:
     assert recommend(replace(BUSY, arrival_seconds=1e6)).n_workers == 1
+
+
+def test_a_slot_is_held_until_the_predictions_are_there_and_not_while_they_are_scored() -> None:
+    def at(seconds: float) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+
+    def step(seconds: float, state: State, attempt: int) -> StepFacts:
+        return StepFacts(at(seconds), None, state, attempt, 1, None)
+
+    record = Record(
+        submission_id=1,
+        name="one",
+        state=State.SCORED,
+        attempt=2,
+        n_crashes=1,
+        steps=(
+            step(0, State.NEW, 0),
+            step(3, State.TESTED, 1),
+            step(8, State.TESTED, 2),
+            step(9, State.SCORED, 2),
+        ),
+        attempts=(
+            AttemptFacts(1, 1, at(1), at(1), at(4), "crashed", "the scores could not be read"),
+            AttemptFacts(2, 1, at(6), at(6), at(9), "succeeded", None),
+        ),
+    )
+    assert record.slot_seconds == [2.0]
