@@ -1,9 +1,10 @@
 """A dispatcher is killed at its n-th step, another one brings its work to an end: for each n.
 
-``python -m tests.integration.kill_points URL DIRECTORY PLOT loop|run [EVERY]`` prints a line of
-JSON for each kill. A step is what lies before a statement, before and after a COMMIT, and before a
-directory is moved or removed. Those of the loop and of the run are numbered apart, so that every
-sweep meets the same ones; those of the heartbeat are left out.
+``python -m tests.integration.kill_points URL DIRECTORY PLOT THREAD [EVERY]`` prints a line of JSON
+for each kill, where THREAD is ``loop``, ``run`` or ``partial``. A step is what lies before
+a statement, before and after a COMMIT, and before a directory is moved or removed. Those of each
+thread are numbered apart, so that every sweep meets the same ones; those of the heartbeat are left
+out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ramp_database.errors import TransitionError
 from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.testing import add_toy_submission
+from ramp_engine import partial_scoring
 from ramp_engine.config import EventConfig, load_event
 from ramp_engine.dispatcher import Dispatcher
 from ramp_engine.run import Run
@@ -39,7 +41,14 @@ from ramp_engine.testing import (
     violations,
     violations_on_disk,
 )
-from tests.integration.mortal import WORKER_TYPE, die_with_parent, forgeries, retry_soon
+from tests.integration.mortal import (
+    PARTIAL_SCORING,
+    WORKER_TYPE,
+    PatientWorker,
+    die_with_parent,
+    forgeries,
+    retry_soon,
+)
 
 
 class Plot(StrEnum):
@@ -49,6 +58,7 @@ class Plot(StrEnum):
     FAILING = "failing"  #: its code fails
     CANCELED = "canceled"  #: its team cancels it as soon as it runs
     MOVED = "moved"  #: its machine is taken away after each fold
+    PARTIAL = "partial"  #: its first fold is scored while the second one runs
     WITHDRAWN = "withdrawn"  #: its team cancels it when its dispatcher is dead
 
 
@@ -61,6 +71,7 @@ _SCENARIOS = {
 EXPECTED = {
     Plot.GOOD: {State.SCORED},
     Plot.MOVED: {State.SCORED},
+    Plot.PARTIAL: {State.SCORED},
     Plot.FAILING: {State.TRAINING_ERROR},
     Plot.CANCELED: {State.CANCELED},
     Plot.WITHDRAWN: {State.SCORED, State.CANCELED},
@@ -137,6 +148,8 @@ def _name_of_thread() -> str:
     thread = threading.current_thread()
     if thread is threading.main_thread():
         return "loop"
+    if thread.name == PARTIAL_SCORING:
+        return "partial"
     return "run" if thread.name.startswith("submission_") else thread.name
 
 
@@ -203,10 +216,10 @@ class Trial:
         return death
 
     def submit(self) -> int:
-        worker = {
-            "worker_type": WORKER_TYPE,
-            "scenario": str(_SCENARIOS.get(self.plot, Scenario.GOOD)),
-        }
+        worker: dict[str, Any] = {"worker_type": WORKER_TYPE}
+        worker["scenario"] = str(_SCENARIOS.get(self.plot, Scenario.GOOD))
+        if self.plot is Plot.PARTIAL:
+            worker |= {"worker_type": f"{PatientWorker.__module__}:PatientWorker", "seconds": 1.0}
         settings = {"heartbeat_seconds": STALE_SECONDS / 3, "stale_after_seconds": STALE_SECONDS}
         deploy_fake_event(
             self.database, self.directory, name=self.name, worker=worker, n_threads=1, **settings
@@ -313,4 +326,7 @@ if __name__ == "__main__":
     die_with_parent()
     retry_soon()
     url, directory, plot, thread, *every = sys.argv[1:]
+    if plot == Plot.PARTIAL:
+        sqlalchemy_event.listen(Session, "after_commit", PatientWorker.hear)
+        partial_scoring.FIRST_GUESS_SECONDS = partial_scoring.MIN_LEFT_SECONDS = 0.0
     sweep(url, Path(directory), Plot(plot), thread, *map(int, every))

@@ -122,6 +122,19 @@ def test_folds_that_are_kept_are_found_again_or_run_again_wherever_the_kill(
         assert 3 <= death.attempt <= 4, death
 
 
+#: Of the thread that scores the fold that is done.
+PARTIAL = {("UPDATE attempts", "training"), ("COMMIT", "training"), ("committed", "training")}
+
+
+def test_a_kill_while_partial_scores_are_recorded_loses_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    deaths = sweep(database_url, tmp_path, Plot.PARTIAL, "partial")
+    assert told(deaths) == []
+    assert PARTIAL - {(str(death.step), death.state) for death in deaths} == set()
+    assert {(death.attempt, death.n_crashes) for death in deaths} == {(2, 1)}
+
+
 class ForgetfulDatabase(Database):
     """A database that is away for so many of those who only read."""
 
