@@ -98,10 +98,11 @@ class Premises:
         is_scoring : bool
             Whether predictions will be scored, too.
         """
-        config = self._event.worker_config() | {"bundle_dir": str(bundle.public)}
-        self.worker_class.warm_up(config, self.shared())
         if is_scoring and not self._ending.is_set():
             self.score_servers.prepare(self.python(), bundle.public)
+        # To open what the workers share may mean to probe the machine: that server imports meanwhile
+        config = self._event.worker_config() | {"bundle_dir": str(bundle.public)}
+        self.worker_class.warm_up(config, self.shared())
 
     def close(self) -> None:
         """Release everything; may be called again."""
