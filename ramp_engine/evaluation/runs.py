@@ -88,7 +88,7 @@ class Before:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = str(folder.resolve()) + os.sep
+        self._folders = tuple(str(one) + os.sep for one in (folder.absolute(), folder.resolve()))
         self._path = list(sys.path)
         self._handlers = list(logging.root.handlers)
         self._np_random = np.random.get_state()
@@ -106,7 +106,7 @@ class Before:
 
     def _of_kit(self) -> Iterator[str]:
         for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None)).startswith(self._folder):
+            if _place(module).startswith(self._folders):
                 yield name
 
     def is_restored(self) -> bool:
@@ -119,6 +119,12 @@ class Before:
 
     def _grown(self) -> int:
         return resident(os.getpid()) - self._resident
+
+
+def _place(module: object) -> str:
+    """Tell where a module comes from; a package without a file of its own has a folder."""
+    folders = getattr(module, "__path__", None) or [""]
+    return str(getattr(module, "__file__", None) or next(iter(folders), ""))
 
 
 def _n_files() -> int:

@@ -21,13 +21,15 @@ PROBLEM = """
 import builtins, logging, os, subprocess, sys, threading, time, warnings
 import numpy as np
 import counted
+from spaced import counted as other
 
 counted.n += 1
+other.n += 1
 warnings.warn("a warning")
 logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))
 logging.getLogger().warning("a log record")
 sys.path.append("/mark")
-print("SEES", counted.n, sys.path.count("/mark"), np.random.rand(),
+print("SEES", counted.n, other.n, sys.path.count("/mark"), np.random.rand(),
       np.geterr()["divide"], os.environ.get("MARK"))
 if "MISDEED" in os.environ:  # not in the server
     np.seterr(divide="raise")
@@ -57,12 +59,19 @@ misbehave(os.environ.get("MISDEED"))
 
 @pytest.fixture(scope="module")
 def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
-    """An event whose starting kit has run; whoever imports its problem leaves traces."""
-    event = bundled_event("iris", tmp_path_factory.mktemp("event"))
+    """An event whose starting kit has run; whoever imports its problem leaves traces.
+
+    Its folder is reached by a link, as on another disk.
+    """
+    root = tmp_path_factory.mktemp("disk") / "event"
+    root.symlink_to(tmp_path_factory.mktemp("event"))
+    event = bundled_event("iris", root)
     problem = event.kit / "problem.py"
     problem.write_text(problem.read_text() + PROBLEM)
-    (event.kit / "external_imports").mkdir()
-    (event.kit / "external_imports" / "counted.py").write_text("n = 0\n")
+    imports = event.kit / "external_imports"
+    for folder in (imports, imports / "spaced"):  # the latter is a package without a file
+        folder.mkdir()
+        (folder / "counted.py").write_text("n = 0\n")
     assert event.prepare().code == 0
     assert event.fold(event.kit / "submissions" / "starting_kit").code == 0
     return event
@@ -142,7 +151,7 @@ def test_one_process_scores_submissions_that_see_nothing_of_each_other(desk: Des
     assert len(pids) == 1
     assert {code for _, code in pids} == {0}
     first = desk.log(1)
-    assert first.count("SEES 1 ") == first.count(" warn None") == 1
+    assert first.count("SEES 1 1 ") == first.count(" warn None") == 1
     assert "a log record" in first
     assert "UserWarning: a warning" in first
     assert {desk.log(n) for n in (2, 3, 4)} == {first}
