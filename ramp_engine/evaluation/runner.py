@@ -61,7 +61,9 @@ class Runners:
                 self._let_go(runner)
             else:
                 return False
-        socket.send_fds(self._fork(descriptors), [message], descriptors)
+        runner = self._fork(descriptors)
+        with contextlib.suppress(OSError):  # it has died; the engine hears the end of its channel
+            socket.send_fds(runner, [message], descriptors)
         return True
 
     def _fork(self, descriptors: Sequence[int]) -> socket.socket:
@@ -180,7 +182,8 @@ class _Runner(supervise.Supervisor):
 
     def _is_alone(self) -> bool:
         """Tell whether nothing is left of a run."""
-        return self._is_clean and list(supervise.descendants(os.getpid())) == [self.child]
+        is_clean = self._is_clean and self.signal is None  # what it was told ends it even so
+        return is_clean and list(supervise.descendants(os.getpid())) == [self.child]
 
     def _become_idle(self) -> None:
         self.poll.unregister(self.life_fd)

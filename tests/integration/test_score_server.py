@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from ramp_engine.evaluation import supervise
+from ramp_engine.evaluation.runner import Runners
 from ramp_engine.step_server import ServedProcess, StepCall, StepServer
 from ramp_engine.step_servers import StepServers, step_servers
 from tests.integration.presence import PATIENCE_SECONDS
@@ -214,6 +219,41 @@ def test_a_process_that_is_killed_while_it_waits_does_no_harm(desk: Desk) -> Non
     while Path(f"/proc/{pid}").exists() and b"Z" not in stat(pid):
         threading.Event().wait(0.02)
     assert desk.score()[1] == 0
+
+
+def test_what_is_cancelled_as_it_ends_takes_no_other_with_it(desk: Desk) -> None:
+    os.mkfifo(desk.root / "gate")
+    server, run = desk.server, desk.start("waits")
+    (child,) = supervise.descendants(run.pid)
+    os.kill(run.pid, signal.SIGSTOP)
+    (desk.root / "gate").write_text("go on")
+    log = str(desk.root / "1" / "log")
+    while str(Path(f"/proc/{child}/fd/1").readlink()) == log or b"S" not in stat(child):
+        threading.Event().wait(0.02)
+    assert run.end()  # which lets its supervisor go on
+    assert desk.score()[1] == 0
+    assert desk.server is server
+
+
+def test_a_server_outlives_a_process_that_dies_when_it_is_forked(tmp_path: Path) -> None:
+    class Poll:
+        """Is told of a process when that has died."""
+
+        def register(self, runner: socket.socket, _events: int) -> None:
+            assert runner.recv(1) == b""
+
+        def unregister(self, runner: socket.socket) -> None:
+            pass
+
+    def die() -> None:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        os._exit(0)
+
+    runners = Runners(cast("select.poll", Poll()), tmp_path, die)
+    assert runners.give(b"{}", ())
+    runners.hear(next(iter(runners.places)))
+    assert not runners.places
+    os.waitpid(int((tmp_path / "pid").read_text()), 0)
 
 
 def stat(pid: int) -> bytes:
