@@ -2,8 +2,9 @@
 
 A fork of a warm process and its end cost more than many a score step. So a supervisor that a server
 has forked, and its child, wait for another run when one is done. Whatever is not as it was before,
-they end: a run that failed, was ended or has died, a process or a thread that it has left behind,
-an open file, memory. The next run then gets another runner, as each that runs beside others does.
+they end: a run that failed, was ended or has died, a process, a thread or an alarm that it has left
+behind, an open file, memory. The next run then gets another runner, as each that runs beside others
+does.
 
 A runner's supervisor gets the requests of `server`, with their descriptors, on a socket of its own,
 and says ``idle`` there before it tells the engine that a run has ended.

@@ -110,8 +110,8 @@ class Before:
                 yield name
 
     def is_restored(self) -> bool:
-        """Tell whether all else is as it was: threads, open files, memory."""
-        if threading.active_count() > 1 or _n_files() > self._files:
+        """Tell whether all else is as it was: threads, timers, open files, memory."""
+        if threading.active_count() > 1 or _is_timed() or _n_files() > self._files:
             return False
         if self._grown() > MAX_GROWTH:
             gc.collect()
@@ -125,6 +125,12 @@ def _place(module: object) -> str:
     """Tell where a module comes from; a package without a file of its own has a folder."""
     folders = getattr(module, "__path__", None) or [""]
     return str(getattr(module, "__file__", None) or next(iter(folders), ""))
+
+
+def _is_timed() -> bool:
+    """Tell whether a signal will come later, which would end another run."""
+    timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+    return any(signal.getitimer(timer)[0] for timer in timers)
 
 
 def _n_files() -> int:

@@ -23,7 +23,7 @@ from tests.kits.evaluation import Event, bundled_event, run
 
 #: What the kit of these tests does besides, as the environment of a run tells it.
 PROBLEM = """
-import builtins, logging, os, subprocess, sys, threading, time, warnings
+import builtins, logging, os, signal, subprocess, sys, threading, time, warnings
 import numpy as np
 import counted
 from spaced import counted as other
@@ -51,6 +51,8 @@ def misbehave(what):
         builtins.left = subprocess.Popen(["sleep", "3600"])
     elif what == "a thread":
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    elif what == "an alarm":
+        signal.alarm(3600)
     elif what == "a file":
         builtins.left = open(os.devnull)
     elif what == "memory":
@@ -175,7 +177,7 @@ def test_it_leaves_the_files_of_one_that_starts_cold(desk: Desk, event: Event) -
 @pytest.mark.parametrize(
     ("misdeed", "expected"),
     [("hangs", 124), ("dies", 0), ("fails", 3)]
-    + [(left, 0) for left in ("a process", "a thread", "a file", "memory")],
+    + [(left, 0) for left in ("a process", "a thread", "an alarm", "a file", "memory")],
 )
 def test_what_fails_or_leaves_something_is_the_last_that_its_process_scores(
     desk: Desk, misdeed: str, expected: int
