@@ -22,6 +22,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import numpy as np
@@ -123,8 +124,8 @@ class Before:
 
 def _place(module: object) -> str:
     """Tell where a module comes from; a package without a file of its own has a folder."""
-    folders = getattr(module, "__path__", None) or [""]
-    return str(getattr(module, "__file__", None) or next(iter(folders), ""))
+    known = vars(module) if isinstance(module, ModuleType) else {}  # anything may stand there
+    return str(known.get("__file__") or next(iter(known.get("__path__") or ()), ""))
 
 
 def _is_timed() -> bool:
