@@ -100,7 +100,7 @@ class Premises:
         """
         if is_scoring and not self._ending.is_set():
             self.score_servers.prepare(self.python(), bundle.public)
-        # To open what the workers share may mean to probe the machine: that server imports meanwhile
+        # To open what the workers share may mean to probe the machine: that server imports then
         config = self._event.worker_config() | {"bundle_dir": str(bundle.public)}
         self.worker_class.warm_up(config, self.shared())
 

@@ -136,7 +136,8 @@ def latest_bundle(event: EventConfig) -> Bundle | None:
         paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     except OSError:  # no such folder, or a bundle has just been removed
         return None
-    bundles = [Bundle.within(path.parent, path.name) for path in paths]
+    made = [path for path in paths if not path.name.startswith(MAKING)]
+    bundles = [Bundle.within(path.parent, path.name) for path in made]
     return next((bundle for bundle in bundles if bundle.exists), None)
 
 

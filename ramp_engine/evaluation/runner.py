@@ -2,8 +2,9 @@
 
 A fork of a warm process and its end cost more than many a score step. So a supervisor that a server
 has forked, and its child, wait for another run when one is done. Whatever is not as it was before,
-they end: a run that failed, was ended or has died, a process or a thread that it has left behind,
-an open file, memory. The next run then gets another runner, as each that runs beside others does.
+they end: a run that failed, was ended or has died, a process, a thread or an alarm that it has left
+behind, an open file, memory. The next run then gets another runner, as each that runs beside others
+does.
 
 A runner's supervisor gets the requests of `server`, with their descriptors, on a socket of its own,
 and says ``idle`` there before it tells the engine that a run has ended.
@@ -61,7 +62,9 @@ class Runners:
                 self._let_go(runner)
             else:
                 return False
-        socket.send_fds(self._fork(descriptors), [message], descriptors)
+        runner = self._fork(descriptors)
+        with contextlib.suppress(OSError):  # it has died; the engine hears the end of its channel
+            socket.send_fds(runner, [message], descriptors)
         return True
 
     def _fork(self, descriptors: Sequence[int]) -> socket.socket:
@@ -180,7 +183,8 @@ class _Runner(supervise.Supervisor):
 
     def _is_alone(self) -> bool:
         """Tell whether nothing is left of a run."""
-        return self._is_clean and list(supervise.descendants(os.getpid())) == [self.child]
+        is_clean = self._is_clean and self.signal is None  # what it was told ends it even so
+        return is_clean and list(supervise.descendants(os.getpid())) == [self.child]
 
     def _become_idle(self) -> None:
         self.poll.unregister(self.life_fd)

@@ -22,6 +22,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import numpy as np
@@ -88,7 +89,7 @@ class Before:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = str(folder.resolve()) + os.sep
+        self._folders = tuple(str(one) + os.sep for one in (folder.absolute(), folder.resolve()))
         self._path = list(sys.path)
         self._handlers = list(logging.root.handlers)
         self._np_random = np.random.get_state()
@@ -106,12 +107,12 @@ class Before:
 
     def _of_kit(self) -> Iterator[str]:
         for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None)).startswith(self._folder):
+            if _place(module).startswith(self._folders):
                 yield name
 
     def is_restored(self) -> bool:
-        """Tell whether all else is as it was: threads, open files, memory."""
-        if threading.active_count() > 1 or _n_files() > self._files:
+        """Tell whether all else is as it was: threads, timers, open files, memory."""
+        if threading.active_count() > 1 or _is_timed() or _n_files() > self._files:
             return False
         if self._grown() > MAX_GROWTH:
             gc.collect()
@@ -119,6 +120,18 @@ class Before:
 
     def _grown(self) -> int:
         return resident(os.getpid()) - self._resident
+
+
+def _place(module: object) -> str:
+    """Tell where a module comes from; a package without a file of its own has a folder."""
+    known = vars(module) if isinstance(module, ModuleType) else {}  # anything may stand there
+    return str(known.get("__file__") or next(iter(known.get("__path__") or ()), ""))
+
+
+def _is_timed() -> bool:
+    """Tell whether a signal will come later, which would end another run."""
+    timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+    return any(signal.getitimer(timer)[0] for timer in timers)
 
 
 def _n_files() -> int:

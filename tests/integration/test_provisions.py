@@ -15,6 +15,7 @@ import pytest
 from ramp_database.session import Database
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import WorkerSetupError
+from ramp_engine.evaluation.scratch import MAKING
 from ramp_engine.premises import Premises
 from ramp_engine.provisions import Provisions
 from ramp_engine.testing import FakeWorker, deploy_fake_event
@@ -123,6 +124,18 @@ def test_a_bundle_made_later_than_the_deployed_one_is_not_what_runs_get(
         assert seen.is_warm.wait(PATIENCE_SECONDS)
         seen.look(database, premises, event)
     assert seen.warmed == [str(bundles / name / "public") for name in ("later", deployed.name)]
+
+
+def test_a_bundle_that_is_being_made_is_not_begun_with(event: EventConfig) -> None:
+    bundles = event.ramp.work_dir / "bundles"
+    (deployed,) = bundles.iterdir()
+    shutil.copytree(deployed, bundles / f"{MAKING}x")
+    os.utime(deployed, (0, 0))
+    seen = Seen(begins_early=True)
+    with Premises(event, seen.worker_class) as premises:
+        premises.begin()
+        assert seen.is_warm.wait(PATIENCE_SECONDS)
+    assert seen.warmed == [str(deployed / "public")]
 
 
 def test_what_cannot_be_begun_early_is_left_to_who_asks_later(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from ramp_engine.evaluation import supervise
+from ramp_engine.evaluation.runner import Runners
 from ramp_engine.step_server import ServedProcess, StepCall, StepServer
 from ramp_engine.step_servers import StepServers, step_servers
 from tests.integration.presence import PATIENCE_SECONDS
@@ -18,16 +23,18 @@ from tests.kits.evaluation import Event, bundled_event, run
 
 #: What the kit of these tests does besides, as the environment of a run tells it.
 PROBLEM = """
-import builtins, logging, os, subprocess, sys, threading, time, warnings
+import builtins, logging, os, signal, subprocess, sys, threading, time, warnings
 import numpy as np
 import counted
+from spaced import counted as other
 
 counted.n += 1
+other.n += 1
 warnings.warn("a warning")
 logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))
 logging.getLogger().warning("a log record")
 sys.path.append("/mark")
-print("SEES", counted.n, sys.path.count("/mark"), np.random.rand(),
+print("SEES", counted.n, other.n, sys.path.count("/mark"), np.random.rand(),
       np.geterr()["divide"], os.environ.get("MARK"))
 if "MISDEED" in os.environ:  # not in the server
     np.seterr(divide="raise")
@@ -44,6 +51,8 @@ def misbehave(what):
         builtins.left = subprocess.Popen(["sleep", "3600"])
     elif what == "a thread":
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    elif what == "an alarm":
+        signal.alarm(3600)
     elif what == "a file":
         builtins.left = open(os.devnull)
     elif what == "memory":
@@ -57,12 +66,19 @@ misbehave(os.environ.get("MISDEED"))
 
 @pytest.fixture(scope="module")
 def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
-    """An event whose starting kit has run; whoever imports its problem leaves traces."""
-    event = bundled_event("iris", tmp_path_factory.mktemp("event"))
+    """An event whose starting kit has run; whoever imports its problem leaves traces.
+
+    Its folder is reached by a link, as on another disk.
+    """
+    root = tmp_path_factory.mktemp("disk") / "event"
+    root.symlink_to(tmp_path_factory.mktemp("event"))
+    event = bundled_event("iris", root)
     problem = event.kit / "problem.py"
     problem.write_text(problem.read_text() + PROBLEM)
-    (event.kit / "external_imports").mkdir()
-    (event.kit / "external_imports" / "counted.py").write_text("n = 0\n")
+    imports = event.kit / "external_imports"
+    for folder in (imports, imports / "spaced"):  # the latter is a package without a file
+        folder.mkdir()
+        (folder / "counted.py").write_text("n = 0\n")
     assert event.prepare().code == 0
     assert event.fold(event.kit / "submissions" / "starting_kit").code == 0
     return event
@@ -142,7 +158,7 @@ def test_one_process_scores_submissions_that_see_nothing_of_each_other(desk: Des
     assert len(pids) == 1
     assert {code for _, code in pids} == {0}
     first = desk.log(1)
-    assert first.count("SEES 1 ") == first.count(" warn None") == 1
+    assert first.count("SEES 1 1 ") == first.count(" warn None") == 1
     assert "a log record" in first
     assert "UserWarning: a warning" in first
     assert {desk.log(n) for n in (2, 3, 4)} == {first}
@@ -161,7 +177,7 @@ def test_it_leaves_the_files_of_one_that_starts_cold(desk: Desk, event: Event) -
 @pytest.mark.parametrize(
     ("misdeed", "expected"),
     [("hangs", 124), ("dies", 0), ("fails", 3)]
-    + [(left, 0) for left in ("a process", "a thread", "a file", "memory")],
+    + [(left, 0) for left in ("a process", "a thread", "an alarm", "a file", "memory")],
 )
 def test_what_fails_or_leaves_something_is_the_last_that_its_process_scores(
     desk: Desk, misdeed: str, expected: int
@@ -205,6 +221,41 @@ def test_a_process_that_is_killed_while_it_waits_does_no_harm(desk: Desk) -> Non
     while Path(f"/proc/{pid}").exists() and b"Z" not in stat(pid):
         threading.Event().wait(0.02)
     assert desk.score()[1] == 0
+
+
+def test_what_is_cancelled_as_it_ends_takes_no_other_with_it(desk: Desk) -> None:
+    os.mkfifo(desk.root / "gate")
+    server, run = desk.server, desk.start("waits")
+    (child,) = supervise.descendants(run.pid)
+    os.kill(run.pid, signal.SIGSTOP)
+    (desk.root / "gate").write_text("go on")
+    log = str(desk.root / "1" / "log")
+    while str(Path(f"/proc/{child}/fd/1").readlink()) == log or b"S" not in stat(child):
+        threading.Event().wait(0.02)
+    assert run.end()  # which lets its supervisor go on
+    assert desk.score()[1] == 0
+    assert desk.server is server
+
+
+def test_a_server_outlives_a_process_that_dies_when_it_is_forked(tmp_path: Path) -> None:
+    class Poll:
+        """Is told of a process when that has died."""
+
+        def register(self, runner: socket.socket, _events: int) -> None:
+            assert runner.recv(1) == b""
+
+        def unregister(self, runner: socket.socket) -> None:
+            pass
+
+    def die() -> None:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        os._exit(0)
+
+    runners = Runners(cast("select.poll", Poll()), tmp_path, die)
+    assert runners.give(b"{}", ())
+    runners.hear(next(iter(runners.places)))
+    assert not runners.places
+    os.waitpid(int((tmp_path / "pid").read_text()), 0)
 
 
 def stat(pid: int) -> bytes:
