@@ -113,11 +113,10 @@ class Premises:
         self._resources.close()
 
     def _begin(self) -> None:
-        bundle = latest_bundle(self._event)
-        if bundle is None or self._ending.is_set():
-            return
         try:
-            self.warm_up(bundle, is_scoring=True)
+            bundle = latest_bundle(self._event)
+            if bundle is not None and not self._ending.is_set():
+                self.warm_up(bundle, is_scoring=True)
         except Exception:  # around a plugin; all of it is made again, and its failure told, later
             logger.debug("the servers were not begun early", exc_info=True)
 

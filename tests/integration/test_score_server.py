@@ -18,6 +18,7 @@ from ramp_engine.evaluation import supervise
 from ramp_engine.evaluation.runner import Runners
 from ramp_engine.step_server import ServedProcess, StepCall, StepServer
 from ramp_engine.step_servers import StepServers, step_servers
+from tests.integration.mortal import wait_until
 from tests.integration.presence import PATIENCE_SECONDS
 from tests.kits.evaluation import Event, bundled_event, run
 
@@ -271,5 +272,4 @@ def test_no_process_is_left_when_the_servers_end(event: Event, tmp_path: Path) -
         desk = Desk(event, held, tmp_path)
         pid, _ = desk.score()
         desk.server.retire()
-        while Path(f"/proc/{pid}").exists():
-            threading.Event().wait(0.02)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the process has ended")
