@@ -227,9 +227,10 @@ def test_a_process_that_is_killed_while_it_waits_does_no_harm(desk: Desk) -> Non
 def test_what_is_cancelled_as_it_ends_takes_no_other_with_it(desk: Desk) -> None:
     os.mkfifo(desk.root / "gate")
     server, run = desk.server, desk.start("waits")
-    (child,) = supervise.descendants(run.pid)
-    os.kill(run.pid, signal.SIGSTOP)
-    (desk.root / "gate").write_text("go on")
+    with (desk.root / "gate").open("w") as gate:  # which the child has opened by now, too
+        (child,) = supervise.descendants(run.pid)
+        os.kill(run.pid, signal.SIGSTOP)
+        gate.write("go on")
     log = str(desk.root / "1" / "log")
     while str(Path(f"/proc/{child}/fd/1").readlink()) == log or b"S" not in stat(child):
         threading.Event().wait(0.02)
