@@ -32,13 +32,16 @@ def high_water(pid: int) -> float:
 
 
 def by_role(dispatcher: int) -> dict[str, float]:
-    """Return the proportional memory of a dispatcher, its servers and the rest of its tree [MB]."""
+    """Return the proportional memory of a dispatcher, its servers and the rest of its tree [MB].
+
+    The processes that a score server keeps, and shares its pages with, count with it.
+    """
     figures = {"dispatcher": pss(dispatcher), "fold server": 0.0, "score server": 0.0, "rest": 0.0}
     servers: set[str] = set()
     for pid in descendants(dispatcher):
         role = _server_role(pid)
-        if role is None or role in servers:  # what is forked from a server has its command line
-            role = "rest"
+        if role is None or (role in servers and role != "score server"):
+            role = "rest"  # what is forked from a server has its command line
         servers.add(role)
         figures[role] += pss(pid)
     return {**figures, "all": sum(figures.values())}
