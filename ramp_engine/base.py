@@ -91,9 +91,8 @@ class BaseWorker(ABC):
     config_model: ClassVar[type[BaseModel] | None] = None
     #: What the worker can do beyond the least.
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
-    #: Whether `open_shared` and `warm_up` reach nothing beyond this machine: they may then be
-    #: called before it is known whether the event is deployed, and `warm_up` again with the right
-    #: bundle where the one supposed was another.
+    #: Whether `open_shared` and `warm_up` stay on this machine, and so may be called for a supposed
+    #: bundle before the database is asked; `warm_up` is called again for the right one.
     begins_early: ClassVar[bool] = False
 
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:

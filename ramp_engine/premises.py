@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from ramp_engine.base import BaseWorker
 from ramp_engine.config import EventConfig
 from ramp_engine.errors import PluginError, RampError
-from ramp_engine.preparation import Bundle, latest_bundle, trusted_python
+from ramp_engine.evaluation.scratch import MAKING
+from ramp_engine.preparation import Bundle, trusted_python
 from ramp_engine.score_servers import ScoreServers
 
 __all__ = ["Premises"]
@@ -47,7 +47,7 @@ class _Lazy(Generic[_T]):
 class Premises:
     """Hold the interpreter of the trusted steps, what the workers share, and the score servers.
 
-    Usable in a ``with`` statement, at whose end all of it is released.
+    All of it is released by `close`.
 
     Parameters
     ----------
@@ -66,19 +66,6 @@ class Premises:
         self.python: Callable[[], Path] = _Lazy(lambda: trusted_python(event))
         #: What the workers share.
         self.shared: Callable[[], object] = _Lazy(self._open_shared)
-
-    def __enter__(self) -> Self:
-        """Do nothing yet."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Release everything; see `close`."""
-        self.close()
 
     def begin(self) -> None:
         """Start to warm up in the background, where the workers allow that; to be called once.
@@ -100,7 +87,7 @@ class Premises:
         """
         if is_scoring and not self._ending.is_set():
             self.score_servers.prepare(self.python(), bundle.public)
-        # To open what the workers share may mean to probe the machine: that server imports then
+        # what the workers share may need a look at the machine first: that server imports meanwhile
         config = self._event.worker_config() | {"bundle_dir": str(bundle.public)}
         self.worker_class.warm_up(config, self.shared())
 
@@ -114,7 +101,7 @@ class Premises:
 
     def _begin(self) -> None:
         try:
-            bundle = latest_bundle(self._event)
+            bundle = _latest_bundle(self._event)
             if bundle is not None and not self._ending.is_set():
                 self.warm_up(bundle, is_scoring=True)
         except Exception:  # around a plugin; all of it is made again, and its failure told, later
@@ -129,3 +116,15 @@ class Premises:
         except Exception as error:  # around a plugin
             reason = f"open_shared raised {type(error).__name__}: {error}"
             raise PluginError(self._event.worker_type, reason) from error
+
+
+def _latest_bundle(event: EventConfig) -> Bundle | None:
+    """Find the bundle made last, most often that of the deployed event; None: there is none."""
+    try:
+        paths = list((event.ramp.work_dir / "bundles").iterdir())
+        paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    except OSError:  # no such folder, or a bundle has just been removed
+        return None
+    made = [path for path in paths if not path.name.startswith(MAKING)]
+    bundles = [Bundle.within(path.parent, path.name) for path in made]
+    return next((bundle for bundle in bundles if bundle.exists), None)

@@ -123,24 +123,6 @@ class PrepareResult:
         )
 
 
-def latest_bundle(event: EventConfig) -> Bundle | None:
-    """Find the bundle made last, which is most often the one that the event was deployed with.
-
-    Returns
-    -------
-    Bundle or None
-        None: there is none.
-    """
-    try:
-        paths = list((event.ramp.work_dir / "bundles").iterdir())
-        paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    except OSError:  # no such folder, or a bundle has just been removed
-        return None
-    made = [path for path in paths if not path.name.startswith(MAKING)]
-    bundles = [Bundle.within(path.parent, path.name) for path in made]
-    return next((bundle for bundle in bundles if bundle.exists), None)
-
-
 def trusted_python(event: EventConfig) -> Path:
     """Find the interpreter of the trusted steps on this machine.
 

@@ -65,6 +65,9 @@ def _empty(server: Server, name: str) -> bool:
 def postgresql_server() -> Iterator[Server]:
     """A running server with a migrated database to copy."""
     with temporary_server() as server:
+        # its processes would come and go below that of the tests, which look for any that are left
+        server.admin("ALTER SYSTEM SET autovacuum = off")
+        server.admin("SELECT pg_reload_conf()")
         server.admin(f"CREATE DATABASE {TEMPLATE}")
         template = Database(server.url(TEMPLATE))
         template.upgrade()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ def dispatcher(
         premises = Premises(event, worker_class(event.worker_type))
     if exit_when_done is None:
         exit_when_done = event.dispatcher.hunger_policy == "exit"
-    with premises:
+    with closing(premises):
         premises.begin()  # before SQLAlchemy, whose import takes longer than everything else here
         _dispatch(premises, event, config, is_quiet=verbose > 0, is_exiting=exit_when_done)
 

@@ -102,7 +102,7 @@ def test_workers_of_this_machine_are_warmed_up_before_the_database_is_asked(
     database: Database, event: EventConfig
 ) -> None:
     seen = Seen(begins_early=True)
-    with Premises(event, seen.worker_class) as premises:
+    with contextlib.closing(Premises(event, seen.worker_class)) as premises:
         premises.begin()
         assert seen.is_warm.wait(PATIENCE_SECONDS)
         seen.look(database, premises, event)
@@ -119,7 +119,7 @@ def test_a_bundle_made_later_than_the_deployed_one_is_not_what_runs_get(
     shutil.copytree(deployed, bundles / "later")
     os.utime(deployed, (0, 0))
     seen = Seen(begins_early=True)
-    with Premises(event, seen.worker_class) as premises:
+    with contextlib.closing(Premises(event, seen.worker_class)) as premises:
         premises.begin()
         assert seen.is_warm.wait(PATIENCE_SECONDS)
         seen.look(database, premises, event)
@@ -132,7 +132,7 @@ def test_a_bundle_that_is_being_made_is_not_begun_with(event: EventConfig) -> No
     shutil.copytree(deployed, bundles / f"{MAKING}x")
     os.utime(deployed, (0, 0))
     seen = Seen(begins_early=True)
-    with Premises(event, seen.worker_class) as premises:
+    with contextlib.closing(Premises(event, seen.worker_class)) as premises:
         premises.begin()
         assert seen.is_warm.wait(PATIENCE_SECONDS)
     assert seen.warmed == [str(deployed / "public")]
@@ -142,7 +142,7 @@ def test_what_cannot_be_begun_early_is_left_to_who_asks_later(
     database: Database, event: EventConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen = Seen(is_open=False, begins_early=True)
-    with Premises(event, seen.worker_class) as premises:
+    with contextlib.closing(Premises(event, seen.worker_class)) as premises:
         premises.begin()
         assert seen.is_asked.wait(PATIENCE_SECONDS)
         premises.close()
@@ -153,6 +153,6 @@ def test_what_cannot_be_begun_early_is_left_to_who_asks_later(
 
 def test_workers_that_reach_beyond_this_machine_are_not_begun_early(event: EventConfig) -> None:
     seen = Seen()
-    with Premises(event, seen.worker_class) as premises:
+    with contextlib.closing(Premises(event, seen.worker_class)) as premises:
         premises.begin()
     assert (seen.n_opened, seen.warmed) == (0, [])
