@@ -17,7 +17,14 @@ from ramp_engine.step_server import ServedProcess, StepCall, start_cold
 from ramp_engine.step_servers import StepServers, step_servers
 from ramp_engine.supervised import SupervisedProcess
 
-__all__ = ["FoldRun", "FoldScratch", "fold_servers", "folds_in_flight", "remove_tree"]
+__all__ = [
+    "FoldRun",
+    "FoldScratch",
+    "fold_servers",
+    "folds_in_flight",
+    "make_scratch",
+    "remove_tree",
+]
 
 #: Read by numerical libraries when they are imported.
 THREAD_VARIABLES = (
@@ -75,8 +82,8 @@ class FoldRun:
 
     def __init__(self, python: Path, scratch_parent: Path) -> None:
         self.python = python
+        self.scratch = make_scratch(scratch_parent)
         try:
-            self.scratch = _make_scratch(scratch_parent)
             self.log = self.scratch.log.open("a+b")
         except OSError as error:
             raise WorkerSetupError(f"no room for the run's files: {error}") from error
@@ -177,15 +184,25 @@ class FoldRun:
         remove_tree(self.scratch.tmp)
 
 
-def _make_scratch(parent: Path) -> FoldScratch:
-    root = Path(tempfile.mkdtemp(dir=parent, prefix="scratch-"))
-    tmp = root / "tmp"
-    if len(str(tmp)) > MAX_TMPDIR_LENGTH:
-        tmp = Path(tempfile.mkdtemp(prefix="ramp-"))
-    scratch = FoldScratch(root, tmp)
-    for directory in (scratch.home, scratch.work, scratch.tmp):
-        directory.mkdir(exist_ok=True)
-    scratch.private_log.touch(mode=0o600)
+def make_scratch(parent: Path) -> FoldScratch:
+    """Make the directories of a run.
+
+    Raises
+    ------
+    WorkerSetupError
+        The disk refuses.
+    """
+    try:
+        root = Path(tempfile.mkdtemp(dir=parent, prefix="scratch-"))
+        tmp = root / "tmp"
+        if len(str(tmp)) > MAX_TMPDIR_LENGTH:
+            tmp = Path(tempfile.mkdtemp(prefix="ramp-"))
+        scratch = FoldScratch(root, tmp)
+        for directory in (scratch.home, scratch.work, scratch.tmp):
+            directory.mkdir(exist_ok=True)
+        scratch.private_log.touch(mode=0o600)
+    except OSError as error:
+        raise WorkerSetupError(f"no room for the run's files: {error}") from error
     return scratch
 
 
