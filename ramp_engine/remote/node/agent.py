@@ -31,7 +31,7 @@ __all__ = ["main"]
 logger = logging.getLogger(__name__)
 
 #: It ends when for so long there was neither a lease nor a fold nor a caller, in seconds.
-IDLE_SECONDS = 10.0
+IDLE_SECONDS = 5.0
 #: Time between two looks, in seconds.
 LOOK_SECONDS = 1.0
 #: A caller that says nothing for so long is let go, in seconds.
