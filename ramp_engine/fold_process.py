@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine.errors import WorkerSetupError
+from ramp_engine.evaluation import supervise
 from ramp_engine.evaluation.plan import LEVELS
 from ramp_engine.step_server import ServedProcess, StepCall, start_cold
 from ramp_engine.step_servers import StepServers, step_servers
@@ -102,6 +106,7 @@ class FoldRun:
         on_end: Callable[[], None],
         servers: StepServers | None = None,
         folds: Sequence[int] | None = None,
+        checkpoint: Path | None = None,
     ) -> None:
         """Start the folds, from a warm process where there is one.
 
@@ -127,6 +132,8 @@ class FoldRun:
             Those of the event.
         folds : sequence of int, optional
             Those that are run; all of them by default.
+        checkpoint : Path, optional
+            A folder where the folds may save what they need to be resumed; it exists.
 
         Raises
         ------
@@ -150,6 +157,8 @@ class FoldRun:
         threads = _threads_of_a_fold(bundle, n_threads, n_jobs)
         if folds is not None:
             options["--folds"] = ",".join(map(str, folds))
+        if checkpoint is not None:
+            options["--checkpoint"] = checkpoint
         call = StepCall(
             arguments=["fold", *(str(part) for option in options.items() for part in option)],
             log=self.log,
@@ -172,6 +181,13 @@ class FoldRun:
     def returncode(self) -> int | None:
         """Exit code of the run; None before its end."""
         return None if self.process is None else self.process.returncode
+
+    def ask_to_leave(self) -> None:
+        """Have the participant's process get SIGTERM; a run without a checkpoint just ends."""
+        if self.process is not None:
+            for pid in itertools.islice(supervise.descendants(self.process.pid), 1):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGUSR1)
 
     def end(self) -> bool:
         """End the tree; tell whether it is gone. May be called again."""
