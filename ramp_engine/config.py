@@ -59,8 +59,9 @@ class EventConfig:
         dict
             The keys of the section ``worker``, with the directories (str), ``n_workers``,
             ``n_threads``, ``n_jobs_per_submission``, ``fold_server``, ``timeout`` and
-            ``time_between_collection`` (seconds) of the event. The dispatcher puts the directories
-            of an attempt in place of the event's.
+            ``time_between_collection`` (seconds) of the event, its name as ``event``, and as
+            ``evaluation`` the interpreter of the trusted steps where one is given. The dispatcher
+            puts the directories of an attempt in place of the event's.
         """
         directories = ("kit", "data", "submissions", "predictions", "logs", "work")
         return {
@@ -71,6 +72,10 @@ class EventConfig:
             "n_threads": self.dispatcher.n_threads,
             "n_jobs_per_submission": self.dispatcher.n_jobs_per_submission,
             "fold_server": self.evaluation.fold_server,
+            "evaluation": self.evaluation.model_dump(
+                include={"python", "conda_env"}, exclude_none=True
+            ),
+            "event": self.ramp.event_name,
             "timeout": self.dispatcher.timeout,
             "time_between_collection": self.dispatcher.time_between_collection,
         }
@@ -123,7 +128,7 @@ def load_event(
     _leave_gpus_to_one_fold(file.data)
     ramp = with_defaults(file.data["ramp"], directory, deployment_dir.absolute())
     event, more = check(file, EventFile, file.data | {"ramp": ramp}, context=directory)
-    keys, of_worker = _worker_keys(file, worker_model)
+    keys, of_worker = _worker_keys(file, worker_model, directory)
     raise_all([*file.problems, *problems, *more, *of_worker])
     assert event is not None  # noqa: S101 - without problems there is one
     return EventConfig(
@@ -132,7 +137,7 @@ def load_event(
         deployment_dir=deployment_dir.absolute(),
         ramp=event.ramp,
         worker_type=event.worker.worker_type,
-        worker={key: _located(key, value, directory) for key, value in keys.items()},
+        worker=keys,
         evaluation=event.evaluation,
         dispatcher=event.dispatcher,
     )
@@ -149,29 +154,39 @@ def _leave_gpus_to_one_fold(data: dict[str, Any]) -> None:
 
 
 def _worker_keys(
-    file: ConfigFile, worker_model: WorkerModel | None
+    file: ConfigFile, worker_model: WorkerModel | None, directory: Path
 ) -> tuple[dict[str, Any], list[ConfigError]]:
     """Give the keys of the worker as its model has them, and what is wrong with them."""
     section = file.data["worker"]
     if not isinstance(section, dict):
         return {}, []
     keys = {key: value for key, value in section.items() if key != "worker_type"}
-    worker_type = section.get("worker_type")
-    if worker_model is None or not isinstance(worker_type, str):
-        return keys, []
-    try:
-        model = worker_model(worker_type)
-    except PluginError as error:
-        return keys, [_unknown_type(file, error)]
-    if model is None:
-        return keys, []
-    keys |= {
-        key: file.data[section][name]
-        for key, (section, name) in MOVED.items()
-        if key in model.model_fields and ("worker", key) in file.places
+    model, problems = _model_of(file, section.get("worker_type"), worker_model)
+    if model is not None:
+        keys |= {
+            key: file.data[section][name]
+            for key, (section, name) in MOVED.items()
+            if key in model.model_fields and ("worker", key) in file.places
+        }
+        instance, problems = check(file, model, keys, at=("worker",))
+        keys = keys if instance is None else instance.model_dump(exclude=set(MOVED))
+    elsewhere: frozenset[str] = getattr(model, "paths_elsewhere", frozenset())
+    located = {
+        key: value if key in elsewhere else _located(key, value, directory)
+        for key, value in keys.items()
     }
-    instance, problems = check(file, model, keys, at=("worker",))
-    return (keys if instance is None else instance.model_dump(exclude=set(MOVED))), problems
+    return located, problems
+
+
+def _model_of(
+    file: ConfigFile, worker_type: Any, worker_model: WorkerModel | None
+) -> tuple[type[BaseModel] | None, list[ConfigError]]:
+    if worker_model is None or not isinstance(worker_type, str):
+        return None, []
+    try:
+        return worker_model(worker_type), []
+    except PluginError as error:
+        return None, [_unknown_type(file, error)]
 
 
 def _unknown_type(file: ConfigFile, error: PluginError) -> ConfigError:
@@ -187,6 +202,8 @@ def _located(key: str, value: Any, directory: Path) -> Any:
         return [_located(key, item, directory) for item in value]
     if isinstance(value, Path):
         return absolute(value, directory)
+    if isinstance(value, dict):
+        return {name: _located("", item, directory) for name, item in value.items()}
     if key in _PROGRAMS and isinstance(value, str):
         return program(value, directory)
     return value
@@ -195,4 +212,6 @@ def _located(key: str, value: Any, directory: Path) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value

@@ -24,6 +24,8 @@ MOVED = {
     "timeout": ("dispatcher", "timeout"),
     "check_status_interval_secs": ("dispatcher", "time_between_collection"),
 }
+#: Other names that a type of worker has for a key in `MOVED`.
+_SYNONYMS = {"ray": {"max_workers": MOVED["n_workers"]}}
 _SECTIONS = ("ramp", "worker", "evaluation", "dispatcher")
 _STARTING_KIT = "starting_kit"
 
@@ -53,7 +55,7 @@ def arrange(file: ConfigFile, directory: Path) -> tuple[ConfigFile, list[ConfigE
             data[name] = {}
     places = dict(file.places)
     problems = []
-    for key, (section, name) in MOVED.items():
+    for key, (section, name) in (MOVED | _synonyms(data["worker"])).items():
         worker, target = data["worker"], data[section]
         if not (isinstance(worker, dict) and isinstance(target, dict)) or key not in worker:
             continue
@@ -92,6 +94,11 @@ def with_defaults(ramp: Any, directory: Path, deployment_dir: Path) -> Any:
     if isinstance(sandbox, str) and "/" not in sandbox and isinstance(ramp["kit_dir"], str):
         sandbox = f"{ramp['kit_dir']}/submissions/{sandbox}"
     return ramp | {"sandbox_dir": sandbox}
+
+
+def _synonyms(worker: Any) -> dict[str, tuple[str, str]]:
+    worker_type = worker.get("worker_type") if isinstance(worker, dict) else None
+    return _SYNONYMS.get(worker_type, {}) if isinstance(worker_type, str) else {}
 
 
 def _copy(section: Any) -> Any:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine.errors import WorkerSetupError
+from ramp_engine.evaluation import supervise
 from ramp_engine.evaluation.plan import LEVELS
 from ramp_engine.step_server import ServedProcess, StepCall, start_cold
 from ramp_engine.step_servers import StepServers, step_servers
 from ramp_engine.supervised import SupervisedProcess
 
-__all__ = ["FoldRun", "FoldScratch", "fold_servers", "folds_in_flight", "remove_tree"]
+__all__ = [
+    "FoldRun",
+    "FoldScratch",
+    "fold_servers",
+    "folds_in_flight",
+    "make_scratch",
+    "remove_tree",
+]
 
 #: Read by numerical libraries when they are imported.
 THREAD_VARIABLES = (
@@ -75,8 +86,8 @@ class FoldRun:
 
     def __init__(self, python: Path, scratch_parent: Path) -> None:
         self.python = python
+        self.scratch = make_scratch(scratch_parent)
         try:
-            self.scratch = _make_scratch(scratch_parent)
             self.log = self.scratch.log.open("a+b")
         except OSError as error:
             raise WorkerSetupError(f"no room for the run's files: {error}") from error
@@ -95,6 +106,7 @@ class FoldRun:
         on_end: Callable[[], None],
         servers: StepServers | None = None,
         folds: Sequence[int] | None = None,
+        checkpoint: Path | None = None,
     ) -> None:
         """Start the folds, from a warm process where there is one.
 
@@ -120,6 +132,8 @@ class FoldRun:
             Those of the event.
         folds : sequence of int, optional
             Those that are run; all of them by default.
+        checkpoint : Path, optional
+            A folder where the folds may save what they need to be resumed; it exists.
 
         Raises
         ------
@@ -143,6 +157,8 @@ class FoldRun:
         threads = _threads_of_a_fold(bundle, n_threads, n_jobs)
         if folds is not None:
             options["--folds"] = ",".join(map(str, folds))
+        if checkpoint is not None:
+            options["--checkpoint"] = checkpoint
         call = StepCall(
             arguments=["fold", *(str(part) for option in options.items() for part in option)],
             log=self.log,
@@ -166,6 +182,13 @@ class FoldRun:
         """Exit code of the run; None before its end."""
         return None if self.process is None else self.process.returncode
 
+    def ask_to_leave(self) -> None:
+        """Have the participant's process get SIGTERM; a run without a checkpoint just ends."""
+        if self.process is not None:
+            for pid in itertools.islice(supervise.descendants(self.process.pid), 1):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGUSR1)
+
     def end(self) -> bool:
         """End the tree; tell whether it is gone. May be called again."""
         return self.process is None or self.process.end()
@@ -177,15 +200,25 @@ class FoldRun:
         remove_tree(self.scratch.tmp)
 
 
-def _make_scratch(parent: Path) -> FoldScratch:
-    root = Path(tempfile.mkdtemp(dir=parent, prefix="scratch-"))
-    tmp = root / "tmp"
-    if len(str(tmp)) > MAX_TMPDIR_LENGTH:
-        tmp = Path(tempfile.mkdtemp(prefix="ramp-"))
-    scratch = FoldScratch(root, tmp)
-    for directory in (scratch.home, scratch.work, scratch.tmp):
-        directory.mkdir(exist_ok=True)
-    scratch.private_log.touch(mode=0o600)
+def make_scratch(parent: Path) -> FoldScratch:
+    """Make the directories of a run.
+
+    Raises
+    ------
+    WorkerSetupError
+        The disk refuses.
+    """
+    try:
+        root = Path(tempfile.mkdtemp(dir=parent, prefix="scratch-"))
+        tmp = root / "tmp"
+        if len(str(tmp)) > MAX_TMPDIR_LENGTH:
+            tmp = Path(tempfile.mkdtemp(prefix="ramp-"))
+        scratch = FoldScratch(root, tmp)
+        for directory in (scratch.home, scratch.work, scratch.tmp):
+            directory.mkdir(exist_ok=True)
+        scratch.private_log.touch(mode=0o600)
+    except OSError as error:
+        raise WorkerSetupError(f"no room for the run's files: {error}") from error
     return scratch
 
 

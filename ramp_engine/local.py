@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability, WorkerStatus
+from ramp_engine.base import TIMEOUT_RETURNCODE, Capability, WorkerStatus
 from ramp_engine.environments import python_for_worker
-from ramp_engine.errors import CollectError, WorkerError, WorkerLostError, WorkerSetupError
-from ramp_engine.fold_outputs import (
-    MAX_TOTAL_BYTES,
-    copy_fold,
-    copy_log,
-    copy_predictions,
-    failure_message,
-    is_tested,
-    open_untrusted,
-    read_result,
-)
-from ramp_engine.fold_process import FoldRun, fold_servers, folds_in_flight
+from ramp_engine.errors import WorkerSetupError
+from ramp_engine.fold_process import FoldRun, FoldScratch, fold_servers, folds_in_flight
+from ramp_engine.fold_worker import FoldWorker, check
 from ramp_engine.gpus import GpuAccess, GpuPool
-from ramp_engine.outcome import EXIT_KIT, EXIT_OURS
-from ramp_engine.room import as_good_as_full
 from ramp_engine.sandbox import NONE, Sandbox, SandboxKeys, find_sandbox
 from ramp_engine.step_servers import StepServers
 
@@ -77,7 +65,7 @@ class SharedPlace:
     servers: StepServers | None = None  #: None: every run starts cold
 
 
-class FoldProcessWorker(BaseWorker):
+class FoldProcessWorker(FoldWorker):
     """Run the folds of a submission in a process tree of their own, on this machine.
 
     Subclasses differ in how the event's interpreter is found. The tree ends with the run, at the
@@ -95,8 +83,6 @@ class FoldProcessWorker(BaseWorker):
         self._place: SharedPlace | None = None
         self._gpus: tuple[str, ...] = ()
         self._gpu_access = GpuAccess()
-        self._handed: set[int] = set()  # folds that were handed over
-        self._n_bytes_left = MAX_TOTAL_BYTES  # that may still be copied
 
     @classmethod
     def find_python(cls, config: Mapping[str, Any]) -> Path:
@@ -176,11 +162,8 @@ class FoldProcessWorker(BaseWorker):
             is_known = isinstance(self.shared, SharedPlace)
             own = None if is_known else stack.enter_context(self.open_shared(self.config))
             place: SharedPlace = own or self.shared
-        _check(
-            place.python, "the event's environment", "Make it again, or correct the event's file"
-        )
-        _check(self._path("bundle_dir") / "manifest.json", "the event's bundle", "Deploy the event")
-        _check(self._submission_dir, "the submission", "Was it removed?")
+        check(place.python, "the event's environment", "Make it again, or correct the event's file")
+        self._check_inputs()
         self._place, self.sandbox = place, place.sandbox.level
         self._gpus = place.gpus.take(int(self.config.get("gpus", 0)))
         self._gpu_access = place.gpus.access(self._gpus, is_confined=self.sandbox != NONE)
@@ -198,7 +181,8 @@ class FoldProcessWorker(BaseWorker):
             The machine refuses another process.
         """
         self._require("launch_submission", WorkerStatus.SETUP)
-        self._tell_kept_folds(self._made_run)
+        self._made_run.log.write(self._kept_folds())
+        self._made_run.log.flush()
         self._made_run.start(
             bundle=self._path("bundle_dir"),
             submission=self._submission_dir,
@@ -212,11 +196,6 @@ class FoldProcessWorker(BaseWorker):
             folds=self.config.get("folds"),
         )
         super().launch_submission()
-
-    def _tell_kept_folds(self, run: FoldRun) -> None:
-        for number, attempt in sorted(self.config.get("kept_folds", {}).items()):
-            run.log.write(b"fold %d is kept from attempt %d\n" % (number, attempt))
-        run.log.flush()
 
     def _sandbox_spec(self) -> dict[str, Any]:
         assert self._place is not None  # noqa: S101  setup found it
@@ -239,100 +218,31 @@ class FoldProcessWorker(BaseWorker):
         return has_ended_it or (returncode is None and seconds >= OVERDUE_SECONDS)
 
     @property
-    def _timeout(self) -> float | None:
-        timeout = self.config.get("timeout")
-        return None if timeout is None else float(timeout)
+    def _scratch(self) -> FoldScratch:
+        return self._made_run.scratch
 
-    def collect_done_folds(self) -> Collection[int]:
-        """Copy the outputs of folds that are done.
+    @property
+    def _returncode(self) -> int | None:
+        return self._made_run.returncode
 
-        Raises
-        ------
-        CollectError
-            The disk refuses.
-        """
-        if self.last_status not in (WorkerStatus.RUNNING, WorkerStatus.FINISHED):
-            return self._handed
-        output, target = self._made_run.scratch.output, self._path("predictions_dir")
-        numbers = self.config.get("folds") or range(int(self.config["n_folds"]))
-        for number in numbers:
-            if number not in self._handed and is_tested(output, number):
-                try:
-                    n_bytes = copy_fold(
-                        output, target / self.submission, number, self._n_bytes_left
-                    )
-                except OSError as error:
-                    raise CollectError(f"fold {number} cannot be copied: {error}") from error
-                self._n_bytes_left -= n_bytes
-                self._handed.add(number)
-        return self._handed
+    def _end_run(self) -> bool:
+        return self._made_run.end()
 
-    def collect_results(self) -> tuple[int, str]:
-        """Copy predictions and logs to where the dispatcher wants them.
+    def _loss(self) -> str | None:
+        process = self._made_run.process
+        if process is None or process.killed_by is None:
+            return None
+        return f"the supervisor of {self.submission} was killed by {process.killed_by.name}"
 
-        Returns
-        -------
-        returncode : int
-            0; 1 the participant's failure; 3 the kit's; 70 ours; 124 the time limit; 128 + signal.
-        error_msg : str
-
-        Raises
-        ------
-        WorkerStateError
-            As in the base class.
-        WorkerLostError
-            The supervisor itself was killed.
-        CollectError
-            The disk refuses.
-        """
-        super().collect_results()
-        has_timed_out = self.last_status is WorkerStatus.TIMEOUT
-        run = self._made_run
-        if not run.end():
-            raise WorkerLostError(f"the processes of {self.submission} cannot be ended")
-        try:
-            self._copy_outputs(run)
-        except OSError as error:
-            raise CollectError(f"results of {self.submission} cannot be copied: {error}") from error
-        returncode, error_msg = self._timed_out() if has_timed_out else self._facts(run)
-        self.status = WorkerStatus.COLLECTED
-        return returncode, error_msg
-
-    def _copy_outputs(self, run: FoldRun) -> None:
-        self._copy_logs(run)
-        target = self._path("predictions_dir") / self.submission
-        copy_predictions(run.scratch.output, target, self._handed, self._n_bytes_left)
-
-    def _copy_logs(self, run: FoldRun) -> None:
-        logs = self._path("logs_dir") / self.submission
-        copy_log(run.log, logs / "log")
-        with contextlib.suppress(OSError), open_untrusted(run.scratch.private_log) as private:
-            copy_log(private, logs / "private.log", 0o600)
-
-    def _timed_out(self) -> tuple[int, str]:
-        return TIMEOUT_RETURNCODE, f"out of time: not done after {self._timeout:g} s"
-
-    def _facts(self, run: FoldRun) -> tuple[int, str]:
-        if run.process is not None and run.process.killed_by is not None:
-            name = run.process.killed_by.name
-            raise WorkerLostError(f"the supervisor of {self.submission} was killed by {name}")
-        returncode = run.returncode or 0
-        result = read_result(run.scratch.result)
-        is_cut_short = result is None or returncode in (EXIT_KIT, EXIT_OURS)
-        full = as_good_as_full(run.scratch.root) if is_cut_short else None
-        if full is not None:
-            raise CollectError("the folds left no result on a full disk") from full
-        error_msg = failure_message(result, returncode)
-        return returncode or int(bool(error_msg)), error_msg
+    @contextlib.contextmanager
+    def _log(self) -> Iterator[IO[bytes]]:
+        yield self._made_run.log
 
     def cancel(self) -> None:
         """End the run early, with everything that it started; of it the logs are kept."""
         run = self._run
         if run is not None and run.process is not None and not run.log.closed and run.end():
-            try:
-                self._copy_logs(run)
-            except OSError as error:
-                logger.warning("no log is kept: %s", error, extra={"worker": repr(self)})
+            self._keep_logs()
         super().cancel()
 
     def teardown(self) -> None:
@@ -350,17 +260,6 @@ class FoldProcessWorker(BaseWorker):
     def _made_run(self) -> FoldRun:
         assert self._run is not None  # noqa: S101  setup makes it, and the status was checked
         return self._run
-
-    def _path(self, key: str) -> Path:
-        try:
-            return Path(os.fspath(self.config[key]))
-        except KeyError as error:
-            reason = f"{type(self).__name__} needs {key} in its config"
-            raise WorkerError(reason, "The dispatcher gives it") from error
-
-    @property
-    def _submission_dir(self) -> Path:
-        return self._path("submissions_dir") / self.submission
 
 
 class LocalWorker(FoldProcessWorker):
@@ -385,8 +284,3 @@ class CondaEnvWorker(FoldProcessWorker):
 
 def _jobs(config: Mapping[str, Any]) -> int:
     return int(config.get("n_jobs_per_submission", 1))
-
-
-def _check(path: Path, what: str, hint: str) -> None:
-    if not path.exists():
-        raise WorkerSetupError(f"{what} is missing: no {path}", hint)

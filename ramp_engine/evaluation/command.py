@@ -127,6 +127,7 @@ def _fold(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
         scratch=arguments.scratch,
         private_log=arguments.private_log,
         sandbox=arguments.sandbox,
+        checkpoint=arguments.checkpoint,
     )
     try:
         folds = run_folds(run, arguments.folds, arguments.held, arguments.jobs)
@@ -211,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     fold.add_argument("--folds", type=_numbers, metavar="0,1,...")
     fold.add_argument("--jobs", type=_count, default=1, metavar="N", help="folds at a time")
     fold.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level and limits")
+    _add_paths(fold, "checkpoint", required=False)
     serve = commands.add_parser("serve", help="fork a step for each request")
     serve.add_argument("--sandbox", type=_sandbox, metavar="JSON", help="level, and who runs in it")
     serve.add_argument("--step", choices=["fold", "score"], required=True)

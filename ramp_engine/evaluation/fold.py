@@ -49,6 +49,7 @@ class FoldRun:
     scratch: Path  #: where the folds work
     private_log: Path  #: what is printed while predicting the test data; mode 0600
     sandbox: Optional[Sandbox] = None  #: None: neither confined nor limited
+    checkpoint: Optional[Path] = None  #: where the folds may save what they need to be resumed
 
 
 @dataclass(frozen=True)
@@ -249,10 +250,12 @@ def _places(run: FoldRun, task: child.Task) -> starting.Places:
         folder.mkdir(parents=True, exist_ok=True)
     parts = [run.bundle / part for part in ("manifest.json", "kit", "train", "folds")]
     parts += [] if task.labels is None else [task.labels]  # and not those of other folds
+    kept = [] if run.checkpoint is None else [run.checkpoint]
     places = starting.Places(
-        write=[task.output, task.scratch],
+        write=[task.output, task.scratch, *kept],
         read=[run.submission, *parts],
         released=[run.bundle / "test"],
+        checkpoint=run.checkpoint,
     )
     if run.sandbox is None:
         return places

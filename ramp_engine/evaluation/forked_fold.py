@@ -10,6 +10,7 @@ import json
 import math
 import os
 import select
+import signal
 import socket
 import sys
 import time
@@ -88,6 +89,7 @@ class ForkedFold:
         self._watch = watch
         self._tree = tree
         self._stop = stop
+        self._is_told_to_leave = False
         self._facts = b""
         self._answer = b""
         self._header = b""
@@ -119,7 +121,7 @@ class ForkedFold:
         self._header = header
         self._listen(self._pump.descriptor, self._pump.pump)
         self._listen(self._pipes.facts[0], self._hear_facts)
-        self._listen(self._stop.descriptor, lambda: False)
+        self._listen(self._stop.descriptor, self._hear_stop)
         if self._tree.n_keepers:
             self._listen(self._pipes.control[0], self._hear_control)
         with contextlib.ExitStack() as stack:
@@ -204,6 +206,16 @@ class ForkedFold:
         for descriptor, _ in self._poll.poll(timeout):
             if not self._handlers[descriptor]():
                 self._poll.unregister(descriptor)
+
+    def _hear_stop(self) -> bool:
+        """Pass the wish to leave on to the participant's process, once; go on until it ends."""
+        self._stop.hear()
+        if self._stop.is_leaving and not self._is_told_to_leave:
+            self._is_told_to_leave = True
+            for pid in self._tree.theirs(self._tree.pids())[:1]:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGTERM)
+        return True
 
     def _hear_facts(self) -> bool:
         """Take what the child says, as far as there is room for it."""

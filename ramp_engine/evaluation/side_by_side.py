@@ -114,6 +114,8 @@ class SideBySide:
         for descriptor, _ in poll.poll(_LOOK_MILLISECONDS):
             if descriptor in sources:
                 sources[descriptor].hear(descriptor)
+            else:
+                self._stop.hear()
         if self._stop.is_given and not self._is_stopping:
             self._is_stopping = True
             self._ask_to_end(self._running)

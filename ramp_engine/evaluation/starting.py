@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
@@ -20,6 +20,8 @@ from .private import BEGUN
 
 #: Size of /tmp and of /dev/shm where nothing is said [MB].
 DEFAULT_TMP_MB = 1024
+#: The variable by which a fold finds the folder where it may save what it needs to be resumed.
+CHECKPOINT_DIR = "RAMP_CHECKPOINT_DIR"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Places:
     released: Sequence[Path]  #: it may read there when it has trained
     home: Optional[Path] = None  #: None: as in the environment
     tmp: Optional[Path] = None
+    checkpoint: Optional[Path] = None  #: one of `write`, which the fold is told of
 
 
 def n_keepers(box: Sandbox) -> int:
@@ -87,10 +90,10 @@ def own_places(places: Places, scratch: Path, fold: int, sandbox: Sandbox) -> Pl
     home.mkdir(exist_ok=True)
     if sandbox.level == "namespaces":
         tmp = Path("/tmp")  # noqa: S108 (a file system of its own)
-        return Places([*places.write, home], places.read, places.released, home, tmp)
+        return replace(places, write=[*places.write, home], home=home, tmp=tmp)
     parent = os.environ.get("TMPDIR") or scratch
     tmp = Path(tempfile.mkdtemp(prefix="fold-", dir=parent))
-    return Places([*places.write, home, tmp], places.read, places.released, home, tmp)
+    return replace(places, write=[*places.write, home, tmp], home=home, tmp=tmp)
 
 
 def fork(
@@ -241,7 +244,8 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 
 def _move_home(places: Places) -> None:
-    for name, folder in (("HOME", places.home), ("TMPDIR", places.tmp)):
+    variables = ("HOME", places.home), ("TMPDIR", places.tmp), (CHECKPOINT_DIR, places.checkpoint)
+    for name, folder in variables:
         if folder is not None:
             os.environ[name] = str(folder)
     tempfile.tempdir = None  # it may have been looked up before

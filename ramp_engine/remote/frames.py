@@ -13,9 +13,14 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from ramp_engine.evaluation.untrusted_files import RefusedFileError, open_regular
+
 __all__ = ["MAX_HEADER_BYTES", "MAX_PAYLOAD_BYTES", "Frame", "FrameError", "receive", "send"]
+__all__ += ["send_files"]
 
 #: A longer header or payload is refused, in bytes: who sends it is not one of ours.
 MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES = 16 << 20, 20 << 30
@@ -47,6 +52,36 @@ def send(channel: socket.socket, header: dict[str, Any], payload: bytes = b"") -
     channel.sendall(_LENGTHS.pack(len(text), len(payload)) + text)
     if payload:
         channel.sendall(payload)
+
+
+def send_files(
+    channel: socket.socket, header: dict[str, Any], files: Iterable[tuple[Path, int]]
+) -> None:
+    """Send one message whose payload is in files, one after another.
+
+    Parameters
+    ----------
+    channel : socket
+    header : dict
+    files : iterable of (Path, int)
+        Each with its size [bytes]; nobody changes them meanwhile.
+
+    Raises
+    ------
+    OSError
+        The other side is gone, or takes too long; or a file is not what it was said to be.
+    """
+    listed = list(files)
+    text = json.dumps(header).encode()
+    n_payload = sum(size for _, size in listed)
+    channel.sendall(_LENGTHS.pack(len(text), n_payload) + text)
+    for path, size in listed:
+        try:
+            with open_regular(path.parent, path.name, size) as file:
+                if size and channel.sendfile(file, count=size) != size:
+                    raise OSError(f"{path} has become shorter")
+        except RefusedFileError as error:
+            raise OSError(str(error)) from error
 
 
 def receive(channel: socket.socket) -> Frame | None:

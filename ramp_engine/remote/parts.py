@@ -37,7 +37,7 @@ def join(files: Mapping[str, bytes]) -> tuple[list[list[Any]], bytes]:
     return [[name, len(content)] for name, content in files.items()], b"".join(files.values())
 
 
-def split(names: Any, payload: bytes) -> dict[str, memoryview]:
+def split(names: Any, payload: bytes | memoryview) -> dict[str, memoryview]:
     """Take files apart again; as `join` was given them, and nothing is copied.
 
     Raises
@@ -73,4 +73,5 @@ def _checked(names: Any) -> Sequence[tuple[str, int]]:
 def _is_inside(name: str) -> bool:
     path = PurePosixPath(name)
     is_short = 0 < len(name) <= MAX_NAME_LENGTH and "\0" not in name
-    return is_short and not path.is_absolute() and str(path) == name and ".." not in path.parts
+    is_plain = str(path) == name and path.parts and ".." not in path.parts
+    return bool(is_short and not path.is_absolute() and is_plain)

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from ramp_database.config_words import Expected
 
-__all__ = ["Limits", "SandboxKeys"]
+__all__ = ["Limits", "SandboxKeys", "machine_mb"]
 
 #: With less memory an interpreter hangs in the middle of an import, in MB.
 LEAST_MEMORY_MB = 1024.0
@@ -79,7 +79,7 @@ class Limits(BaseModel):
         """
         spec = self.model_dump()
         if self.memory_mb == "auto":
-            share = SHARE_OF_MEMORY * _machine_mb() / n_folds
+            share = SHARE_OF_MEMORY * machine_mb() / n_folds
             spec["memory_mb"] = max(LEAST_MEMORY_MB, round(share))
         return spec
 
@@ -118,7 +118,7 @@ class SandboxKeys(BaseModel):
         return cls.model_validate({key: config[key] for key in cls.model_fields if key in config})
 
 
-def _machine_mb() -> float:
+def machine_mb() -> float:
     """Give the memory of this machine, or of the control group that this process is in."""
     amounts = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):

@@ -46,7 +46,7 @@ def test_the_defaults_confine_as_well_as_the_machine_can() -> None:
 
 
 def test_the_memory_is_shared_by_those_that_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ramp_engine.sandbox.settings._machine_mb", lambda: 10_000.0)
+    monkeypatch.setattr("ramp_engine.sandbox.settings.machine_mb", lambda: 10_000.0)
     assert Limits().to_spec(1)["memory_mb"] == 9000
     assert Limits().to_spec(3)["memory_mb"] == 3000
     assert Limits().to_spec(100)["memory_mb"] == 1024, "an import takes that"

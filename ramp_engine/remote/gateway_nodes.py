@@ -1,0 +1,207 @@
+"""What the gateway knows of nodes, and what it asks their agents beside folds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ramp_engine.errors import WorkerError
+from ramp_engine.evaluation.plan import LEVELS
+from ramp_engine.remote.engine import Engine, Node
+from ramp_engine.remote.frames import Frame
+from ramp_engine.remote.requests import Requests
+from ramp_engine.remote.versions import Versions
+
+__all__ = ["Nodes", "Post"]
+
+logger = logging.getLogger(__name__)
+
+#: Has something done by the gateway's core, from any thread.
+Post = Callable[[Callable[[], None]], None]
+
+
+@dataclass
+class _Known:
+    """One node."""
+
+    node: Node
+    facts: dict[str, Any] = field(default_factory=dict)  #: empty until its agent has answered
+    fault: str | None = None  #: why it gets no folds
+    is_asked: bool = False
+
+
+class Nodes:
+    """The nodes of a cluster.
+
+    Parameters
+    ----------
+    engine : Engine
+    requests : Requests
+    versions : Versions
+        Of this machine.
+    post : callable
+        All methods run in the core's thread, and answers come back to it.
+    """
+
+    def __init__(self, engine: Engine, requests: Requests, versions: Versions, post: Post) -> None:
+        self._engine = engine
+        self._requests = requests
+        self._versions = versions
+        self._post = post
+        self._pool = ThreadPoolExecutor(1, "nodes")
+        self._known: dict[str, _Known] = {}
+        self._touched: set[str] = set()
+        self._is_looking = False
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_answer: Callable[[], None] = lambda: None
+
+    # What is known
+
+    def fault(self, name: str) -> str | None:
+        """Tell why a node gets no folds; None when nothing speaks against it."""
+        known = self._known.get(name)
+        return None if known is None else known.fault
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with nodes, in words."""
+        return [known.fault for known in self._known.values() if known.fault]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all nodes that are there have told of themselves."""
+        return all(known.facts or known.fault for known in self._known.values())
+
+    @property
+    def level(self) -> str | None:
+        """The weakest confinement on any node; None while none has told."""
+        levels = [known.facts.get("level") for known in self._known.values()]
+        found = [LEVELS.index(level) for level in levels if level in LEVELS]
+        return LEVELS[max(found)] if found else None
+
+    @property
+    def environment(self) -> str:
+        """Name what folds on the nodes depend on: packages, Python, confinement."""
+        kinds = {_kind(known.facts) for known in self._known.values() if known.facts}
+        return hashlib.sha256("\n".join(sorted(kinds)).encode()).hexdigest()[:16] if kinds else ""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Give all for people: the engine's facts, the agent's, and what is wrong."""
+        return [
+            {
+                "name": known.node.name,
+                "host": known.node.host,
+                "n_slots": known.node.n_slots,
+                "n_free": known.node.n_free,
+                "is_leaving": known.node.is_leaving,
+                "facts": {**known.node.facts, **known.facts},
+                "fault": known.fault,
+            }
+            for known in self._known.values()
+        ]
+
+    # Asking
+
+    def look(self, then: Callable[[], None] = lambda: None) -> None:
+        """List the nodes again, and ask new ones of themselves; answers come later."""
+        if self._is_looking:
+            return
+        self._is_looking = True
+        listing = self._pool.submit(self._engine.nodes, self._requests.demands)
+        listing.add_done_callback(lambda done: self._post(partial(self._listed, done, then)))
+
+    def _listed(self, listing: Future[list[Node]], then: Callable[[], None]) -> None:
+        self._is_looking = False
+        try:
+            nodes = listing.result()
+        except WorkerError as error:
+            logger.warning("the nodes cannot be listed: %s", error)
+            return
+        known = self._known
+        self._known = {node.name: known.get(node.name) or _Known(node) for node in nodes}
+        for node in nodes:
+            self._known[node.name].node = node
+            if not self._known[node.name].is_asked:
+                self._known[node.name].is_asked = True
+                self.ask(node.name, self._requests.make("info"), partial(self._told, node.name))
+        if known.keys() - self._known.keys():
+            self.on_change()
+        then()
+
+    def _told(self, name: str, answer: Frame | WorkerError) -> None:
+        known = self._known.get(name)
+        if known is None:
+            return
+        if isinstance(answer, WorkerError):
+            known.is_asked = False  # it is asked again with the next look
+            logger.warning("node %s does not tell of itself: %s", name, answer)
+        else:
+            refusal = answer.header.get("error")
+            known.facts = answer.header.get("facts") or {}
+            known.fault = (
+                f"node {name}: {refusal}" if refusal else self._versions.fault(name, known.facts)
+            )
+            if known.fault:
+                logger.warning("%s", known.fault)
+            self.on_change()
+        self.on_answer()
+
+    def ask(
+        self, name: str, request: Frame, then: Callable[[Frame | WorkerError], None] | None = None
+    ) -> None:
+        """Ask the agent of a node; `then` is told its answer, or what went wrong, by the core."""
+        self._touched.add(name)
+        future = self._engine.call(name, request)
+        if then is not None:
+            future.add_done_callback(lambda done: self._post(lambda: then(_answer(done))))
+
+    def cancel(self, name: str, jobs: Collection[str]) -> None:
+        """Have jobs ended on a node; their own end is told by the engine."""
+        self.ask(name, self._requests.make("cancel", jobs=list(jobs)))
+
+    def leave(self, name: str, jobs: Collection[str], reason: str) -> None:
+        """Have jobs saved and ended, for the node is taken away."""
+        seconds = self._requests.checkpoint_seconds
+        request = self._requests.make("leave", jobs=list(jobs), reason=reason, seconds=seconds)
+        self.ask(name, request)
+
+    def renew(self, names: Iterable[str] | None) -> None:
+        """Renew the lease on nodes; None: on all that are there."""
+        for name in set(self._known if names is None else names):
+            self.ask(name, self._requests.make("renew"))
+
+    def forget(self, name: str) -> None:
+        """Take a node as gone; one that comes again under its name is asked anew."""
+        self._touched.discard(name)
+        if self._known.pop(name, None) is not None:
+            self.on_change()
+
+    @property
+    def names(self) -> list[str]:
+        """Those that are there."""
+        return list(self._known)
+
+    def release(self, patience_seconds: float) -> None:
+        """End all that is ours on every node that was touched, and wait for it, but so long."""
+        there = self._touched & self._known.keys()
+        calls = [self._engine.call(name, self._requests.make("release")) for name in there]
+        wait(calls, patience_seconds)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer(done: Future[Frame]) -> Frame | WorkerError:
+    error = done.exception()
+    if error is None:
+        return done.result()
+    return error if isinstance(error, WorkerError) else WorkerError(f"{error}")
+
+
+def _kind(facts: dict[str, Any]) -> str:
+    named = ("fold_python", "python", "level", "packages")
+    return json.dumps({name: facts.get(name) for name in named}, sort_keys=True)

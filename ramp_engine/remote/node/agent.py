@@ -1,0 +1,196 @@
+"""The agent's process: one per folder, with no parent, which ends when nobody needs it.
+
+It imports little before it answers: who starts it waits for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ramp_engine.remote.frames import FrameError, receive, send
+from ramp_engine.remote.node.place import Place
+
+if TYPE_CHECKING:
+    from ramp_engine.remote.node.service import Service
+
+__all__ = ["main"]
+
+logger = logging.getLogger(__name__)
+
+#: It ends when for so long there was neither a lease nor a fold nor a caller, in seconds.
+IDLE_SECONDS = 5.0
+#: Time between two looks, in seconds.
+LOOK_SECONDS = 1.0
+#: A caller that says nothing for so long is let go, in seconds.
+REQUEST_SECONDS = 120.0
+#: A longer log begins anew, in bytes.
+MAX_LOG_BYTES = 2 << 20
+
+
+def main(root: str) -> None:
+    """Become the agent of a folder, unless there is one; print ``ready`` when it can be asked.
+
+    Parameters
+    ----------
+    root : str
+        The folder, which exists; see `ramp_engine.remote.node.place`.
+    """
+    folder = Path(root)
+    place = Place(folder.parent.parent, folder)
+    lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    listener = _listen(place)
+    if os.fork() != 0:
+        os.write(1, b"ready\n")
+        os._exit(0)
+    os.setsid()
+    os.dup2(2, 1)
+    os.umask(0o022)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    code = 1
+    try:
+        _Agent(place, listener).run()
+        code = 0
+    except Exception:  # the outermost loop of a process
+        logger.exception("the agent ends: a bug")
+    finally:
+        logging.shutdown()
+        os._exit(code)  # threads that still wait for somebody do not keep it
+
+
+def _listen(place: Place) -> socket.socket:
+    place.socket_path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)  # connecting needs the right to write
+    try:
+        with place.address() as address:
+            listener.bind(address)
+    finally:
+        os.umask(before)
+    listener.listen(128)
+    return listener
+
+
+class _Agent:
+    def __init__(self, place: Place, listener: socket.socket) -> None:
+        self._place = place
+        self._listener = listener
+        self._service: Future[Service] = Future()
+        self._callers = 0
+        self._lock = threading.Lock()
+        self._idle_since = time.monotonic()
+        self._wakes = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_ending = False
+
+    def run(self) -> None:
+        """Answer until nobody needs it."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+        threading.Thread(target=self._load, name="load", daemon=True).start()
+        poll = select.poll()
+        for descriptor in (self._listener.fileno(), self._wakes):
+            poll.register(descriptor, select.POLLIN)
+        while not self._is_ending:
+            for descriptor, _ in poll.poll(LOOK_SECONDS * 1000):
+                if descriptor == self._listener.fileno():
+                    self._accept()
+            self._look()
+        self._end()
+
+    def _note(self, *_: Any) -> None:
+        self._wake_to_end()
+
+    def _wake_to_end(self) -> None:
+        self._is_ending = True
+        os.eventfd_write(self._wakes, 1)
+
+    def _load(self) -> None:
+        """Import what the work needs, while those who ask are greeted."""
+        try:
+            from ramp_engine.remote.node.service import Service
+
+            self._service.set_result(Service(self._place))
+        except BaseException as error:
+            self._service.set_exception(error)
+            logger.exception("the agent cannot work")
+            self._wake_to_end()
+
+    def _accept(self) -> None:
+        try:
+            channel, _ = self._listener.accept()
+        except OSError as error:  # no descriptor left, or the caller is gone again
+            logger.warning("a caller cannot be heard: %s", error)
+            time.sleep(0.1)
+            return
+        if _uid_of(channel) not in (0, os.getuid()):
+            channel.close()
+            return
+        with self._lock:
+            self._callers += 1
+        threading.Thread(target=self._serve, args=(channel,), daemon=True).start()
+
+    def _serve(self, channel: socket.socket) -> None:
+        is_last = False
+        try:
+            channel.settimeout(REQUEST_SECONDS)
+            send(channel, {"pid": os.getpid()})
+            request = receive(channel)
+            if request is not None:
+                is_last = self._service.result().answer(channel, request)
+        except (OSError, FrameError) as error:
+            logger.info("a caller is gone: %s", error)
+        except Exception:  # one request must not end the others
+            logger.exception("a request has failed: a bug")
+        if is_last:
+            self._wake_to_end()  # the channel stays open until this process has ended
+            return
+        channel.close()
+        with self._lock:
+            self._callers -= 1
+            self._idle_since = time.monotonic()
+
+    def _look(self) -> None:
+        if not self._service.done() or self._service.exception() is not None:
+            return
+        service = self._service.result()
+        service.look_after()
+        self._trim_log()
+        if self._callers or not service.is_idle:
+            self._idle_since = time.monotonic()
+        elif time.monotonic() - self._idle_since > IDLE_SECONDS:
+            self._is_ending = True
+
+    def _trim_log(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._place.log.stat().st_size > MAX_LOG_BYTES:
+                os.truncate(self._place.log, 0)  # it is open for appending
+
+    def _end(self) -> None:
+        """Let nobody come in, and end everything."""
+        self._place.socket_path.unlink(missing_ok=True)
+        self._listener.close()
+        if self._service.done() and self._service.exception() is None:
+            self._service.result().close()
+        sys.stderr.flush()
+
+
+def _uid_of(channel: socket.socket) -> int:
+    size = struct.calcsize("3i")
+    credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack("3i", credentials)[1])

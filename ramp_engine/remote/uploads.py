@@ -1,0 +1,136 @@
+"""Bundles on their way to nodes, part by part, few at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from ramp_engine.errors import TransportError, WorkerError
+from ramp_engine.remote import bundle_archive
+from ramp_engine.remote.bundle_archive import BundleArchive
+from ramp_engine.remote.frames import Frame
+from ramp_engine.remote.gateway_nodes import Nodes, Post
+from ramp_engine.remote.requests import Requests
+
+__all__ = ["Uploads"]
+
+logger = logging.getLogger(__name__)
+
+#: So many uploads at once: each has a part in memory.
+MAX_UPLOADS = 4
+#: So often an upload is begun again when the node does not answer.
+MAX_TRIES = 3
+
+
+class _Upload(NamedTuple):
+    node: str
+    archive: BundleArchive
+
+
+class Uploads:
+    """Pack bundles, and bring them to the nodes that need them.
+
+    Parameters
+    ----------
+    nodes : Nodes
+    requests : Requests
+    folder : Path
+        Where packed bundles are kept.
+    bundle_store : str or None
+        Where they lie for the nodes to fetch them; None: they are sent.
+    post : callable
+        Answers come to the core.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        requests: Requests,
+        folder: Path,
+        bundle_store: str | None,
+        post: Post,
+    ) -> None:
+        self._nodes, self._requests, self._post = nodes, requests, post
+        self._folder, self._store = folder, bundle_store
+        self._pool = ThreadPoolExecutor(1, "packing")
+        self._packing: dict[Path, Future[BundleArchive]] = {}
+        self._queue: deque[_Upload] = deque()
+        self._running: dict[_Upload, int] = {}  # the number of tries
+
+    def pack(self, public: Path) -> Future[BundleArchive]:
+        """Have a bundle packed, and stored where there is a store; once.
+
+        Returns
+        -------
+        Future
+            Raises `WorkerError`.
+        """
+        known = self._packing.get(public)
+        if known is None or (known.done() and known.exception() is not None):
+            known = self._packing[public] = self._pool.submit(self._pack, public)
+        return known
+
+    def _pack(self, public: Path) -> BundleArchive:
+        archive = bundle_archive.pack(public, self._folder)
+        if self._store is not None:
+            bundle_archive.store(archive, self._store)
+        return archive
+
+    def bring(self, node: str, archive: BundleArchive) -> None:
+        """Bring a bundle to a node, unless it is on its way."""
+        upload = _Upload(node, archive)
+        if self._store is None and upload not in self._running and upload not in self._queue:
+            self._queue.append(upload)
+            self._go_on()
+
+    def warm(self, archive: BundleArchive) -> None:
+        """Bring a bundle to all nodes, and have them start what folds are forked from."""
+        request = self._requests.make("warm", bundle=archive.bundle.to_json())
+        for node in self._nodes.names:
+            self._nodes.ask(node, request, partial(self._warmed, node, archive))
+
+    def _warmed(self, node: str, archive: BundleArchive, answer: Frame | WorkerError) -> None:
+        if not isinstance(answer, WorkerError) and answer.header.get("needs"):
+            self.bring(node, archive)
+
+    def _go_on(self) -> None:
+        while self._queue and len(self._running) < MAX_UPLOADS:
+            upload = self._queue.popleft()
+            self._running[upload] = 1
+            self._send(upload, 0, b"")  # how much is there?
+
+    def _send(self, upload: _Upload, offset: int, part: bytes) -> None:
+        request = self._requests.make(
+            "bundle", part, bundle=upload.archive.bundle.to_json(), offset=offset
+        )
+        self._nodes.ask(upload.node, request, partial(self._answered, upload))
+
+    def _answered(self, upload: _Upload, answer: Frame | WorkerError) -> None:
+        try:
+            if isinstance(answer, WorkerError):
+                raise answer
+            if answer.header.get("error"):
+                raise TransportError(str(answer.header["error"]))
+            if answer.header.get("done"):
+                self._end(upload)
+                return
+            offset = int(answer.header.get("have", 0))
+            self._send(upload, offset, bundle_archive.read_part(upload.archive, offset))
+        except WorkerError as error:
+            self._failed(upload, error)
+
+    def _failed(self, upload: _Upload, error: WorkerError) -> None:
+        logger.warning("the bundle does not come to node %s: %s", upload.node, error)
+        self._running[upload] += 1
+        if self._running[upload] > MAX_TRIES or upload.node not in self._nodes.names:
+            self._end(upload)
+        else:
+            self._send(upload, 0, b"")
+
+    def _end(self, upload: _Upload) -> None:
+        del self._running[upload]
+        self._go_on()

@@ -1,0 +1,131 @@
+"""Bundles come to a node in parts or from a store, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ramp_engine.errors import TransportError
+from ramp_engine.remote.bundle_archive import BundleArchive, BundleName, pack, store, unpack
+from ramp_engine.remote.node.bundles import BundleCache
+from ramp_engine.remote.node.refusal import Refusal
+from ramp_engine.testing import ToyEvent
+from ramp_engine.testing.scenarios import Scenario
+from tests.remote.node_room import NodeRoom
+
+MUCH = 1 << 30
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> BundleCache:
+    return BundleCache(tmp_path / "bundles", set)
+
+
+def _other(archive: BundleArchive, name: str) -> BundleName:
+    """The same archive under another name."""
+    return BundleName(name, archive.bundle.sha256, archive.bundle.n_bytes)
+
+
+def test_the_same_bundle_makes_the_same_archive_and_is_packed_once(
+    toy_event: ToyEvent, archive: BundleArchive, tmp_path: Path
+) -> None:
+    again = pack(toy_event.bundle_dir, tmp_path)
+    assert again.bundle == archive.bundle
+    written_at = again.path.stat().st_mtime_ns
+    assert pack(toy_event.bundle_dir, tmp_path) == again
+    assert again.path.stat().st_mtime_ns == written_at
+    names = tarfile.open(again.path).getnames()
+    assert "manifest.json" in names
+    assert not any("label" in name or "y_test" in name for name in names)
+
+
+def test_parts_that_come_twice_or_out_of_turn_are_left_where_they_are(
+    cache: BundleCache, archive: BundleArchive
+) -> None:
+    data, bundle = archive.path.read_bytes(), archive.bundle
+    assert cache.take(bundle, 0, b"", MUCH) == {"have": 0}
+    assert cache.take(bundle, 0, data[:5000], MUCH) == {"have": 5000}
+    assert cache.take(bundle, 0, data[:5000], MUCH) == {"have": 5000}
+    assert cache.take(bundle, 9000, data[9000:], MUCH) == {"have": 5000}
+    assert cache.find(bundle) is None
+    assert cache.take(bundle, 5000, data[5000:], MUCH) == {"have": len(data), "done": True}
+    assert cache.take(bundle, 0, data, MUCH) == {"have": len(data), "done": True}
+    found = cache.find(bundle)
+    assert found is not None
+    assert (found / "manifest.json").exists()
+
+
+def test_an_upload_with_another_hash_leaves_nothing_and_begins_anew(
+    cache: BundleCache, archive: BundleArchive, tmp_path: Path
+) -> None:
+    data, bundle = archive.path.read_bytes(), archive.bundle
+    wrong = data[:-3000] + bytes(byte ^ 1 for byte in data[-3000:])
+    arrival = cache.arrival(bundle, None, MUCH)
+    with pytest.raises(Refusal, match=r"damaged|hash") as caught:
+        cache.take(bundle, 0, wrong, MUCH)
+    assert caught.value.kind == "bundle"
+    assert arrival.exception() is caught.value, "who waits for it is told"
+    assert list((tmp_path / "bundles").iterdir()) == []
+    assert cache.take(bundle, 0, data, MUCH)["done"]
+
+
+def test_uploads_of_an_agent_that_died_are_swept(tmp_path: Path, archive: BundleArchive) -> None:
+    folder = tmp_path / "bundles"
+    BundleCache(folder, set).take(archive.bundle, 0, b"half", MUCH)
+    assert len(list(folder.iterdir())) == 1
+    BundleCache(folder, set)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_longest_unused_bundles_go_first_but_none_that_is_used(
+    tmp_path: Path, archive: BundleArchive
+) -> None:
+    held: set[Path] = set()
+    cache = BundleCache(tmp_path / "bundles", lambda: held)
+    data = archive.path.read_bytes()
+    bundles = [_other(archive, name) for name in ("used", "held", "old", "new")]
+    with cache.using(bundles[0]):
+        for bundle in bundles:
+            cache.take(bundle, 0, data, MUCH)
+            found = cache.find(bundle)
+            assert found is not None
+            if bundle.name == "held":
+                held.add(found)
+        cache.take(_other(archive, "last"), 0, data, len(data) * 4)
+    names = ("used", "held", "old", "new", "last")
+    there = [name for name in names if cache.find(_other(archive, name))]
+    assert there == ["used", "held", "new", "last"]
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside-of-bundles", "link"])
+def test_an_archive_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        if name == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(member)
+    data = buffer.getvalue()
+    bundle = BundleName("odd", "0", len(data))
+    with pytest.raises(TransportError):
+        unpack(io.BytesIO(data), bundle, tmp_path / "target")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_bundle_comes_from_a_store(
+    own_room: NodeRoom, archive: BundleArchive, tmp_path: Path, scheme: str
+) -> None:
+    where = f"{scheme}{tmp_path / 'store'}"
+    own_room.spec["bundle_store"] = where
+    missing = own_room.fold("too-early", Scenario.GOOD).end()
+    assert (missing["how"], missing["kind"]) == ("refused", "bundle")
+    assert "store" in missing["message"]
+    assert store(archive, where) == store(archive, where) == f"{where}/{archive.bundle.file_name}"
+    assert [path.name for path in (tmp_path / "store").iterdir()] == [archive.bundle.file_name]
+    fold = own_room.fold("stored", Scenario.GOOD)
+    assert fold.end()["how"] == "done"
+    assert "needs" not in fold.said
