@@ -90,10 +90,12 @@ class GatewayConnection:
             with self._sending:
                 send(self._channel, {"op": op, "id": number, **more})
             return future.result(timeout_seconds)
-        except OSError as error:  # a time-out of the future is one, too
-            if not isinstance(error, FutureTimeoutError):
-                self.close()
-            raise WorkerLostError(f"the gateway to the cluster does not answer: {error}") from error
+        except FutureTimeoutError as error:
+            reason = f"the gateway to the cluster has not answered in {timeout_seconds:g} s"
+            raise WorkerLostError(reason) from error
+        except OSError as error:
+            self.close()
+            raise WorkerLostError(f"the gateway to the cluster does not hear: {error}") from error
         finally:
             with self._lock:
                 self._answers.pop(number, None)
