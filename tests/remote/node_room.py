@@ -100,10 +100,10 @@ class NodeRoom:
         return RunningFold(self, self.fold_request(job, source, **more))
 
 
-def end_agent(room: NodeRoom) -> None:
-    """End the agent of a room by its pid, if it lives; nothing of it may be left."""
+def end_agent(place: Place) -> None:
+    """End the agent of a place by its pid, if it lives; nothing of it may be left."""
     try:
-        with room.place.connect(10.0) as channel:
+        with place.connect(10.0) as channel:
             size = struct.calcsize("3i")
             data = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     except OSError:
