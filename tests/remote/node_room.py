@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -110,7 +111,8 @@ def end_agent(place: Place) -> None:
         return
     pid = struct.unpack("3i", data)[0]
     tree = [pid, *descendants(pid)]
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(is_alive, tree)), "the end of the agent")
 
 
