@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -100,17 +101,18 @@ class NodeRoom:
         return RunningFold(self, self.fold_request(job, source, **more))
 
 
-def end_agent(room: NodeRoom) -> None:
-    """End the agent of a room by its pid, if it lives; nothing of it may be left."""
+def end_agent(place: Place) -> None:
+    """End the agent of a place by its pid, if it lives; nothing of it may be left."""
     try:
-        with room.place.connect(10.0) as channel:
+        with place.connect(10.0) as channel:
             size = struct.calcsize("3i")
             data = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     except OSError:
         return
     pid = struct.unpack("3i", data)[0]
     tree = [pid, *descendants(pid)]
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(is_alive, tree)), "the end of the agent")
 
 
