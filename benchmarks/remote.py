@@ -115,11 +115,11 @@ def _watch_cpu(process: subprocess.Popen[bytes]) -> float:
 def cluster(engine: str, n_nodes: int = 2) -> Iterator[str]:
     """Run a cluster of nodes with a core each; give its address."""
     if engine == "dask":
-        with DaskCluster(n_nodes, environment=ENVIRONMENT) as dask:
+        with DaskCluster(n_nodes) as dask:
             yield dask.address
     else:
         nodes = {f"node{number}": ["--num-cpus=1"] for number in range(n_nodes)}
-        with RayCluster(nodes, variables=ENVIRONMENT) as ray:
+        with RayCluster(nodes) as ray:
             yield ray.address
 
 
