@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import importlib
 import logging
 import os
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", required=True, type=Path, help="for the socket and bundles")
     parser.add_argument("--client-fd", required=True, type=int)
     arguments = parser.parse_args(argv)
+    faulthandler.register(signal.SIGUSR1)  # where every thread is, to the log
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(process)d %(message)s"
     )

@@ -20,7 +20,7 @@ from typing import Any, Self
 from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
 from ramp_engine.remote.frames import FrameError, receive, send
 from ramp_engine.remote.gateway_clients import connect
-from ramp_engine.remote.gateway_connection import GatewayConnection
+from ramp_engine.remote.gateway_connection import GatewayConnection, Listener
 
 __all__ = ["GatewayClient"]
 
@@ -152,9 +152,9 @@ class GatewayClient:
                 self._others[str(path)] = known
             return known
 
-    def leave(self, connection: GatewayConnection, run: str) -> None:
+    def leave(self, connection: GatewayConnection, run: str, listener: Listener) -> None:
         """Hear no more of a run; the gateway of another dispatcher is left with the last one."""
-        if connection.ignore(run) == 0 and connection is not self._connection:
+        if connection.ignore(run, listener) == 0 and connection is not self._connection:
             connection.close()
 
     def ask(self, op: str, timeout_seconds: float = 60.0, **more: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from ramp_engine.errors import WorkerLostError
 from ramp_engine.remote.frames import FrameError, receive, send
 
-__all__ = ["GatewayConnection"]
+__all__ = ["GatewayConnection", "Listener"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +67,11 @@ class GatewayConnection:
         if is_lost:
             self._tell_lost([listener])
 
-    def ignore(self, run: str) -> int:
-        """Hear no more of a run; give the number of those that are listened to."""
+    def ignore(self, run: str, listener: Listener) -> int:
+        """Tell a listener no more; give the number of runs that are listened to."""
         with self._lock:
-            self._listeners.pop(run, None)
+            if self._listeners.get(run) == listener:  # and not that of who took the run over
+                del self._listeners[run]
             return len(self._listeners)
 
     def ask(self, op: str, timeout_seconds: float = ANSWER_SECONDS, **more: Any) -> dict[str, Any]:
@@ -90,10 +91,12 @@ class GatewayConnection:
             with self._sending:
                 send(self._channel, {"op": op, "id": number, **more})
             return future.result(timeout_seconds)
-        except OSError as error:  # a time-out of the future is one, too
-            if not isinstance(error, FutureTimeoutError):
-                self.close()
-            raise WorkerLostError(f"the gateway to the cluster does not answer: {error}") from error
+        except FutureTimeoutError as error:
+            reason = f"the gateway to the cluster has not answered in {timeout_seconds:g} s"
+            raise WorkerLostError(reason) from error
+        except OSError as error:
+            self.close()
+            raise WorkerLostError(f"the gateway to the cluster does not hear: {error}") from error
         finally:
             with self._lock:
                 self._answers.pop(number, None)

@@ -116,7 +116,7 @@ class Front:
 
     def _begin(self, client: Client, header: Mapping[str, Any]) -> None:
         scratch = FoldScratch(Path(header["scratch"]), Path(header["tmp"]))
-        timeout = header.get("timeout_seconds")
+        timeout = header.get("limit_seconds")
         run = Run(header["run"], header["folds"], timeout, header.get("node"))
         log = RunLog(scratch, header["folds"], self._log_bytes)
         files = RunFiles(scratch, Path(header["submission"]))

@@ -122,7 +122,7 @@ class RemoteWorker(FoldWorker):
             "bundle_dir": str(self._path("bundle_dir")),
             "submission": str(self._submission_dir),
             "folds": list(self._numbers),
-            "timeout_seconds": self._timeout,
+            "limit_seconds": self._timeout,
             "node": self.config.get("node"),
         }
 
@@ -227,7 +227,7 @@ class RemoteWorker(FoldWorker):
         connection.listen(self._run, self._hear)
         answer = connection.ask("attach", run=self._run, holder=self._holder)
         if answer.get("error"):
-            self._client().leave(connection, self._run)
+            self._client().leave(connection, self._run, self._hear)
             raise WorkerLostError(f"the run of {self.submission} is gone: {answer['error']}")
         if answer.get("end"):
             self._hear({"said": "ended", **answer["end"]})
@@ -247,7 +247,7 @@ class RemoteWorker(FoldWorker):
 
     def _leave(self) -> None:
         if self._connection is not None:
-            self._client().leave(self._connection, self._run)
+            self._client().leave(self._connection, self._run, self._hear)
             self._connection = None
 
     def _client(self) -> GatewayClient:

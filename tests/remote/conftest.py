@@ -32,7 +32,7 @@ def shared_room(node_dir: Path, archive: BundleArchive) -> Iterator[NodeRoom]:
     """A node with an agent for all tests that do not end it."""
     room = NodeRoom(node_dir, archive)
     yield room
-    end_agent(room)
+    end_agent(room.place)
 
 
 @pytest.fixture
@@ -42,4 +42,4 @@ def own_room(
     """A node with an agent for one test."""
     room = NodeRoom(node_dir, archive, f"{abs(hash(request.node.name)):016x}")
     yield room
-    end_agent(room)
+    end_agent(room.place)
