@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ramp_engine.errors import WorkerLostError
 from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.remote import parts
 from ramp_engine.remote.bundle_archive import BundleArchive, read_part
-from ramp_engine.remote.frames import Frame
+from ramp_engine.remote.frames import Frame, receive
 from ramp_engine.remote.node.entry import ask, run_fold
 from ramp_engine.remote.node.place import Place
 from ramp_engine.testing.scenarios import Scenario, estimator_source
@@ -104,11 +103,11 @@ def end_agent(room: NodeRoom) -> None:
     """End the agent of a room by its pid, if it lives; nothing of it may be left."""
     try:
         with room.place.connect(10.0) as channel:
-            size = struct.calcsize("3i")
-            data = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            greeting = receive(channel)
     except OSError:
         return
-    pid = struct.unpack("3i", data)[0]
+    assert greeting is not None
+    pid = greeting.header["pid"]
     tree = [pid, *descendants(pid)]
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(is_alive, tree)), "the end of the agent")
@@ -121,7 +120,7 @@ class RunningFold:
         self._room = room
         self._request = request
         self._frames: queue.Queue[Frame] = queue.Queue()
-        self._error: Exception | None = None
+        self._error: WorkerLostError | None = None
         self._ended: Frame | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -130,7 +129,7 @@ class RunningFold:
     def _run(self) -> None:
         try:
             self._ended = run_fold(NODE, self._request, 2, self._hear)
-        except Exception as error:
+        except WorkerLostError as error:
             self._error = error
 
     def _hear(self, frame: Frame) -> None:
