@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -131,3 +133,33 @@ def test_a_bundle_comes_from_a_store(
     fold = own_room.fold("stored", Scenario.GOOD)
     assert fold.end()["how"] == "done"
     assert "needs" not in fold.said
+
+
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=32k tmpfs "$1" && exec "$0" -c '
+import sys
+from pathlib import Path
+from ramp_engine.remote.bundle_archive import BundleName
+from ramp_engine.remote.node.bundles import BundleCache
+from ramp_engine.remote.node.refusal import Refusal
+
+data = Path(sys.argv[2]).read_bytes()
+folder = Path(sys.argv[1], "bundles")
+for part in (data[:8000], data, data + bytes(50_000)):
+    cache = BundleCache(folder, set)
+    bundle = BundleName("full", sys.argv[3], max(len(part), len(data)))
+    try:
+        print(cache.take(bundle, 0, part, 1 << 30))
+    except Refusal as refusal:
+        print(refusal.kind, [path.name for path in folder.iterdir()])
+' "$1" "$2" "$3"
+"""
+
+
+def test_a_full_disk_refuses_a_bundle_and_keeps_nothing_of_it(
+    archive: BundleArchive, tmp_path: Path
+) -> None:
+    command = ["unshare", "-Urm", "sh", "-c", ON_A_SMALL_DISK, sys.executable, str(tmp_path)]
+    command += [str(archive.path), archive.bundle.sha256]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["{'have': 8000}", "disk []", "disk []"], done.stderr
