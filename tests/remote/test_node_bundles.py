@@ -119,20 +119,36 @@ def test_an_archive_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("scheme", ["", "file://"])
-def test_a_bundle_comes_from_a_store(
-    own_room: NodeRoom, archive: BundleArchive, tmp_path: Path, scheme: str
+def test_a_bundle_comes_from_a_folder_that_nodes_share(
+    shared_room: NodeRoom, archive: BundleArchive, tmp_path: Path
 ) -> None:
-    where = f"{scheme}{tmp_path / 'store'}"
-    own_room.spec["bundle_store"] = where
-    missing = own_room.fold("too-early", Scenario.GOOD).end()
+    stored = BundleArchive(archive.path, _other(archive, "stored"))
+    where = str(tmp_path / "store")
+    asked = {
+        "spec": shared_room.spec | {"bundle_store": where},
+        "bundle": stored.bundle.to_json(),
+    }
+    missing = shared_room.fold("too-early", Scenario.GOOD, **asked).end()
     assert (missing["how"], missing["kind"]) == ("refused", "bundle")
-    assert "store" in missing["message"]
-    assert store(archive, where) == store(archive, where) == f"{where}/{archive.bundle.file_name}"
-    assert [path.name for path in (tmp_path / "store").iterdir()] == [archive.bundle.file_name]
-    fold = own_room.fold("stored", Scenario.GOOD)
+    assert where in missing["message"]
+    assert store(stored, where) == f"{where}/{stored.bundle.file_name}"
+    fold = shared_room.fold("stored", Scenario.GOOD, **asked)
     assert fold.end()["how"] == "done"
     assert "needs" not in fold.said
+
+
+def test_a_bundle_comes_from_a_store_that_has_a_url(
+    cache: BundleCache, archive: BundleArchive, tmp_path: Path
+) -> None:
+    where = f"file://{tmp_path}/store"
+    first = store(archive, where)
+    assert first == store(archive, where) == f"{where}/{archive.bundle.file_name}"
+    assert [path.name for path in (tmp_path / "store").iterdir()] == [archive.bundle.file_name]
+    found = cache.arrival(archive.bundle, where, MUCH).result(60)
+    assert (found / "manifest.json").exists()
+    (tmp_path / "store" / archive.bundle.file_name).write_bytes(b"something else")
+    other = BundleCache(tmp_path / "other", set).arrival(archive.bundle, where, MUCH)
+    assert "hash" in str(other.exception(60)) or "damaged" in str(other.exception(60))
 
 
 ON_A_SMALL_DISK = """
