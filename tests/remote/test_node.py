@@ -105,13 +105,15 @@ def test_a_fold_ends_with_its_caller_and_the_agent_that_it_started_lives_on(
         command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
     ) as caller:
         assert caller.stdout is not None
-        supervisor = json.loads(caller.stdout.readline())["pid"]
-        while "hanging" not in json.loads(caller.stdout.readline())["payload"]:
-            pass  # and after that it says nothing more
-        agent = own_room.agent_pid()
-        tree = [supervisor, *descendants(supervisor)]
-        assert all(map(is_alive, tree))
-        os.killpg(caller.pid, signal.SIGKILL)
+        try:
+            supervisor = json.loads(caller.stdout.readline())["pid"]
+            while "hanging" not in json.loads(caller.stdout.readline())["payload"]:
+                pass  # and after that it says nothing more
+            agent = own_room.agent_pid()
+            tree = [supervisor, *descendants(supervisor)]
+            assert is_alive(supervisor)
+        finally:
+            os.killpg(caller.pid, signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, tree)), "the end of the fold")
     wait_until(lambda: own_room.ask("renew")["jobs"] == [], "the end of the job")
     assert own_room.agent_pid() == agent
