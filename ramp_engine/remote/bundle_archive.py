@@ -218,13 +218,12 @@ def open_stored(where: str, bundle: BundleName) -> Iterator[IO[bytes]]:
     WorkerSetupError
         What is needed to reach it is not installed.
     """
-    with contextlib.ExitStack() as stack:
-        with _told(where):
-            if "://" in where:
-                url = f"{where.rstrip('/')}/{bundle.file_name}"
-                file = stack.enter_context(_fsspec().open(url, "rb"))
-            else:
-                file = stack.enter_context(Path(where, bundle.file_name).open("rb"))
+    with contextlib.ExitStack() as stack, _told(where):
+        if "://" in where:
+            url = f"{where.rstrip('/')}/{bundle.file_name}"
+            file = stack.enter_context(_fsspec().open(url, "rb"))
+        else:
+            file = stack.enter_context(Path(where, bundle.file_name).open("rb"))
         yield file
 
 
@@ -251,7 +250,7 @@ def unpack(file: IO[bytes], bundle: BundleName, target: Path) -> None:
     target.mkdir(mode=0o755)
     try:
         try:
-            with tarfile.open(fileobj=reader, mode="r|") as tar:  # type: ignore[call-overload]
+            with tarfile.open(fileobj=reader, mode="r|", bufsize=_CHUNK) as tar:  # type: ignore[call-overload]
                 for member in tar:
                     if not (member.isdir() or (member.isreg() and not member.issparse())):
                         raise TransportError(f"{member.name!r} in a bundle is no file")

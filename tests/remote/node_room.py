@@ -6,18 +6,17 @@ import contextlib
 import os
 import queue
 import signal
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ramp_engine.errors import WorkerLostError
 from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.remote import parts
 from ramp_engine.remote.bundle_archive import BundleArchive, read_part
-from ramp_engine.remote.frames import Frame
+from ramp_engine.remote.frames import Frame, receive
 from ramp_engine.remote.node.entry import ask, run_fold
 from ramp_engine.remote.node.place import Place
 from ramp_engine.testing.scenarios import Scenario, estimator_source
@@ -105,11 +104,12 @@ def end_agent(place: Place) -> None:
     """End the agent of a place by its pid, if it lives; nothing of it may be left."""
     try:
         with place.connect(10.0) as channel:
-            size = struct.calcsize("3i")
-            data = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            greeting = receive(channel)
     except OSError:
         return
-    pid = struct.unpack("3i", data)[0]
+    if greeting is None:  # it is just about to end
+        return
+    pid = greeting.header["pid"]
     tree = [pid, *descendants(pid)]
     with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
         os.kill(pid, signal.SIGTERM)
@@ -123,7 +123,7 @@ class RunningFold:
         self._room = room
         self._request = request
         self._frames: queue.Queue[Frame] = queue.Queue()
-        self._error: Exception | None = None
+        self._error: WorkerLostError | None = None
         self._ended: Frame | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -132,7 +132,7 @@ class RunningFold:
     def _run(self) -> None:
         try:
             self._ended = run_fold(NODE, self._request, 2, self._hear)
-        except Exception as error:
+        except WorkerLostError as error:
             self._error = error
 
     def _hear(self, frame: Frame) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from ramp_engine.errors import WorkerLostError
-from ramp_engine.remote.bundle_archive import BundleArchive
+from ramp_engine.remote.bundle_archive import BundleArchive, store
 from ramp_engine.testing.processes import processes_with
 from ramp_engine.testing.scenarios import FAILURE, HEAD, TAIL, Scenario, estimator_source
 from tests.remote.node_room import NodeRoom, is_alive, wait_until
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_fold_comes_back_as_data_and_release_leaves_no_process(own_room: NodeRoom) -> None:
@@ -79,26 +81,35 @@ def test_a_time_limit_ends_the_fold(shared_room: NodeRoom) -> None:
     assert b"hanging" in fold.files()["log"]
 
 
-def test_a_fold_ends_when_its_caller_is_killed(shared_room: NodeRoom, tmp_path: Path) -> None:
-    shared_room.upload()
-    code = """
+CALLER = """
 import json, sys
 from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.node.entry import run_fold
-header = json.loads(sys.argv[1])
-run_fold("node-1", Frame(header, sys.argv[2].encode()), 1, lambda f: print(f.header, flush=True))
+from tests.remote.node_room import NODE
+request = Frame(json.loads(sys.argv[1]), sys.argv[2].encode())
+run_fold(NODE, request, 1, lambda frame: print(json.dumps(frame.header), flush=True))
 """
-    request = shared_room.fold_request("orphan", estimator_source(Scenario.HANGING))
-    command = [sys.executable, "-c", code, json.dumps(request.header), request.payload.decode()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as caller:
+
+
+def test_a_fold_ends_with_its_caller_and_the_agent_that_it_started_lives_on(
+    own_room: NodeRoom,
+) -> None:
+    own_room.spec["bundle_store"] = str(own_room.archive.path.parent / "store")
+    store(own_room.archive, own_room.spec["bundle_store"])
+    request = own_room.fold_request("orphan", estimator_source(Scenario.HANGING))
+    command = [sys.executable, "-c", CALLER, json.dumps(request.header), request.payload.decode()]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
+    ) as caller:
         assert caller.stdout is not None
-        said = caller.stdout.readline()
-        assert "started" in said
-        pid = int(said.split("'pid': ")[1].split("}")[0].split(",")[0])
-        assert is_alive(pid)
-        caller.kill()
-    wait_until(lambda: not is_alive(pid), "the end of the fold")
-    wait_until(lambda: shared_room.ask("renew")["jobs"] == [], "the end of the job")
+        said = json.loads(caller.stdout.readline())
+        assert said["said"] == "started"
+        agent = own_room.agent_pid()
+        assert is_alive(said["pid"])
+        os.killpg(caller.pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(said["pid"]), "the end of the fold")
+    wait_until(lambda: own_room.ask("renew")["jobs"] == [], "the end of the job")
+    assert own_room.agent_pid() == agent
 
 
 def test_a_fold_ends_with_its_agent_and_the_caller_is_told(own_room: NodeRoom) -> None:
@@ -108,7 +119,9 @@ def test_a_fold_ends_with_its_agent_and_the_caller_is_told(own_room: NodeRoom) -
     with pytest.raises(WorkerLostError, match="agent of the node has died"):
         fold.end()
     wait_until(lambda: not any(map(is_alive, tree)), "the end of the fold")
+    wait_until(lambda: processes_with(str(own_room.place.root)) == [], "the end of servers")
     assert own_room.fold("again", Scenario.GOOD).end()["how"] == "done", "a new agent was started"
+    wait_until(lambda: not any(own_room.place.runs.iterdir()), "the end of all files of runs")
 
 
 def test_a_lease_that_is_not_renewed_ends_its_folds_and_the_agent(own_room: NodeRoom) -> None:

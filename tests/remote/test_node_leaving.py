@@ -20,8 +20,9 @@ SAVING = """\
 import os, signal, time
 from pathlib import Path
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 
-class Saving:
+class Saving(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         folder = Path(os.environ["RAMP_CHECKPOINT_DIR"])
         before = folder / "deep" / "step"
@@ -68,7 +69,7 @@ def test_a_checkpoint_goes_out_and_comes_back(shared_room: NodeRoom, sandbox: st
 
     again = shared_room.fold(f"back-{sandbox}", source, spec=spec, checkpoint=saved)
     assert again.end()["how"] == "done"
-    assert again.end()["returncode"] == 0
+    assert again.end()["returncode"] == 0, again.end()["result"]
     assert b"resumed from step 7" in again.files()["log"]
 
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import socket
-import struct
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -187,6 +186,6 @@ class ThreadEngine:
 def kill_agent(place: Place) -> None:
     """Kill the agent of a node, if there is one, by its pid."""
     with contextlib.suppress(OSError), place.connect(10.0) as channel:
-        size = struct.calcsize("3i")
-        data = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        os.kill(struct.unpack("3i", data)[0], signal.SIGKILL)
+        greeting = receive(channel)
+        if greeting is not None:
+            os.kill(greeting.header["pid"], signal.SIGKILL)

@@ -62,6 +62,8 @@ def main(root: str) -> None:
     os.setsid()
     os.dup2(2, 1)
     os.umask(0o022)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the engine's process has set
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     code = 1
     try:
@@ -114,11 +116,22 @@ class _Agent:
         self._end()
 
     def _note(self, *_: Any) -> None:
-        self._wake_to_end()
-
-    def _wake_to_end(self) -> None:
         self._is_ending = True
         os.eventfd_write(self._wakes, 1)
+
+    def _may_end(self, n_callers: int) -> bool:
+        """Decide to end, unless somebody needs it: from then on nobody comes in.
+
+        Parameters
+        ----------
+        n_callers : int
+            So many callers do not count: those who ask this.
+        """
+        with self._lock:
+            if self._callers > n_callers or not self._service.result().is_idle:
+                return False
+            self._is_ending = True
+            return True
 
     def _load(self) -> None:
         """Import what the work needs, while those who ask are greeted."""
@@ -129,7 +142,7 @@ class _Agent:
         except BaseException as error:
             self._service.set_exception(error)
             logger.exception("the agent cannot work")
-            self._wake_to_end()
+            self._note()
 
     def _accept(self) -> None:
         try:
@@ -138,10 +151,10 @@ class _Agent:
             logger.warning("a caller cannot be heard: %s", error)
             time.sleep(0.1)
             return
-        if _uid_of(channel) not in (0, os.getuid()):
-            channel.close()
-            return
         with self._lock:
+            if self._is_ending or _uid_of(channel) not in (0, os.getuid()):
+                channel.close()
+                return
             self._callers += 1
         threading.Thread(target=self._serve, args=(channel,), daemon=True).start()
 
@@ -152,13 +165,15 @@ class _Agent:
             send(channel, {"pid": os.getpid()})
             request = receive(channel)
             if request is not None:
-                is_last = self._service.result().answer(channel, request)
+                service = self._service.result()
+                is_last = service.answer(channel, request, lambda: self._may_end(1))
         except (OSError, FrameError) as error:
             logger.info("a caller is gone: %s", error)
-        except Exception:  # one request must not end the others
+        except Exception as error:  # one request must not end the others
             logger.exception("a request has failed: a bug")
+            _tell_bug(channel, error)
         if is_last:
-            self._wake_to_end()  # the channel stays open until this process has ended
+            os.eventfd_write(self._wakes, 1)  # the channel stays open until this process has ended
             return
         channel.close()
         with self._lock:
@@ -174,7 +189,7 @@ class _Agent:
         if self._callers or not service.is_idle:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > IDLE_SECONDS:
-            self._is_ending = True
+            self._may_end(0)
 
     def _trim_log(self) -> None:
         with contextlib.suppress(OSError):
@@ -188,6 +203,15 @@ class _Agent:
         if self._service.done() and self._service.exception() is None:
             self._service.result().close()
         sys.stderr.flush()
+
+
+def _tell_bug(channel: socket.socket, error: Exception) -> None:
+    """Say a last word, whatever was asked for."""
+    message = f"a bug in the agent of the node: {error!r}"
+    answer: dict[str, Any] = {"error": message, "message": message, "said": "ended", "how": "lost"}
+    answer |= {"returncode": None, "result": None, "level": "", "kind": "", "parts": []}
+    with contextlib.suppress(OSError):
+        send(channel, answer | {"facts": {}})
 
 
 def _uid_of(channel: socket.socket) -> int:

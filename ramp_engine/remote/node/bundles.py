@@ -198,7 +198,8 @@ def _append(upload: Path, offset: int, part: bytes, n_bytes: int) -> int:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*"))
+    """Add up the sizes of the files, which their archive was a little larger than, in bytes."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _remove(path: Path) -> None:

@@ -38,6 +38,8 @@ T = TypeVar("T")
 BUNDLE_SECONDS = 600.0
 #: Time between two pieces of a live log, and the largest piece, and of all pieces the most.
 LOG_SECONDS, LOG_PIECE_BYTES, LOG_LIVE_BYTES = 0.25, 64 << 10, 1 << 20
+#: One that has not begun may take so long to notice that it will not, in seconds.
+END_SECONDS = 15.0
 #: Time between two looks whether a fold server is warm, in seconds.
 WARM_SECONDS = 0.1
 
@@ -83,19 +85,19 @@ class FoldJob:
         self._over = threading.Event()
         self._seconds = time.monotonic()
 
-    def end(self, how: str) -> None:
-        """End the fold; its tree is gone on return, unless it cannot be ended. From any thread."""
+    def end(self, how: str) -> bool:
+        """End the fold; tell whether its tree is gone. From any thread."""
         run = self._mark(how)
-        if run is not None:
-            self._end_tree(run)
+        return self._over.wait(END_SECONDS) if run is None else self._end_tree(run)
 
-    def leave(self, seconds: float) -> None:
-        """Let the fold save what it likes for so long, and end it. From any thread."""
+    def leave(self, seconds: float) -> bool:
+        """Let the fold save what it likes for so long, and end it; as `end`."""
         run = self._mark(RECLAIMED)
-        if run is not None and run.process is not None:
-            run.ask_to_leave()
-            run.process.wait(seconds)
-            self._end_tree(run)
+        if run is None or run.process is None:
+            return self._over.wait(END_SECONDS)
+        run.ask_to_leave()
+        run.process.wait(seconds)
+        return self._end_tree(run)
 
     def notice(self, reason: str) -> None:
         """Have the caller told that the node is about to go. From any thread."""
@@ -137,7 +139,11 @@ class FoldJob:
             return
         self._follow(run)
         self._end_tree(run)
-        self._tell(run)
+        try:
+            self._tell(run)
+        except OSError as error:
+            told = refused(error, run.scratch.root)
+            self._refuse("refused", told.kind, str(told))
 
     def _refuse(self, how: str, kind: str, message: str) -> None:
         header = {"how": how, "returncode": None, "result": None, "level": "", "kind": kind}

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 #: What was canceled before it came is refused for so long, in seconds.
 CANCELED_SECONDS = 900.0
-#: How long a fold that is ended may take to be gone, in seconds.
+#: How long a fold that was ended may take for its last word, in seconds.
 END_SECONDS = 45.0
 
 
@@ -68,7 +68,7 @@ class Service:
         """Whether there is neither a lease nor a fold."""
         return not self.leases and not self._jobs
 
-    def answer(self, channel: socket.socket, request: Frame) -> bool:
+    def answer(self, channel: socket.socket, request: Frame, may_end: Callable[[], bool]) -> bool:
         """Do what is asked for, to the end.
 
         Parameters
@@ -76,6 +76,8 @@ class Service:
         channel : socket
             Where the answer goes.
         request : Frame
+        may_end : callable
+            Decides whether the agent ends now, which nobody may need any more.
 
         Returns
         -------
@@ -90,7 +92,7 @@ class Service:
         header = request.header
         if header["op"] == "release":
             self._release(str(header["lease"]))
-            is_ending = self.is_idle
+            is_ending = may_end()
             if is_ending:
                 self._tools.shelf.close()
             send(channel, {"is_ending": is_ending})
@@ -152,7 +154,7 @@ class Service:
             for name in old:
                 del self._canceled[name]
             jobs = [self._jobs[name] for name in names if name in self._jobs]
-        return {"ended": _end(jobs, lambda job: job.end(CANCELED))}
+        return {"ended": _ended(jobs, lambda job: job.end(CANCELED))}
 
     def _leave(self, request: Frame) -> dict[str, Any]:
         header = request.header
@@ -164,7 +166,7 @@ class Service:
                 if job.request.lease == header["lease"] and (names is None or name in names)
             ]
         seconds = float(header.get("seconds", 0))
-        return {"ended": _end(jobs, lambda job: job.leave(seconds))}
+        return {"ended": _ended(jobs, lambda job: job.leave(seconds))}
 
     def _renew(self, request: Frame) -> dict[str, Any]:
         lease = request.header["lease"]
@@ -181,7 +183,9 @@ class Service:
         wanted = set(leases)
         with self._lock:
             jobs = [job for job in self._jobs.values() if job.request.lease in wanted]
-        _end(jobs, lambda job: job.end(how))
+        _ended(jobs, lambda job: job.end(how))
+        for job in jobs:
+            job.wait(END_SECONDS)
 
     def look_after(self) -> None:
         """End what is not wanted any more. To be called now and then."""
@@ -195,7 +199,7 @@ class Service:
         """End everything."""
         with self._lock:
             jobs = list(self._jobs.values())
-        _end(jobs, lambda job: job.end(LEASE))
+        _ended(jobs, lambda job: job.end(LEASE))
         self._tools.shelf.close()
 
     def _bundle(self, request: Frame) -> dict[str, Any]:
@@ -238,10 +242,10 @@ def _bundle_of(request: Frame) -> BundleName:
         raise Refusal("bundle", str(error)) from error
 
 
-def _end(jobs: list[FoldJob], end: Callable[[FoldJob], None]) -> list[str]:
-    """End folds side by side; list those of which nothing is left."""
+def _ended(jobs: list[FoldJob], end: Callable[[FoldJob], bool]) -> list[str]:
+    """End folds side by side; list those of which no process is left."""
     if not jobs:
         return []
     with ThreadPoolExecutor(len(jobs)) as pool:
-        list(pool.map(end, jobs))
-    return [job.request.job for job in jobs if job.wait(END_SECONDS)]
+        are_gone = list(pool.map(end, jobs))
+    return [job.request.job for job, is_gone in zip(jobs, are_gone, strict=True) if is_gone]
