@@ -30,9 +30,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Saving:
+class Saving(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         step = Path(os.environ["RAMP_CHECKPOINT_DIR"], "step")
         if step.exists():
@@ -95,11 +96,6 @@ def await_end(worker: RemoteWorker) -> WorkerStatus:
     return worker.status
 
 
-def await_nothing_runs(cluster: Cluster) -> None:
-    runs = [cluster.place(node).runs for node in cluster.nodes]
-    wait_until(lambda: not any(list(path.iterdir()) for path in runs if path.is_dir()), "the end")
-
-
 def test_a_gateway_that_is_killed_costs_nothing_but_what_ran(
     cluster: Cluster, client: GatewayClient
 ) -> None:
@@ -112,7 +108,7 @@ def test_a_gateway_that_is_killed_costs_nothing_but_what_ran(
         assert await_end(worker) is WorkerStatus.RETRY
         assert list(worker.collect_done_folds()) == [0]
         worker.cancel()
-        await_nothing_runs(cluster)
+        cluster.await_nothing_runs()
     wait_until(lambda: "no scheduler answers" in _refusal(client), "the reason")
     with pytest.raises(ResourceUnavailableError, match="no scheduler answers"):
         cluster.worker(client, Scenario.GOOD).setup()
@@ -191,7 +187,7 @@ def test_a_job_that_begins_after_its_cancel_is_ended(
         canceling.join(PATIENCE_SECONDS)
         assert not canceling.is_alive()
         assert worker.status is WorkerStatus.KILLED
-        await_nothing_runs(cluster)
+        cluster.await_nothing_runs()
         assert all(node["n_free"] == node["n_slots"] for node in _nodes(client))
 
 
@@ -227,7 +223,7 @@ def test_the_run_of_a_dispatcher_that_was_killed_is_taken_over(
         await_first_fold(worker)
         worker.cancel()
         worker.teardown()
-        await_nothing_runs(cluster)
+        cluster.await_nothing_runs()
         wait_until(lambda: not is_alive(told["gateway"]), "the end of the other gateway")
         with pytest.raises(WorkerLostError):
             cluster.worker(client, Scenario.HALF).attach(told["handle"])
@@ -243,7 +239,7 @@ def test_a_run_that_nobody_takes_over_is_ended(
     wait_until(lambda: b"fold 1" in log.read_bytes(), "the second fold")
     process.kill()
     wait_until(lambda: not is_alive(told["gateway"]), "the end of the gateway")
-    await_nothing_runs(cluster)
+    cluster.await_nothing_runs()
     assert not scratch.exists()
 
 
