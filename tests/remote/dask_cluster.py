@@ -1,0 +1,244 @@
+"""Real Dask clusters: a scheduler and nodes, each of them an address of its own on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import trustme
+
+ROOT = Path(__file__).resolve().parents[2]
+_PATIENCE = 90.0
+
+
+class Certificates:
+    """A CA, and the certificates that it gave to both sides of a cluster."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        authority = trustme.CA()
+        both = authority.issue_cert("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
+        self.ca, self.certificate, self.key = (
+            folder / name for name in ("ca.pem", "certificate.pem", "key.pem")
+        )
+        authority.cert_pem.write_to_path(str(self.ca))
+        both.cert_chain_pems[0].write_to_path(str(self.certificate))
+        both.private_key_pem.write_to_path(str(self.key))
+
+    @property
+    def options(self) -> list[str]:
+        """Say them to Dask's commands."""
+        return [
+            f"--tls-ca-file={self.ca}",
+            f"--tls-cert={self.certificate}",
+            f"--tls-key={self.key}",
+        ]
+
+    @property
+    def section(self) -> dict[str, str]:
+        """Say them as ``dask_security``."""
+        return {
+            "ca_file": str(self.ca),
+            "client_cert": str(self.certificate),
+            "client_key": str(self.key),
+        }
+
+
+class DaskCluster:
+    """A scheduler and nodes at 127.0.0.2, .3, ...; all ended by `close`, by their own ids.
+
+    Parameters
+    ----------
+    n_nodes : int
+    n_workers, n_threads : int
+        Worker processes of a node, and threads of each.
+    resources : str
+        As ``--resources`` takes them.
+    certificates : Certificates, optional
+        With them all connections are TLS.
+    environment : dict
+        More environment variables for all of them, such as ``PYTHONPATH``.
+    """
+
+    def __init__(
+        self,
+        n_nodes: int = 2,
+        n_workers: int = 1,
+        n_threads: int = 1,
+        resources: str = "",
+        certificates: Certificates | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.names = [f"127.0.0.{number + 2}" for number in range(n_nodes)]
+        self._options = [f"--nworkers={n_workers}", f"--nthreads={n_threads}"]
+        self._options += [f"--resources={resources}"] if resources else []
+        self._n_workers = n_workers
+        self._tls = certificates.options if certificates else []
+        self._scheme = "tls" if certificates else "tcp"
+        self._environment = environment or {}
+        self._folder = tempfile.TemporaryDirectory(prefix="ramp-test-dask-")
+        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: set[int] = set()
+        self._port = _free_port()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start_scheduler()
+            for name in self.names:
+                self.start_node(name)
+            for name in self.names:
+                self.wait_for_node(name)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        return f"{self._scheme}://127.0.0.1:{self._port}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self._folder.name)
+
+    # Start
+
+    def start_scheduler(self) -> None:
+        """Start the scheduler, at the port that it had before."""
+        self.scheduler = self._start(
+            "scheduler", ["dask", "scheduler", "--host=127.0.0.1", "--no-dashboard", "--no-show"],
+            [f"--port={self._port}", f"--protocol={self._scheme}", *self._tls],
+        )  # fmt: skip
+        wait_until(self._is_listening, "the scheduler to listen")
+
+    def start_node(self, name: str) -> None:
+        """Start a node, or start it again."""
+        where = self.folder / name
+        where.mkdir(exist_ok=True)
+        self.nodes[name] = self._start(
+            name,
+            ["dask", "worker", self.address, f"--host={name}", "--no-dashboard"],
+            [*self._options, f"--local-directory={where}", "--death-timeout=60", *self._tls],
+        )
+
+    def _start(
+        self, name: str, command: Sequence[str], options: Sequence[str]
+    ) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+            "PYTHONPATH": str(ROOT),
+            "HOME": self._folder.name,
+            **self._environment,
+        }
+        with self.log(name).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        self._sessions.add(process.pid)
+        return process
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _is_listening(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
+            return True
+        return False
+
+    def wait_for_node(self, name: str) -> None:
+        """Wait until the workers of a node have registered, as often as it was started."""
+        wanted = self._n_workers
+        wait_until(
+            lambda: self.log(name).read_text().count("Registered to:") >= wanted,
+            f"the workers of {name}",
+        )
+
+    # Trouble
+
+    def kill(self, name: str) -> None:
+        """Kill a node at once: nanny and workers."""
+        self._signal(self.nodes.pop(name), signal.SIGKILL)
+
+    def stop(self, name: str) -> None:
+        """Have a node hang."""
+        self._signal(self.nodes[name], signal.SIGSTOP)
+
+    def cont(self, name: str) -> None:
+        """Have a node go on."""
+        self._signal(self.nodes[name], signal.SIGCONT)
+
+    def terminate(self, name: str) -> None:
+        """Ask a node to end, as an operator or a cluster manager does."""
+        self.nodes[name].terminate()
+
+    def kill_scheduler(self) -> None:
+        self._signal(self.scheduler, signal.SIGKILL)
+        self.scheduler.wait()
+
+    def _signal(self, process: subprocess.Popen[bytes], number: int) -> None:
+        for pid in members_of(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def close(self) -> None:
+        """End everything that was started, and wait for it."""
+        processes = [*self.nodes.values(), self.scheduler]
+        for session in self._sessions:
+            for pid in members_of(session):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for process in processes:
+            process.wait()
+        wait_until(lambda: not any(map(members_of, self._sessions)), "the cluster to be gone")
+        self._folder.cleanup()
+
+
+def members_of(session: int) -> list[int]:
+    """List the processes of a session, those of workers too."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == session and fields[0] != "Z":
+                    found.append(int(entry.name))
+    return found
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for something that gives no sign of its own."""
+    deadline = time.monotonic() + _PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def dask_cluster(**options: object) -> Iterator[DaskCluster]:
+    with DaskCluster(**options) as cluster:  # type: ignore[arg-type]
+        yield cluster
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

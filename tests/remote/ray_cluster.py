@@ -1,0 +1,179 @@
+"""Real Ray clusters of several nodes on this machine, of a test's own, and engines beside them.
+
+Each node is `ray start` under a supervisor of its own, so that it dies as a machine does, all at
+once, and also when the tests are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ramp_engine.evaluation.supervise import kill_descendants
+from ramp_engine.supervised import SupervisedProcess, last_lines
+
+__all__ = ["RayCluster", "free_port"]
+
+#: A loaded machine may take so long to start a node, in seconds.
+START_SECONDS = 120.0
+_ROOT = Path(__file__).parents[2]
+
+
+class RayCluster:
+    """A head without cores, and nodes of one or two cores that have a label ``name``.
+
+    Parameters
+    ----------
+    nodes : mapping
+        Further options of `ray start`, by the name of the node.
+    has_token : bool
+        Whether it demands a token, see `token_path`.
+    variables : mapping of str
+        Environment variables of all its processes.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, list[str]],
+        *,
+        has_token: bool = False,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        self.token_path = self._directory / "token"
+        self.port, self.client_port = free_port(), free_port()
+        self._nodes = nodes
+        self._trees: dict[str, SupervisedProcess] = {}
+        self._variables = {
+            "HOME": str(self._directory),
+            "PYTHONPATH": str(_ROOT),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
+            **(variables or {}),
+        }
+        if has_token:
+            self.token_path.write_text(secrets.token_hex(32))
+            self._variables |= {
+                "RAY_AUTH_MODE": "token",
+                "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+            }
+
+    @property
+    def host(self) -> str:
+        """The address that Ray takes for this machine's."""
+        path = self._directory / "head" / "ray_current_cluster"
+        return path.read_text().strip().rpartition(":")[0]
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def client_address(self) -> str:
+        return f"ray://{self.host}:{self.client_port}"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start_head()
+            for name in self._nodes:
+                self.start(name)
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        for tree in self._trees.values():
+            kill_descendants(tree.pid)
+        for tree in self._trees.values():
+            tree.end()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def start_head(self) -> None:
+        """Start the head, or start it again on the same port."""
+        options = [
+            *("--head", f"--port={self.port}", f"--ray-client-server-port={self.client_port}"),
+            *("--num-cpus=0", "--no-monitor"),
+        ]
+        self._start("head", options)
+
+    def start(self, name: str) -> None:
+        """Start a node, or start it again."""
+        self._start(name, [f"--address={self.address}", *self._nodes[name]])
+
+    def kill(self, name: str) -> None:
+        """Kill a node with all that runs on it, as when a machine loses its power."""
+        tree = self._trees.pop(name)
+        kill_descendants(tree.pid)
+        tree.end()
+
+    def drain(self, node_id: str, seconds: int) -> None:
+        """Ask a node to leave, as a cloud does before it takes a machine back."""
+        code = (
+            "import sys, time; from ray._raylet import GcsClient;"
+            "from ray.core.generated.autoscaler_pb2 import DrainNodeReason as Reason;"
+            "print(GcsClient(address=sys.argv[1]).drain_node(sys.argv[2],"
+            " Reason.DRAIN_NODE_REASON_PREEMPTION, 'taken back',"
+            " int((time.time() + float(sys.argv[3])) * 1000)))"
+        )
+        command = [sys.executable, "-c", code, self.address, node_id, str(seconds)]
+        result = subprocess.run(command, env=self._environment(), capture_output=True, check=True)
+        assert b"True" in result.stdout, result
+
+    def _start(self, name: str, options: list[str]) -> None:
+        directory = self._directory / name
+        log_path = self._directory / f"{name}.log"
+        ready_path = directory / "ray_current_cluster"
+        shutil.rmtree(directory, ignore_errors=True)
+        command = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+            *(
+                "--node-ip-address=127.0.0.1",
+                "--disable-usage-stats",
+                "--include-log-monitor=false",
+            ),
+            *("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"),
+            *(f"--labels=name={name}", f"--temp-dir={directory}", *options),
+        ]
+        if name == "head":
+            command.append("--include-dashboard=false")
+        with log_path.open("wb") as log:
+            tree = SupervisedProcess(
+                command,
+                log=log,
+                environment=self._environment(),
+                remove_when_orphaned=[self._directory],
+            )
+        self._trees[name] = tree
+        until = time.monotonic() + START_SECONDS
+        while not ready_path.exists() or b"Ray runtime started" not in log_path.read_bytes():
+            if tree.wait(0.05) or time.monotonic() > until:
+                raise RuntimeError(f"{name} of Ray does not start: {last_lines(log_path)}")
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self._variables}
+
+
+def free_port() -> int:
+    """Give a port that nobody has."""
+    with socket.create_server(("", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
