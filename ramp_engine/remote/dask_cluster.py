@@ -118,13 +118,15 @@ async def _local_cluster(config: Mapping[str, Any], folder: str) -> LocalCluster
         "MEMORY": float(MEMORY_LIMIT // n_workers),
         **dict(config.get("resources") or {}),
     }
-    with dask.config.set({"distributed.worker.profile.enabled": False}):
+    ours = {"distributed.worker.profile.enabled": False, "temporary-directory": folder}
+    with dask.config.set(ours):
         return await LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             resources=resources,
             local_directory=folder,
             asynchronous=True,
@@ -175,4 +177,4 @@ async def _read_versions(client: Client) -> dict[str, str]:
 
 def _in_words(facts: Mapping[str, Any]) -> str:
     python = ".".join(str(facts["host"]["python"]).split(".")[:2])
-    return f"Python {python} and distributed {facts['packages']['distributed']}"
+    return f"Python {python} and distributed {facts['packages'].get('distributed')}"
