@@ -208,7 +208,9 @@ class DaskSession:
     # Questions
 
     async def nodes(self, demands: Demands) -> list[Node]:
-        """List the nodes, with what they have in hand now."""
+        """List the nodes, with what they have in hand now; none when the connection is lost."""
+        if self.has_failed:
+            return []
         processes = await self._view.look()
         processing = await self._view.scheduler.processing(workers=None)
         return list_nodes(processes, demands, processing, self._view.facts)
@@ -221,6 +223,8 @@ class DaskSession:
         WorkerLostError
             There is no answer.
         """
+        if self.has_failed:
+            raise WorkerLostError("the connection to the Dask scheduler is lost")
         addresses = self._view.allowed(node) or await self._view.find(node)
         if not addresses:
             raise WorkerLostError(f"there is no Dask worker on {node}, or it does not answer")
