@@ -291,6 +291,21 @@ def test_a_node_that_hangs_is_given_up_and_gets_nothing_more(
     assert {heard.end_of(f"waits{number}").__class__ for number in range(6)} >= {JobEnded}
 
 
+def test_a_worker_that_its_nanny_ends_for_its_memory_is_told_from_one_that_was_killed(
+    cluster: DaskCluster, engine: DaskEngine, heard: Heard
+) -> None:
+    with another_node_after(cluster, B):
+        cluster.kill(B)
+        heard.a(NodeLost)
+        cluster.log(B).unlink()
+        cluster.start_node(B, "--memory-limit=400MiB")
+        cluster.wait_for_node(B)
+        engine.submit(make_job("swells", node=B, do="swell"))
+        end = heard.end_of("swells")
+
+    assert end.loss is Loss.MEMORY
+
+
 # What the cluster offers
 
 
