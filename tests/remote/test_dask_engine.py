@@ -386,6 +386,7 @@ def test_a_scheduler_that_is_not_there_is_told_within_dasks_own_time(
         engine.__enter__()
 
 
+@pytest.mark.filterwarnings("ignore:Mismatched versions")
 def test_versions_that_differ_are_told_with_both_sides(heard: Heard, tmp_path: Path) -> None:
     Path(tmp_path, "other_version.py").write_text(
         "from distributed import versions\nversions.version = lambda name: '2020.1.0'\n"
