@@ -32,7 +32,7 @@ STEPS: dict[str, Callable[[JobBook], object]] = {
 }
 
 
-@pytest.mark.parametrize("order", itertools.permutations(STEPS, 6))
+@pytest.mark.parametrize("order", list(itertools.permutations(STEPS)))
 def test_a_job_ends_at_most_once_in_whatever_order_things_come(order: tuple[str, ...]) -> None:
     events: list[EngineEvent] = []
     book = JobBook(events.append)
