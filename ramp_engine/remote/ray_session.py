@@ -34,7 +34,7 @@ CARE_SECONDS = 1.0
 #: The last words of a job whose process died are given up after so many seconds.
 LAST_WORDS_SECONDS = 5.0
 #: A node that has left is known to have left after so many seconds at most.
-FATE_SECONDS = 5.0
+FATE_SECONDS = 1.0
 #: How long Ray may take to disconnect, in seconds.
 CLOSE_SECONDS = 20.0
 _STOP: tuple[str, Future[Any]] = ("", Future())
@@ -160,14 +160,14 @@ class RaySession:
         """Have a node's agent answer."""
         return self._callers.ask(node, request)
 
-    def look(self) -> list[dict[str, Any]]:
-        """Describe the living nodes; none when that cannot be found out any more."""
+    def look(self) -> list[dict[str, Any]] | None:
+        """Describe the living nodes; None when that cannot be found out just now."""
         if self._jobs.has_failed:
-            return []
+            return None
         try:
             views: list[dict[str, Any]] = ray.get(self._post.look.remote(), timeout=ANSWER_SECONDS)
         except ray.exceptions.RayError:
-            return []
+            return None
         return views
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ class RaySession:
             for task in self._jobs.tasks():
                 ray.cancel(task, force=False)
             if self._post is not None:
-                self._post.put.remote("", "", None, b"")  # wakes who waits for news
+                self._post.put.remote("", "", 0, None, b"")  # wakes who waits for news
         self._callers.give_up("the engine is being left")
         for thread in self._threads:
             thread.join(CLOSE_SECONDS if not self._jobs.has_failed else 0)
@@ -199,9 +199,9 @@ class RaySession:
 
     def _handle(self, kind: str, *item: Any) -> None:
         match kind, item:
-            case "said", (job, node, header, payload):
+            case "said", (job, node, number, header, payload):
                 frame = None if header is None else Frame(header, payload)
-                self._jobs.heard(job, node, frame)
+                self._jobs.heard(job, node, number, frame)
             case "leaving", (node, deadline):
                 self._jobs.tell(NodeLeaving(node, _until(deadline)))
             case "gone", (node,):
@@ -249,13 +249,15 @@ class RaySession:
     def _look_after_waiting(self) -> None:
         """Tell of jobs whose demands no node has met for too long."""
         waiting = self._jobs.waiting(CARE_SECONDS)
-        views = self.look() if waiting else []
-        for known in waiting:
+        views = self.look() if waiting else None
+        for known in waiting if views is not None else []:
             demands = ray_demands(known.job.demands)
             reason = self._patience.end_of(views, demands, known.job.node)
             if reason is not None:
-                self.withdraw(known.job.name)
+                task = self._jobs.withdraw(known.job.name)
                 self._jobs.lost(known.job.name, Loss.UNPLACED, reason)
+                if task is not None:
+                    ray.cancel(task, force=False)
 
     def _watch(self) -> None:
         reason = watch_head(self._endpoint, self._is_closing)

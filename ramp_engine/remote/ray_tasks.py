@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 __all__ = ["Caller", "PostOffice", "run_job"]
 
 #: How often the post office looks for nodes that are to leave, in seconds.
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, LOOK_SECONDS_AT_MOST = 1.0, 10.0
 #: Of the time at most this part is spent on looking, however many nodes there are.
 LOOK_SHARE = 0.02
 
@@ -57,8 +57,8 @@ def run_job(
     def post_it(header: dict[str, Any] | None, payload: bytes) -> None:
         nonlocal n_said
         with saying:
+            post.put.remote(job, node, n_said, header, payload)
             n_said += 1
-            post.put.remote(job, node, header, payload)
 
     def ended(**answer: Any) -> dict[str, Any]:
         with saying:
@@ -138,9 +138,11 @@ class PostOffice:
             ramp = None
         return {"ramp": ramp, "python": platform.python_version(), "executable": sys.executable}
 
-    async def put(self, job: str, node: str, header: dict[str, Any] | None, payload: bytes) -> None:
-        """Take what a job says; no header: that it has begun."""
-        self._add("said", job, node, header, payload)
+    async def put(
+        self, job: str, node: str, number: int, header: dict[str, Any] | None, payload: bytes
+    ) -> None:
+        """Take what a job says, in any order; no header: that it has begun."""
+        self._add("said", job, node, number, header, payload)
 
     async def take(self, seconds: float) -> list[tuple[Any, ...]]:
         """Give all that has come since the last time; wait so long for something."""
@@ -177,7 +179,8 @@ class PostOffice:
             begun_at = clock()
             with contextlib.suppress(RayError, OSError, RuntimeError, ValueError):
                 self._compare(_nodes_alive())  # a head that is away comes back, or ends us
-            await asyncio.sleep(max(LOOK_SECONDS, (clock() - begun_at) / LOOK_SHARE))
+            seconds = (clock() - begun_at) / LOOK_SHARE
+            await asyncio.sleep(min(max(LOOK_SECONDS, seconds), LOOK_SECONDS_AT_MOST))
 
     def _compare(self, nodes: Mapping[str, int | None]) -> None:
         """Tell of nodes that are to leave, or have gone, since the last look."""
