@@ -291,8 +291,6 @@ def test_a_node_that_hangs_is_given_up_and_gets_nothing_more(
     assert {heard.end_of(f"waits{number}").__class__ for number in range(6)} >= {JobEnded}
 
 
-<<<<<<< HEAD
-=======
 def test_a_worker_that_its_nanny_ends_for_its_memory_is_told_from_one_that_was_killed(
     cluster: DaskCluster, engine: DaskEngine, heard: Heard
 ) -> None:
@@ -308,7 +306,6 @@ def test_a_worker_that_its_nanny_ends_for_its_memory_is_told_from_one_that_was_k
     assert end.loss is Loss.MEMORY
 
 
->>>>>>> bdc5dbd8e6fa216c69eab8a32bce522935606dd8
 # What the cluster offers
 
 
@@ -389,10 +386,7 @@ def test_a_scheduler_that_is_not_there_is_told_within_dasks_own_time(
         engine.__enter__()
 
 
-<<<<<<< HEAD
-=======
 @pytest.mark.filterwarnings("ignore:Mismatched versions")
->>>>>>> bdc5dbd8e6fa216c69eab8a32bce522935606dd8
 def test_versions_that_differ_are_told_with_both_sides(heard: Heard, tmp_path: Path) -> None:
     Path(tmp_path, "other_version.py").write_text(
         "from distributed import versions\nversions.version = lambda name: '2020.1.0'\n"
