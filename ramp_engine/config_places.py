@@ -6,11 +6,12 @@ accepted there, and moved; given in both places with two values, they are a prob
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ramp_database.config_file import ConfigFile, Location
+from ramp_database.config_file import ConfigFile, Location, Place
 from ramp_database.errors import ConfigError
 
 __all__ = ["MOVED", "arrange", "with_defaults"]
@@ -64,7 +65,7 @@ def arrange(file: ConfigFile, directory: Path) -> tuple[ConfigFile, list[ConfigE
             target[name] = value
             places[section, name] = places[at]
         elif not _is_same(value, target[name], directory):
-            problems.append(_contradiction(file, at, (section, name)))
+            problems.append(_contradiction(file, at, (section, name), places))
     return replace(file, data=data, places=places), problems
 
 
@@ -115,7 +116,9 @@ def _is_same(one: Any, other: Any, directory: Path) -> bool:
     return bool(one == other) or str(one) == str(other)
 
 
-def _contradiction(file: ConfigFile, at: Location, other: Location) -> ConfigError:
-    place = file.places[other]
+def _contradiction(
+    file: ConfigFile, at: Location, other: Location, places: Mapping[Location, Place]
+) -> ConfigError:
+    place = places[other]  # as it was arranged: it may stand in `worker` itself
     expected = f"what {place.key} says in line {place.line}: {place.text}"
     return file.error(at, expected)

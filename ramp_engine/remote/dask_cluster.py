@@ -61,20 +61,24 @@ async def _connected(
 
 async def _connect(config: Mapping[str, Any], address: str, security: Security | None) -> Client:
     """Connect within the time that Dask's own configuration allows (30 s)."""
+    client: Client | None = None
     try:
-        client: Client = await Client(
+        client = Client(
             address,
             asynchronous=True,
             set_as_default=False,
             security=security,
             name=f"ramp-{config.get('event', '')}",
         )
-        return client
+        await client
     except (OSError, ssl.SSLError, ImportError, TypeError, ValueError, RuntimeError) as error:
+        if client is not None:
+            await client.close()
         raise WorkerSetupError(
             f"the Dask scheduler {address} cannot be reached: {_cause(error)}",
             _hint(address, security),
         ) from error
+    return client
 
 
 def _cause(error: BaseException) -> str:

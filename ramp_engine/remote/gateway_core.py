@@ -204,9 +204,10 @@ class Core:
         self._look_after(held)
 
     def _leave(self, node: str, reason: str) -> None:
-        jobs = [given.job for given in self._jobs.on(node) if not given.is_leaving]
+        reason = reason or "its node is taken away"
+        jobs = [given.job for given in self._jobs.on(node) if not given.leaving]
         for given in self._jobs.on(node):
-            given.is_leaving = True
+            given.leaving = given.leaving or reason
         if jobs:
             logger.info("node %s is taken away (%s): %d folds are saved", node, reason, len(jobs))
             self._nodes.leave(node, jobs, reason)
@@ -220,7 +221,7 @@ class Core:
             if given.fault is not None:
                 held.lose(fold, given.fault)
             else:
-                held.take(fold, frame, self._loop.clock())
+                held.take(fold, frame, self._loop.clock(), given.leaving)
         elif fold.phase is Phase.DROPPED:
             held.keep_log(fold, frame)
         self._look_after(held)

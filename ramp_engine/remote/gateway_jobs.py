@@ -22,7 +22,7 @@ class Given:
     fault: str | None = None  #: why it must not run where it is
     is_called_off: bool = False  #: whether nothing of it is wanted any more
     is_ending: bool = False  #: whether its node was told so after it had begun
-    is_leaving: bool = False  #: whether its node was told to save it
+    leaving: str = ""  #: why its node was told to save it
 
 
 class Jobs:

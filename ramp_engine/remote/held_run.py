@@ -85,7 +85,7 @@ class HeldRun:
         if self.client is not None:
             self.client.send({"run": self.name, **header})
 
-    def take(self, fold: Fold, frame: Frame, now: float) -> None:
+    def take(self, fold: Fold, frame: Frame, now: float, leaving: str = "") -> None:
         """Note what a fold has ended with, and keep what it has left."""
         header = frame.header
         message = str(header.get("message") or "")
@@ -97,7 +97,7 @@ class HeldRun:
                     self._settle_log(fold, frame)
                     self.run.stop(Ended.TIMEOUT)
                 case "reclaimed" | "canceled":
-                    self._reclaimed(fold, frame, message or "its node was taken away")
+                    self._reclaimed(fold, frame, leaving or message or "its node is taken away")
                 case "refused" if header.get("kind") in _PASSING:
                     self.log.restart(fold.number, message)
                     self.run.refuse(fold, message, now)

@@ -326,6 +326,7 @@ class WorkerConformance:
         """``elapsed_seconds`` tells how long it has run."""
         second, _ = self._adopting(make, Scenario.HANGING, elapsed_seconds=3600.0)
         assert second.status == "timeout"
+        second.teardown()
 
     def test_a_worker_that_let_go_of_a_run_ends_nothing_of_it(self, make: MakeWorker) -> None:
         """A dispatcher that was paused comes back; its run belongs to another by then."""

@@ -123,14 +123,14 @@ class DaskCluster:
         )  # fmt: skip
         wait_until(self._is_listening, "the scheduler to listen")
 
-    def start_node(self, name: str) -> None:
-        """Start a node, or start it again."""
+    def start_node(self, name: str, *more: str) -> None:
+        """Start a node, or start it again, perhaps with more options."""
         where = self.folder / name
         where.mkdir(exist_ok=True)
         self.nodes[name] = self._start(
             name,
             ["dask", "worker", self.address, f"--host={name}", "--no-dashboard"],
-            [*self._options, f"--local-directory={where}", "--death-timeout=60", *self._tls],
+            [*self._options, f"--local-directory={where}", "--death-timeout=60", *self._tls, *more],
         )
 
     def _start(

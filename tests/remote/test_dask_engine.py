@@ -291,6 +291,21 @@ def test_a_node_that_hangs_is_given_up_and_gets_nothing_more(
     assert {heard.end_of(f"waits{number}").__class__ for number in range(6)} >= {JobEnded}
 
 
+def test_a_worker_that_its_nanny_ends_for_its_memory_is_told_from_one_that_was_killed(
+    cluster: DaskCluster, engine: DaskEngine, heard: Heard
+) -> None:
+    with another_node_after(cluster, B):
+        cluster.kill(B)
+        heard.a(NodeLost)
+        cluster.log(B).unlink()
+        cluster.start_node(B, "--memory-limit=400MiB")
+        cluster.wait_for_node(B)
+        engine.submit(make_job("swells", node=B, do="swell"))
+        end = heard.end_of("swells")
+
+    assert end.loss is Loss.MEMORY
+
+
 # What the cluster offers
 
 
@@ -371,6 +386,7 @@ def test_a_scheduler_that_is_not_there_is_told_within_dasks_own_time(
         engine.__enter__()
 
 
+@pytest.mark.filterwarnings("ignore:Mismatched versions")
 def test_versions_that_differ_are_told_with_both_sides(heard: Heard, tmp_path: Path) -> None:
     Path(tmp_path, "other_version.py").write_text(
         "from distributed import versions\nversions.version = lambda name: '2020.1.0'\n"

@@ -15,7 +15,7 @@ from ramp_engine.remote.node.place import Place
 from ramp_engine.remote.requests import Requests
 from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
-from tests.remote.node_room import end_agent
+from tests.remote.node_room import end_agent, wait_until
 from tests.remote.thread_engine import control
 
 ENGINE = "tests.remote.thread_engine:open_engine"
@@ -69,9 +69,18 @@ class Cluster:
     def place(self, node: str) -> Place:
         return Place.of(Requests(self.keys, "").make("info").header["site"], node)
 
+    def await_nothing_runs(self) -> None:
+        """Wait until no fold is left on any node."""
+        runs = [self.place(node).runs for node in self.nodes]
+        wait_until(lambda: not any(map(_entries, runs)), "the end of what runs on nodes")
+
     def end(self) -> None:
         for node in self.nodes:
             end_agent(self.place(node))
+
+
+def _entries(path: Path) -> list[Path]:
+    return list(path.iterdir()) if path.is_dir() else []
 
 
 @contextlib.contextmanager

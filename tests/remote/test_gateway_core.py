@@ -1,0 +1,257 @@
+"""What the core of a gateway asks of an engine that only notes it, by a clock of the test's own."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from ramp_engine.fold_process import FoldScratch
+from ramp_engine.remote import parts
+from ramp_engine.remote.engine import (
+    Demands,
+    Engine,
+    Job,
+    JobEnded,
+    JobLost,
+    JobSaid,
+    Loss,
+    Node,
+    NodeLeaving,
+)
+from ramp_engine.remote.frames import Frame
+from ramp_engine.remote.gateway_clients import Client
+from ramp_engine.remote.gateway_core import Core
+from ramp_engine.remote.gateway_nodes import Nodes
+from ramp_engine.remote.held_run import HeldRun
+from ramp_engine.remote.requests import Requests
+from ramp_engine.remote.run_files import RunFiles
+from ramp_engine.remote.run_log import RunLog
+from ramp_engine.remote.runs import Run
+from ramp_engine.remote.timers import Loop
+from ramp_engine.remote.uploads import Uploads
+from ramp_engine.remote.versions import Versions
+from ramp_engine.testing import ManualClock
+from tests.remote.node_room import wait_until
+
+
+class NotingEngine:
+    """Says of nodes what it is told to, and notes the rest."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.withdrawn: list[str] = []
+        self.asked: list[tuple[str, Frame]] = []
+        self.facts: dict[str, dict[str, Any]] = {"n1": {"python": "3.11"}}
+
+    def nodes(self, demands: Demands) -> list[Node]:
+        return [Node(name, name, 2, 2) for name in self.facts]
+
+    def submit(self, job: Job) -> None:
+        self.jobs[job.name] = job
+
+    def withdraw(self, name: str) -> None:
+        self.withdrawn.append(name)
+
+    def call(self, node: str, request: Frame) -> Future[Frame]:
+        self.asked.append((node, request))
+        answer: Future[Frame] = Future()
+        answer.set_result(Frame({"facts": self.facts.get(node, {})}))
+        return answer
+
+    def ops(self, op: str) -> list[tuple[str, Any]]:
+        found = [(node, request) for node, request in self.asked if request.header["op"] == op]
+        return [(node, request.header.get("jobs")) for node, request in found]
+
+
+class Room:
+    """A core, and what is said to its client."""
+
+    def __init__(self, folder: Path, **config: Any) -> None:
+        self.folder, self.clock, self.engine = folder, ManualClock(), NotingEngine()
+        self.said: list[dict[str, Any]] = []
+        self.loop = Loop(self.clock)
+        config = {"work_dir": str(folder), **config}
+        requests = Requests(config, "lease")
+        engine = cast("Engine", self.engine)
+        versions = Versions("3.11", "1")
+        self.nodes = Nodes(engine, requests, versions, self.loop.post)
+        uploads = Uploads(self.nodes, requests, folder / "packed", None, self.loop.post)
+        self.core = Core(engine, requests, self.nodes, uploads, self.loop, config)
+        self.nodes.on_change = self.core.shun
+        self.bundle = folder / ("b" * 8) / "public"
+        self.bundle.mkdir(parents=True)
+        (self.bundle / "manifest.json").write_text("{}")
+        (folder / "files").mkdir()
+
+    def send(self, header: dict[str, Any]) -> None:
+        self.said.append(header)
+
+    def begin(self, name: str, n_folds: int, timeout_seconds: float | None = None) -> HeldRun:
+        scratch = FoldScratch(self.folder / name, self.folder / name / "tmp")
+        scratch.root.mkdir()
+        numbers = list(range(n_folds))
+        held = HeldRun(
+            Run(name, numbers, timeout_seconds),
+            RunFiles(scratch, self.folder / "files"),
+            RunLog(scratch, numbers),
+            self.bundle,
+            cast("Client", self),
+            "holder",
+        )
+        self.core.begin(held)
+        wait_until(lambda: self.turn() and held.is_packed, "the packed bundle")
+        self.turn()
+        return held
+
+    def turn(self) -> bool:
+        while self.loop.turn():
+            pass
+        return True
+
+    def folds(self) -> list[int]:
+        return [job.request.header["fold"] for job in self.engine.jobs.values()]
+
+    def job(self, number: int) -> str:
+        """The newest job of a fold."""
+        jobs = self.engine.jobs.items()
+        return [name for name, job in jobs if job.request.header["fold"] == number][-1]
+
+    def start(self, number: int, node: str = "n1") -> None:
+        said = Frame({"said": "started", "level": "namespaces"})
+        self.core.handle(JobSaid(self.job(number), node, said))
+        self.turn()
+
+    def end(self, number: int, how: str = "done", state: str = "tested", **more: Any) -> None:
+        files = {"output/state.txt": state.encode(), "log": b"fold %d\n" % number}
+        names, payload = parts.join(files)
+        result = {"folds": [{"fold": number, "state": state}]}
+        code = int(state != "tested")
+        header = {"said": "ended", "how": how, "returncode": code, "result": result, "parts": names}
+        self.core.handle(JobEnded(self.job(number), "n1", Frame(header | more, payload)))
+        self.turn()
+
+    def ended(self, name: str) -> dict[str, Any]:
+        [end] = [said for said in self.said if said["run"] == name and said["said"] == "ended"]
+        return end
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+def test_no_more_folds_are_in_flight_than_allowed_and_the_oldest_run_comes_first(
+    tmp_path: Path,
+) -> None:
+    room = Room(tmp_path, max_folds=3)
+    room.begin("a", 2)
+    room.begin("b", 2)
+    assert room.folds() == [0, 1, 0]
+    room.end(1)
+    assert room.folds() == [0, 1, 0, 1]
+    assert len(room.engine.jobs) == 4
+
+
+def test_time_counts_from_the_first_start_on_a_node(room: Room) -> None:
+    room.begin("a", 2, timeout_seconds=100.0)
+    room.clock.advance(1000.0)
+    room.turn()
+    room.start(0)
+    room.clock.advance(60.0)
+    room.start(1)
+    room.clock.advance(39.0)
+    room.turn()
+    assert room.engine.ops("cancel") == []
+    room.clock.advance(2.0)
+    room.turn()
+    assert room.engine.ops("cancel") == [("n1", [room.job(0), room.job(1)])]
+    for number in (0, 1):
+        room.end(number, "canceled")
+    assert room.ended("a")["how"] == "timeout"
+
+
+def test_a_failure_ends_the_folds_above_it(room: Room) -> None:
+    held = room.begin("a", 3)
+    room.start(1)
+    room.start(2)
+    room.end(1, state="training_error")
+    assert room.engine.ops("cancel") == [("n1", [room.job(2)])]
+    assert not held.is_told, "fold 0 has not ended"
+    room.end(0)
+    assert (room.ended("a")["how"], room.ended("a")["returncode"]) == ("done", 1)
+    assert (room.folder / "a" / "log").read_bytes() == b"fold 0\nfold 1\n"
+    room.end(2)
+    assert not (room.folder / "a" / "output" / "fold_2").exists()
+
+
+def test_what_has_not_begun_is_withdrawn(room: Room) -> None:
+    held = room.begin("a", 2)
+    room.start(0)
+    gone: list[bool] = []
+    room.core.call_off(held, lambda: gone.append(True))
+    assert room.engine.withdrawn == [room.job(1)]
+    assert room.engine.ops("cancel") == [("n1", [room.job(0)])]
+    room.core.handle(JobLost(room.job(1), Loss.RECLAIMED, "withdrawn"))
+    assert gone == []
+    room.end(0, "canceled")
+    assert gone == [True]
+    assert room.core.n_runs == 0
+
+
+def test_a_node_of_other_versions_that_came_later_gets_its_fold_ended(room: Room) -> None:
+    room.begin("a", 1)
+    room.engine.facts["n2"] = {"python": "3.9", "hostname": "old"}
+    room.start(0, "n2")
+    wait_until(lambda: room.turn() and bool(room.engine.ops("cancel")), "the end of the fold")
+    assert room.engine.ops("cancel") == [("n2", [room.job(0)])]
+    room.end(0, "canceled")
+    end = room.ended("a")
+    assert end["how"] == "lost"
+    assert "n2 (old) does not go with this machine: Python is 3.9 there and 3.11" in end["message"]
+
+
+def test_a_node_that_leaves_is_asked_to_save_what_is_ours_and_only_once(room: Room) -> None:
+    room.begin("a", 2)
+    room.start(0)
+    room.start(1, "n2")
+    for _ in range(2):
+        room.core.handle(NodeLeaving("n1", "drained"))
+    assert room.engine.ops("leave") == [("n1", [room.job(0)])]
+    room.end(0, "reclaimed")
+    assert room.folds() == [0, 1, 0]
+    assert b"fold 0 is begun again: drained" in (room.folder / "a" / "log").read_bytes()
+
+
+def test_a_demand_that_no_node_meets_ends_the_run_with_the_reason(room: Room) -> None:
+    room.begin("a", 2)
+    for number in (0, 1):
+        room.core.handle(JobLost(room.job(number), Loss.UNPLACED, "no node has 9 GPUs"))
+    assert room.ended("a") | {"run": ""} == {
+        "run": "",
+        "said": "ended",
+        "how": "lost",
+        "returncode": 70,
+        "message": "no node has 9 GPUs",
+    }
+
+
+def test_a_node_without_room_is_tried_again_later(room: Room) -> None:
+    room.begin("a", 1)
+    room.end(0, "refused", kind="disk", message="the disk of the node is full")
+    assert room.folds() == [0]
+    room.clock.advance(31.0)
+    room.turn()
+    assert room.folds() == [0, 0]
+
+
+def test_leases_are_renewed_where_there_may_be_folds(room: Room) -> None:
+    room.nodes.look()
+    wait_until(lambda: room.turn() and room.nodes.is_complete and bool(room.nodes.names), "nodes")
+    room.core.renew()
+    assert room.engine.ops("renew") == []
+    room.begin("a", 1)
+    room.core.renew()
+    assert [node for node, _ in room.engine.ops("renew")] == ["n1"]
