@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -28,91 +28,85 @@ class _OnLostCluster(DaskWorker):
         self.cluster.kill_scheduler()
 
 
-class _Client:
-    """Gives workers of an event on a cluster."""
+class _Room:
+    """A cluster, and workers of the toy event on it."""
 
-    def __init__(
-        self, cluster: DaskCluster, folder: Path, toy_event: ToyEvent, lease_seconds: float
-    ) -> None:
-        self.cluster, self._folder, self._event = cluster, folder, toy_event
+    def __init__(self, cluster: DaskCluster, folder: Path, event: ToyEvent, **keys: Any) -> None:
+        self.cluster, self._folder, self._event = cluster, folder, event
         self._n_submissions = 0
         # A run that a worker has let go of is not waited for by those that come after it.
-        self._keys: dict[str, Any] = {
+        self.keys = {
             "dask_scheduler": cluster.address,
+            "kit_dir": str(event.root / "kit"),
             "node_dir": str(folder / "nodes"),
             "work_dir": str(folder / "work"),
             "event": "toy",
             "adopt_within_seconds": 1,
-            "lease_seconds": lease_seconds,
+            **keys,
         }
-        self.room = DaskRoom(cluster, self._keys)
-        self._gateway = GatewayClient("dask", {**self._keys, "kit_dir": str(toy_event.root / "kit")})
+        self.agents = DaskRoom(cluster, self.keys)
 
-    def worker(
-        self, kind: type[DaskWorker], scenario: Scenario, submission: str, timeout: float
-    ) -> DaskWorker:
+    def config(self, scenario: Scenario, submission: str, timeout: float) -> dict[str, Any]:
         self._n_submissions += 1
         attempt = self._folder / f"attempt-{self._n_submissions}"
-        more = self._keys | {"timeout": timeout}
-        config = self._event.config(attempt, submission, scenario, **more)
-        worker = kind(config, submission)
-        worker.shared = self._gateway
-        return worker
-
-    def __enter__(self) -> Self:
-        self._gateway.__enter__()
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self._gateway.__exit__(*reason)
-        self.room.await_no_agents()
+        return self._event.config(attempt, submission, scenario, **self.keys, timeout=timeout)
 
 
 @contextmanager
-def _clients(toy_event: ToyEvent, n_nodes: int, lease_seconds: float = 60) -> Iterator[_Client]:
+def _room(n_nodes: int, event: ToyEvent, **keys: Any) -> Iterator[_Room]:
     with (
         tempfile.TemporaryDirectory(prefix="ramp-t-") as folder,
         DaskCluster(n_nodes=n_nodes, environment={"RAMP_INSTANCE_METADATA": ""}) as cluster,
-        _Client(cluster, Path(folder), toy_event, lease_seconds) as client,
     ):
-        yield client
+        room = _Room(cluster, Path(folder), event, **keys)
+        yield room
+        room.agents.await_no_agents()
 
 
 @pytest.fixture(scope="module")
-def client(toy_event: ToyEvent) -> Iterator[_Client]:
-    with _clients(toy_event, n_nodes=3) as client:
+def room(toy_event: ToyEvent) -> Iterator[_Room]:
+    with _room(3, toy_event) as room:
+        yield room
+
+
+@pytest.fixture(scope="module")
+def client(room: _Room) -> Iterator[GatewayClient]:
+    with GatewayClient("dask", room.keys) as client:
         yield client
+    room.agents.await_no_agents()
 
 
 @pytest.fixture
-def lost_client(request: pytest.FixtureRequest, toy_event: ToyEvent) -> Iterator[_Client | None]:
-    """A cluster for the one test that loses it."""
+def lost_room(request: pytest.FixtureRequest, toy_event: ToyEvent) -> Iterator[_Room | None]:
+    """A cluster for the one test that loses it; its agents hear nothing more of their gateway."""
     if "interruption" not in request.node.name:
         yield None
         return
-    with _clients(toy_event, n_nodes=1, lease_seconds=4) as client:
-        yield client
+    with _room(1, toy_event, lease_seconds=4) as room:
+        yield room
 
 
 class TestDaskWorker(WorkerConformance):
     capabilities = DaskWorker.capabilities
 
     @pytest.fixture
-    def make_worker(self, client: _Client, lost_client: _Client | None) -> Iterator[MakeWorker]:
+    def make_worker(
+        self, room: _Room, client: GatewayClient, lost_room: _Room | None
+    ) -> Iterator[MakeWorker]:
         def make(
             scenario: Scenario, *, timeout: float = 60.0, submission: str = "submission_000000001"
         ) -> DaskWorker:
-            if scenario is not Scenario.INTERRUPTED:
-                return client.worker(DaskWorker, scenario, submission, timeout)
-            assert lost_client is not None
-            worker = lost_client.worker(_OnLostCluster, Scenario.HANGING, submission, timeout)
-            assert isinstance(worker, _OnLostCluster)
-            worker.cluster = lost_client.cluster
+            if scenario is Scenario.INTERRUPTED:
+                assert lost_room is not None
+                config = lost_room.config(Scenario.HANGING, submission, timeout)
+                lost = _OnLostCluster(config, submission)  # with a gateway of its own
+                lost.cluster = lost_room.cluster
+                return lost
+            worker = DaskWorker(room.config(scenario, submission, timeout), submission)
+            worker.shared = client
             return worker
 
         yield make
-        for one in (client, lost_client):
+        for one in (room, lost_room):
             if one is not None:
-                one.room.await_nothing_runs()
-
-
+                one.agents.await_nothing_runs()

@@ -50,7 +50,7 @@ def cluster() -> Iterator[DaskCluster]:
 
 @pytest.fixture(scope="module")
 def deployed(cluster: DaskCluster) -> Iterator[DaskEvent]:
-    with dask_event(cluster, worker={"limits": {"memory_mb": 1024}}) as event:
+    with dask_event(cluster, worker={"limits": {"memory_mb": 1024}, "lease_seconds": 6}) as event:
         yield event
 
 
