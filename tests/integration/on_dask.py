@@ -140,17 +140,17 @@ class DaskEvent:
         keys |= {"sandbox": "off", "node_dir": str(folder / "nodes")}
         beat = {"heartbeat_seconds": 0.5, "stale_after_seconds": 2.0}
         beat |= {"time_between_collection": 0.2, "n_workers": 2, "n_threads": 1}
-        config = {
+        self._config: dict[str, Any] = {
             "ramp": {"problem_name": "iris", "event_name": "iris"},
             "worker": keys | (worker or {}),
             "evaluation": {"python": python},
             "dispatcher": beat | (dispatcher or {}),
         }
-        (place / "config.yml").write_text(yaml.safe_dump(config))
-        self.url = f"sqlite:///{folder}/ramp.db"
-        (folder / "config.yml").write_text(f"sqlalchemy:\n  url: {self.url}\n")
-        self.database = Database(self.url)
-        self.event: EventConfig = load_event(place / "config.yml")
+        self.path = place / "config.yml"
+        self.configure()
+        url = f"sqlite:///{folder}/ramp.db"
+        (folder / "config.yml").write_text(f"sqlalchemy:\n  url: {url}\n")
+        self.database = Database(url)
         deploy(self.database, self.event)
         with self.database.session() as session:
             people.ensure_signed_up(session, "iris", "blue")
@@ -161,6 +161,13 @@ class DaskEvent:
 
     def __exit__(self, *reason: object) -> None:
         self.database.dispose()
+
+    def configure(self, **worker: Any) -> None:
+        """Write the event's file, with other keys of its worker; None: not there."""
+        section = self._config["worker"] | worker
+        self._config["worker"] = {key: item for key, item in section.items() if item is not None}
+        self.path.write_text(yaml.safe_dump(self._config))
+        self.event: EventConfig = load_event(self.path)
 
     @cached_property
     def room(self) -> DaskRoom:
