@@ -127,6 +127,7 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
     loop.run()
     nodes.on_answer = lambda: None
     if nodes.faults:
+        nodes.release(RELEASE_SECONDS)
         hint = "Give all machines the same versions, or name another environment"
         raise WorkerSetupError("; ".join(nodes.faults), hint)
 

@@ -241,7 +241,7 @@ def test_a_full_disk_of_a_node_costs_no_attempt(cluster: DaskCluster) -> None:
             number = event.submit(GOOD)
             assert witness.sees(lambda w: number in w.started)
             logs = event.event.ramp.work_dir / "attempts"
-            assert wait_for(lambda: "No space left" in text_of(logs)), text_of(logs)
+            assert wait_for(lambda: "the disk of the node is full" in text_of(logs)), text_of(logs)
             told = text_of(logs)
             (disk / "ballast").unlink()
             assert event.await_scored(number) == ["succeeded"]
