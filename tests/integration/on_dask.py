@@ -1,4 +1,4 @@
-"""An iris event whose folds run on a Dask cluster, and submissions that a test holds in mid-fold."""
+"""An iris event whose folds run on a Dask cluster, and submissions held in mid-fold by a test."""
 
 from __future__ import annotations
 
