@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -24,6 +25,8 @@ from ramp_engine.remote.ray_losses import loss_of, short
 from ramp_engine.remote.ray_places import Patience, ray_demands
 
 __all__ = ["RaySession"]
+
+_log = logging.getLogger(__name__)
 
 #: What is asked of the post office is answered in so many seconds, or it is gone.
 ANSWER_SECONDS = 30.0
@@ -232,7 +235,8 @@ class RaySession:
         try:
             asked = self._post.fate.remote(node, seconds)
             fate: str | None = ray.get(asked, timeout=seconds + ANSWER_SECONDS)
-        except ray.exceptions.RayError:
+        except ray.exceptions.RayError as error:
+            _log.warning("why a node has left is not known: %s", short(error))
             return None
         return fate
 

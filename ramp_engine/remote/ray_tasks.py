@@ -127,7 +127,8 @@ class PostOffice:
     def __init__(self) -> None:
         self._items: list[tuple[Any, ...]] = []
         self._has_come = asyncio.Event()
-        self._nodes: dict[str, bool] = {}  # whether it is leaving, by the id of a living node
+        self._alive: set[str] = set()
+        self._asked_to_leave: set[str] = set()  # also those that have left
         self._looking: asyncio.Task[None] | None = None
 
     async def about(self) -> dict[str, str | None]:
@@ -167,7 +168,7 @@ class PostOffice:
         until = clock() + seconds
         while _is_alive(node) and clock() < until:
             await asyncio.sleep(0.2)
-        return _reason_to_leave(node, was_leaving=self._nodes.get(node, False))
+        return _reason_to_leave(node, was_leaving=node in self._asked_to_leave)
 
     def _add(self, *item: Any) -> None:
         self._items.append(item)
@@ -185,15 +186,12 @@ class PostOffice:
     def _compare(self, nodes: Mapping[str, int | None]) -> None:
         """Tell of nodes that are to leave, or have gone, since the last look."""
         for node, deadline in nodes.items():
-            if deadline is not None and not self._nodes.get(node):
+            if deadline is not None and node not in self._asked_to_leave:
+                self._asked_to_leave.add(node)
                 self._add("leaving", node, deadline)
-        gone = [node for node in self._nodes if node not in nodes]
-        for node in gone:
+        for node in self._alive - nodes.keys():
             self._add("gone", node)
-        # What was leaving is remembered for `fate`.
-        self._nodes = {node: was for node, was in self._nodes.items() if was} | {
-            node: deadline is not None for node, deadline in nodes.items()
-        }
+        self._alive = set(nodes)
 
 
 def _be_as_nice_as_others() -> None:
@@ -246,7 +244,7 @@ def _is_alive(node: str) -> bool:
 
 
 def _reason_to_leave(node: str, *, was_leaving: bool) -> str | None:
-    from ray.core.generated.gcs_pb2 import NodeDeathInfo
+    from ray.core.generated.common_pb2 import NodeDeathInfo
 
     entry = next((entry for entry in ray.nodes() if entry["NodeID"] == node), None)
     if entry is None or entry["Alive"]:

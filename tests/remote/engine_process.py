@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import threading
@@ -108,7 +109,7 @@ class EngineProcess:
 
     def leave(self) -> None:
         """Leave the engine, and wait for the end of its process."""
-        if not self._has_ended:
+        with contextlib.suppress(BrokenPipeError):  # it has ended
             self._ours.send((next(self._numbers), "leave", ()))
         self.process.join(PATIENCE_SECONDS)
         is_left = not self.process.is_alive()

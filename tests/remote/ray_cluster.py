@@ -6,8 +6,8 @@ once, and also when the tests are killed.
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -36,8 +36,6 @@ class RayCluster:
     ----------
     nodes : mapping
         Further options of `ray start`, by the name of the node.
-    has_token : bool
-        Whether it demands a token, see `token_path`.
     variables_of : mapping
         Environment variables of the processes of a node, by its name.
     """
@@ -46,11 +44,9 @@ class RayCluster:
         self,
         nodes: Mapping[str, list[str]],
         *,
-        has_token: bool = False,
         variables_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-        self.token_path = self._directory / "token"
         self.port, self.client_port = free_port(), free_port()
         self._nodes = nodes
         self._trees: dict[str, SupervisedProcess] = {}
@@ -58,14 +54,9 @@ class RayCluster:
             "HOME": str(self._directory),
             "PYTHONPATH": str(_ROOT),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_health_check_period_ms": "1000",
         }
         self._variables_of = variables_of or {}
-        if has_token:
-            self.token_path.write_text(secrets.token_hex(32))
-            self._variables |= {
-                "RAY_AUTH_MODE": "token",
-                "RAY_AUTH_TOKEN_PATH": str(self.token_path),
-            }
 
     @property
     def host(self) -> str:
@@ -136,6 +127,17 @@ class RayCluster:
         command = [sys.executable, "-c", code, self.address, node_id, str(seconds)]
         result = subprocess.run(command, env=self._environment(), capture_output=True, check=True)
         assert b"True" in result.stdout, result
+
+    def pretend_versions(self, *, ray: str, python: str) -> None:
+        """Have the head say that it has other versions than it has."""
+        code = (
+            "import sys; from ray._raylet import GcsClient;"
+            "GcsClient(address=sys.argv[1]).internal_kv_put("
+            "b'CLUSTER_METADATA', sys.argv[2].encode(), True, b'cluster')"
+        )
+        versions = json.dumps({"ray_version": ray, "python_version": python})
+        command = [sys.executable, "-c", code, self.address, versions]
+        subprocess.run(command, env=self._environment(), capture_output=True, check=True)
 
     def processes_of(self, *names: str) -> int:
         """Count Ray's processes with such a task or actor, on all nodes."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +25,6 @@ from ramp_engine.remote.engine import (
 from tests.remote.engine_process import PATIENCE_SECONDS, EngineProcess
 from tests.remote.ray_cluster import RayCluster
 
-#: Long enough that no healthy cluster of this file is ever that late.
 NODES = {
     "spot": ["--num-cpus=1"],
     "plain": ["--num-cpus=1"],
@@ -74,7 +75,10 @@ def test_a_job_gets_the_gpu_that_ray_has_assigned(shared: EngineProcess) -> None
     assert end.frame.header["gpus"] == ["0"]
     nodes = shared.nodes(demands)
     assert {name: node.n_slots for name, node in nodes.items()} == {
-        **{"head": 0, "spot": 0, "plain": 0, "full": 0},
+        "head": 0,
+        "spot": 0,
+        "plain": 0,
+        "full": 0,
         "gpu": 1,
     }
     assert nodes["gpu"].facts["resources"] == {"V100": 1.0}
@@ -214,17 +218,86 @@ def test_a_client_from_elsewhere_runs_jobs_and_leaves_nothing_when_it_is_killed(
     wait_until(lambda: cluster.processes_of("PostOffice", "run_job") == n_before)
 
 
-def test_a_token_that_is_wrong_or_missing_is_refused_at_once(
-    tmp_path: Path,
-) -> None: ...
+def test_a_local_ray_serves_an_event_and_leaves_nothing(room: Path) -> None:
+    with EngineProcess({"event": "iris"}) as engine:
+        n_cores = os.cpu_count()
+        (node,) = engine.ask("nodes", Demands())
+        assert (node.n_slots, node.n_free) == (n_cores, n_cores)
+        jobs = [f"job {number}" for number in range(20)]
+        for job in jobs:
+            engine.submit(job, n_said=2)
+        for job in jobs:
+            assert isinstance(engine.end_of(job), JobEnded)
+        assert len(engine.events) == 4 * len(jobs)
+        assert processes_in(room)
+    wait_until(lambda: not processes_in(room))
+    assert not list(room.iterdir())
 
 
-def test_a_local_ray_leaves_nothing_also_when_its_gateway_is_killed(tmp_path: Path) -> None: ...
+def test_a_local_ray_wants_its_token_and_ends_with_a_gateway_that_is_killed(room: Path) -> None:
+    with EngineProcess({"event": "iris"}) as engine:
+        (directory,) = room.glob("ramp-ray-*")
+        address = (directory / "ray" / "ray_current_cluster").read_text()
+        wrong = room / "wrong"
+        wrong.write_text("0" * 64)
+        for config in ({}, {"token_file": str(wrong)}):
+            with pytest.raises(RuntimeError, match=r"WorkerSetupError: .* refuses the token"):
+                EngineProcess({"ray_address": address, **config})
+        wrong.unlink()
+        right = {"ray_address": address, "token_file": str(directory / "token")}
+        with EngineProcess(right) as other:
+            other.submit("welcome")
+            assert isinstance(other.end_of("welcome"), JobEnded)
+        engine.submit("dies", until="/nonexistent")
+        engine.wait_for(lambda _: bool(engine.of("dies")))
+        engine.kill()
+    wait_until(lambda: not processes_in(room))
+    wait_until(lambda: not list(room.iterdir()))
 
 
-def test_the_end_of_the_head_is_told_and_a_new_head_is_found(
-    cluster: RayCluster, shared: EngineProcess
-) -> None: ...
+def test_the_end_of_the_head_is_told_and_a_new_head_is_found(cluster: RayCluster) -> None:
+    with EngineProcess(config_of(cluster)) as engine:
+        engine.submit("lost with it", on("plain"), until="/nonexistent")
+        asked = engine.call(engine.nodes()["plain"].name, {"until": "/nonexistent"})
+        engine.wait_for(lambda _: bool(engine.of("lost with it")))
+        cluster.kill("head")
+        assert "head" in engine.first(EngineFailed).reason
+        with pytest.raises(RuntimeError, match="head"):
+            asked.result(PATIENCE_SECONDS)
+        assert engine.ask("nodes", Demands()) == []
+    with pytest.raises(RuntimeError, match="WorkerSetupError: no Ray cluster can be reached"):
+        EngineProcess(config_of(cluster))
+    cluster.start_head()
+    with EngineProcess(config_of(cluster)) as engine:
+        assert engine.nodes()["head"].n_slots == 0
+
+
+def test_a_cluster_of_other_versions_is_refused_with_those_of_both_sides(
+    cluster: RayCluster,
+) -> None:
+    cluster.pretend_versions(ray="2.49.1", python="3.10.4")
+    with pytest.raises(RuntimeError, match="WorkerSetupError") as refused:
+        EngineProcess(config_of(cluster))
+    for version in ("2.49.1", "3.10.4", platform.python_version()):
+        assert version in str(refused.value)
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for temporary files of a test's own, with a short path, as sockets need it."""
+    with tempfile.TemporaryDirectory(prefix="room-", dir="/tmp") as directory:
+        monkeypatch.setenv("TMPDIR", directory)
+        yield Path(directory)
+
+
+def processes_in(room: Path) -> list[int]:
+    """List the processes that were started with this room."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"TMPDIR={room}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
