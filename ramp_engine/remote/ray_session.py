@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+import uuid
 from concurrent.futures import Future
 from typing import Any
 
@@ -67,6 +68,7 @@ class RaySession:
         self._is_closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._post: Any = None
+        self._post_name = f"ramp-{uuid.uuid4().hex}"
 
     def start(self, start_timeout: float) -> None:
         """Have a post office, and begin to listen.
@@ -97,6 +99,7 @@ class RaySession:
         post = (
             ray.remote(ray_tasks.PostOffice)
             .options(
+                name=self._post_name,
                 num_cpus=0,
                 resources={"node:__internal_head__": 0.001},
                 max_restarts=0,
@@ -121,7 +124,7 @@ class RaySession:
         """Give a job to Ray."""
         try:
             task = self._options(job).remote(
-                self._post,
+                self._post_name,
                 job.name,
                 self._entry,
                 job.request.header,
@@ -254,7 +257,9 @@ class RaySession:
         """Tell of jobs whose demands no node has met for too long."""
         waiting = self._jobs.waiting(CARE_SECONDS)
         views = self.look() if waiting else None
-        for known in waiting if views is not None else []:
+        if views is None:
+            return
+        for known in waiting:
             demands = ray_demands(known.job.demands)
             reason = self._patience.end_of(views, demands, known.job.node)
             if reason is not None:

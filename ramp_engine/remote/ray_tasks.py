@@ -26,16 +26,24 @@ LOOK_SECONDS, LOOK_SECONDS_AT_MOST = 1.0, 10.0
 #: Of the time at most this part is spent on looking, however many nodes there are.
 LOOK_SHARE = 0.02
 
+_KNOWN: dict[str, tuple[Any, dict[str, Any]]] = {}
+
 
 def run_job(
-    post: Any, job: str, entry: str, header: dict[str, Any], payload: bytes, demands: dict[str, Any]
+    post_name: str,
+    job: str,
+    entry: str,
+    header: dict[str, Any],
+    payload: bytes,
+    demands: dict[str, Any],
 ) -> dict[str, Any]:
     """Run a fold by the agent of this node: the task of a job.
 
     Parameters
     ----------
-    post : handle of the `PostOffice`
-        Takes what the job says meanwhile, first of all that it has begun.
+    post_name : str
+        Name of the `PostOffice`, which takes what the job says meanwhile, first of all that it has
+        begun. (A handle would cost each job as much as all the rest.)
     job : str
     entry : str
         Module that has ``run_fold``.
@@ -50,7 +58,8 @@ def run_job(
         ``node``; ``n_said``: how much the job has posted; and ``header`` and ``payload`` of the
         answer, or ``lost`` or ``broken``, which say why there is none.
     """
-    node = ray.get_runtime_context().get_node_id()
+    post, here = _known(post_name)
+    node = here["NodeID"]
     n_said = 0
     saying = threading.Lock()
 
@@ -73,7 +82,6 @@ def run_job(
         places = importlib.import_module("ramp_engine.remote.ray_places")
     except ImportError as error:
         return ended(broken=_what_is_missing(error))
-    here = next(entry for entry in ray.nodes() if entry["NodeID"] == node)
     n_slots = places.count_slots(here["Resources"], here["Labels"], demands)
     gpus = [str(gpu) for gpu in ray.get_gpu_ids()] if demands.get("GPU") else None
     try:
@@ -192,6 +200,15 @@ class PostOffice:
         for node in self._alive - nodes.keys():
             self._add("gone", node)
         self._alive = set(nodes)
+
+
+def _known(post_name: str) -> tuple[Any, dict[str, Any]]:
+    """Give the post office, and this node as Ray describes it; asked once by each process."""
+    if post_name not in _KNOWN:
+        node = ray.get_runtime_context().get_node_id()
+        here = next(entry for entry in ray.nodes() if entry["NodeID"] == node)
+        _KNOWN[post_name] = ray.get_actor(post_name), here
+    return _KNOWN[post_name]
 
 
 def _be_as_nice_as_others() -> None:

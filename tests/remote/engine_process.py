@@ -21,7 +21,7 @@ from ramp_engine.remote.ray_engine import RayEngine
 __all__ = ["EngineProcess"]
 
 #: A loaded machine may take so long for anything that is waited for, in seconds.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 _Event = TypeVar("_Event", bound=EngineEvent)
 
 
