@@ -92,9 +92,11 @@ class GatewayConnection:
                 send(self._channel, {"op": op, "id": number, **more})
             return future.result(timeout_seconds)
         except OSError as error:  # a time-out of the future is one, too
-            if not isinstance(error, FutureTimeoutError):
+            is_late = isinstance(error, FutureTimeoutError)
+            if not is_late:
                 self.close()
-            raise WorkerLostError(f"the gateway to the cluster does not answer: {error}") from error
+            why = f"in {timeout_seconds:g} s" if is_late else f": {error}"
+            raise WorkerLostError(f"the gateway to the cluster does not answer {why}") from error
         finally:
             with self._lock:
                 self._answers.pop(number, None)
