@@ -15,7 +15,16 @@ from typing import TypeVar
 
 from ramp_database import events
 from ramp_engine.config import EventConfig
-from ramp_engine.doctor import configuration, confinement, database, environment, kit, places, queue
+from ramp_engine.doctor import (
+    cluster,
+    configuration,
+    confinement,
+    database,
+    environment,
+    kit,
+    places,
+    queue,
+)
 from ramp_engine.doctor.finding import Finding, Level, problem
 from ramp_engine.doctor.patient import Deployment, PatientEvent
 from ramp_engine.errors import RampError
@@ -40,6 +49,7 @@ EVENT_CHECKS: dict[str, Callable[[PatientEvent], Iterable[Finding]]] = {
     "sandbox": confinement.is_confined,
     "kit and data": kit.are_as_deployed,
     "bundle": kit.can_be_evaluated,
+    "cluster": cluster.runs_folds,
     "leftovers": places.hold_leftovers,
     "dispatchers": queue.is_served,
     "submissions": queue.holds_failures,

@@ -44,6 +44,11 @@ def _changes(event: PatientEvent) -> Iterator[tuple[str, bool]]:
     yield HIDING, event.config.evaluation.hide_validation_labels != hides_labels(event.row)
 
 
+def deployed_bundle(event: PatientEvent) -> Bundle | None:
+    """Name the bundle of the event as it is deployed; None when it is not."""
+    return None if event.config is None or event.row is None else _bundle(event)
+
+
 def _bundle(event: PatientEvent) -> Bundle:
     assert event.config is not None  # noqa: S101  the callers have looked
     assert event.row is not None  # noqa: S101  the callers have looked

@@ -61,20 +61,24 @@ async def _connected(
 
 async def _connect(config: Mapping[str, Any], address: str, security: Security | None) -> Client:
     """Connect within the time that Dask's own configuration allows (30 s)."""
+    client: Client | None = None
     try:
-        client: Client = await Client(
+        client = Client(
             address,
             asynchronous=True,
             set_as_default=False,
             security=security,
             name=f"ramp-{config.get('event', '')}",
         )
-        return client
+        await client
     except (OSError, ssl.SSLError, ImportError, TypeError, ValueError, RuntimeError) as error:
+        if client is not None:
+            await client.close()
         raise WorkerSetupError(
             f"the Dask scheduler {address} cannot be reached: {_cause(error)}",
             _hint(address, security),
         ) from error
+    return client
 
 
 def _cause(error: BaseException) -> str:
@@ -118,13 +122,15 @@ async def _local_cluster(config: Mapping[str, Any], folder: str) -> LocalCluster
         "MEMORY": float(MEMORY_LIMIT // n_workers),
         **dict(config.get("resources") or {}),
     }
-    with dask.config.set({"distributed.worker.profile.enabled": False}):
+    ours = {"distributed.worker.profile.enabled": False, "temporary-directory": folder}
+    with dask.config.set(ours):
         return await LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             resources=resources,
             local_directory=folder,
             asynchronous=True,
@@ -175,4 +181,4 @@ async def _read_versions(client: Client) -> dict[str, str]:
 
 def _in_words(facts: Mapping[str, Any]) -> str:
     python = ".".join(str(facts["host"]["python"]).split(".")[:2])
-    return f"Python {python} and distributed {facts['packages']['distributed']}"
+    return f"Python {python} and distributed {facts['packages'].get('distributed')}"

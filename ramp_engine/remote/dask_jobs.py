@@ -70,6 +70,11 @@ class JobBook:
         """Return a job that is not over."""
         return self._entries.get(name)
 
+    def is_wanted(self, name: str) -> bool:
+        """Whether a job is neither over nor being withdrawn."""
+        entry = self._entries.get(name)
+        return entry is not None and not entry.is_withdrawing
+
     def waiting(self) -> list[Entry]:
         """List what has neither begun nor is being withdrawn."""
         return [

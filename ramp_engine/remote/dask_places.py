@@ -100,7 +100,7 @@ def refusal(demands: Demands, processes: Iterable[Process]) -> str | None:
     wanted = resources_for(demands, there)
     if not there or any(process.n_slots(wanted) for process in there):
         return None
-    text = " ".join(f"{name}={amount:g}" for name, amount in wanted.items())
+    text = " ".join(f"{name}={amount:.10g}" for name, amount in wanted.items())
     return (
         f"no Dask worker offers {text}, which a fold asks for: they declare {_declared(there)}. "
         f'Start workers with: dask worker SCHEDULER --resources "{text}" (or more of each)'
@@ -109,7 +109,7 @@ def refusal(demands: Demands, processes: Iterable[Process]) -> str | None:
 
 def _declared(processes: Iterable[Process]) -> str:
     kinds = Counter(
-        " ".join(f"{name}={amount:g}" for name, amount in process.resources.items()) or "nothing"
+        " ".join(f"{name}={amount:.10g}" for name, amount in process.resources.items()) or "nothing"
         for process in processes
     )
     return "; ".join(f"{text} ({n} of them)" for text, n in kinds.most_common(5))

@@ -79,7 +79,7 @@ class DaskSession:
 
     async def _send_new(self) -> None:
         processes = await self._view.fresh()
-        jobs, self._new = [job for job in self._new if job.name in self.book], []
+        jobs, self._new = [job for job in self._new if self.book.is_wanted(job.name)], []
         alike: dict[Any, list[Job]] = {}
         for job in jobs:
             if (reason := refusal(job.demands, processes)) is not None:
@@ -150,19 +150,35 @@ class DaskSession:
         """Take back what has not begun."""
         taken = self.book.withdraw(names)
         if taken and not self.has_failed:
-            for name in taken:
-                self._forget(name)
-            self.spawn(self._confirm(taken))
+            self.spawn(self._take_back(taken))
 
-    async def _confirm(self, names: list[str]) -> None:
-        """Have ourselves told, in order with what has begun, that keys are gone."""
+    async def _take_back(self, names: list[str]) -> None:
+        """Have keys forgotten, then have ourselves told so, in order with what has begun."""
         try:
-            keys = [key_of(name) for name in names]
-            while any((await self._view.scheduler.get_task_status(keys=keys)).values()):
+            await self._known(names)
+            for name in names:
+                self._forget(name)
+            while any((await self._states(names)).values()):
                 await asyncio.sleep(_GONE_SECONDS)
             await self._client.log_event(self._client.id, {"withdrawn": names})
         except OSError as error:
             self.fail(f"the Dask scheduler does not answer: {error}")
+
+    async def _known(self, names: list[str]) -> None:
+        """Wait until the scheduler has read what it was sent: before, it cannot forget."""
+        while unknown := [name for name, state in (await self._states(names)).items() if not state]:
+            if not any(name in self._futures or self._is_new(name) for name in unknown):
+                return
+            await asyncio.sleep(_GONE_SECONDS)
+
+    def _is_new(self, name: str) -> bool:
+        return any(job.name == name for job in self._new)
+
+    async def _states(self, names: list[str]) -> dict[str, str | None]:
+        """Ask what becomes of jobs; None: the scheduler does not know them."""
+        keys = {key_of(name): name for name in names}
+        states = await self._view.scheduler.get_task_status(keys=list(keys))
+        return {keys[key]: state for key, state in states.items()}
 
     async def _end_after_all(self, name: str) -> None:
         """End a job that began just as it was withdrawn."""
@@ -208,7 +224,9 @@ class DaskSession:
     # Questions
 
     async def nodes(self, demands: Demands) -> list[Node]:
-        """List the nodes, with what they have in hand now."""
+        """List the nodes, with what they have in hand now; none when the connection is lost."""
+        if self.has_failed:
+            return []
         processes = await self._view.look()
         processing = await self._view.scheduler.processing(workers=None)
         return list_nodes(processes, demands, processing, self._view.facts)
@@ -221,6 +239,8 @@ class DaskSession:
         WorkerLostError
             There is no answer.
         """
+        if self.has_failed:
+            raise WorkerLostError("the connection to the Dask scheduler is lost")
         addresses = self._view.allowed(node) or await self._view.find(node)
         if not addresses:
             raise WorkerLostError(f"there is no Dask worker on {node}, or it does not answer")

@@ -17,6 +17,7 @@ from distributed import Worker, get_worker
 from distributed.comm import get_address_host
 from distributed.utils import sync
 
+from ramp_engine.remote.dask_leaving import EndsJobs, ended_with, prepare
 from ramp_engine.remote.frames import Frame
 
 __all__ = ["ENTRY", "Notice", "Slots", "ask", "key_of", "pack", "run_job"]
@@ -84,6 +85,8 @@ def run_job(packed: bytes, *, topic: str, slots: Slots, entry: str) -> tuple[str
         The job was withdrawn before it could begin; nobody waits for it.
     WorkerLostError
         The node's agent died.
+    WorkerCloses
+        It was asked to; the fold ends.
     """
     header_bytes, _, payload = packed.partition(b"\n")
     name, header = json.loads(header_bytes)
@@ -91,21 +94,24 @@ def run_job(packed: bytes, *, topic: str, slots: Slots, entry: str) -> tuple[str
     notice = Notice(topic, name, get_address_host(worker.address))
     run_fold = importlib.import_module(entry).run_fold
     whose = {key: header.get(key) for key in ("lease", "lease_seconds", "site")}
-    sync(worker.loop, _begin, worker, notice, whose, callback_timeout=_BEGIN_SECONDS)
-    ended = run_fold(
-        notice.node,
-        Frame(header, payload),
-        slots.of(notice.node),
-        lambda frame: _say(worker, notice, frame),
-    )
+    closing = sync(worker.loop, _begin, worker, notice, whose, callback_timeout=_BEGIN_SECONDS)
+    with ended_with(closing):
+        ended = run_fold(
+            notice.node,
+            Frame(header, payload),
+            slots.of(notice.node),
+            lambda frame: _say(worker, notice, frame),
+        )
     return notice.node, ended.header, ended.payload
 
 
-async def _begin(worker: Worker, notice: Notice, whose: dict[str, Any]) -> None:
+async def _begin(worker: Worker, notice: Notice, whose: dict[str, Any]) -> EndsJobs:
     """Say that the job begins here, and let it begin nowhere else."""
+    closing = await prepare(worker)
     said = {"job": notice.name, "node": notice.node, "begun": worker.address, "whose": whose}
     await worker.scheduler.log_event(topic=notice.topic, msg=said)
     await worker.scheduler.set_restrictions(worker={key_of(notice.name): worker.address})
+    return closing
 
 
 def _say(worker: Worker, notice: Notice, frame: Frame) -> None:

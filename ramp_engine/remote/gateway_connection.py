@@ -91,12 +91,12 @@ class GatewayConnection:
             with self._sending:
                 send(self._channel, {"op": op, "id": number, **more})
             return future.result(timeout_seconds)
-        except OSError as error:  # a time-out of the future is one, too
-            is_late = isinstance(error, FutureTimeoutError)
-            if not is_late:
-                self.close()
-            why = f"in {timeout_seconds:g} s" if is_late else f": {error}"
-            raise WorkerLostError(f"the gateway to the cluster does not answer {why}") from error
+        except FutureTimeoutError as error:
+            reason = f"the gateway to the cluster has not answered in {timeout_seconds:g} s"
+            raise WorkerLostError(reason) from error
+        except OSError as error:
+            self.close()
+            raise WorkerLostError(f"the gateway to the cluster does not hear: {error}") from error
         finally:
             with self._lock:
                 self._answers.pop(number, None)

@@ -57,7 +57,7 @@ class Nodes:
         self._pool = ThreadPoolExecutor(1, "nodes")
         self._known: dict[str, _Known] = {}
         self._touched: set[str] = set()
-        self._is_looking = False
+        self._lookers: list[Callable[[], None]] = []  # those who wait for the list under way
         self.on_change: Callable[[], None] = lambda: None
         self.on_answer: Callable[[], None] = lambda: None
 
@@ -110,14 +110,19 @@ class Nodes:
 
     def look(self, then: Callable[[], None] = lambda: None) -> None:
         """List the nodes again, and ask new ones of themselves; answers come later."""
-        if self._is_looking:
+        self._lookers.append(then)
+        if len(self._lookers) > 1:
             return
-        self._is_looking = True
         listing = self._pool.submit(self._engine.nodes, self._requests.demands)
-        listing.add_done_callback(lambda done: self._post(partial(self._listed, done, then)))
+        listing.add_done_callback(lambda done: self._post(partial(self._listed, done)))
 
-    def _listed(self, listing: Future[list[Node]], then: Callable[[], None]) -> None:
-        self._is_looking = False
+    def _listed(self, listing: Future[list[Node]]) -> None:
+        lookers, self._lookers = self._lookers, []
+        self._take_list(listing)
+        for tell in lookers:
+            tell()
+
+    def _take_list(self, listing: Future[list[Node]]) -> None:
         try:
             nodes = listing.result()
         except WorkerError as error:
@@ -132,7 +137,6 @@ class Nodes:
                 self.ask(node.name, self._requests.make("info"), partial(self._told, node.name))
         if known.keys() - self._known.keys():
             self.on_change()
-        then()
 
     def _told(self, name: str, answer: Frame | WorkerError) -> None:
         known = self._known.get(name)

@@ -61,7 +61,7 @@ class Callers:
             asked = caller.actor.ask.remote(request.header, request.payload, ANSWER_SECONDS)
             asked.future().add_done_callback(lambda given: self._take(node, caller, answer, given))
         except ray.exceptions.RayError as error:
-            self._drop(node, caller)
+            self._forget(node, caller)
             self._settle(answer, WorkerLostError(f"node {node}: {short(error)}"))
         return answer
 
@@ -79,7 +79,7 @@ class Callers:
             reason = f"node {node} has not answered within {PATIENCE_SECONDS:g} s"
             self._settle(answer, WorkerLostError(reason))
         for node, caller in idle:
-            self._drop(node, caller)
+            self._forget(node, caller)
 
     def give_up(self, reason: str) -> None:
         """Answer all that are waiting for an answer with an error."""
@@ -107,7 +107,7 @@ class Callers:
             caller.n_asked -= 1
             caller.used_at = time.monotonic()
         if (error := given.exception()) is not None:
-            self._drop(node, caller)
+            self._forget(node, caller)
             self._settle(answer, WorkerLostError(f"node {node}: {short(error)}"))
             return
         found = given.result()
@@ -127,9 +127,11 @@ class Callers:
         else:
             answer.set_exception(result)
 
-    def _drop(self, node: str, caller: _Caller) -> None:
-        """End a caller; the next question has another."""
+    def _forget(self, node: str, caller: _Caller) -> None:
+        """Let go of a caller, which Ray ends when nobody has it; the next question has another.
+
+        It is not killed: this may be a thread of Ray's own, which would wait for itself.
+        """
         with self._lock:
             if self._callers.get(node) is caller:
                 del self._callers[node]
-        ray.kill(caller.actor)

@@ -98,7 +98,7 @@ class RayEngine:
     def nodes(self, demands: Demands) -> list[Node]:
         """List the nodes, see `engine.Engine`; none when they cannot be asked any more."""
         wanted = ray_demands(demands)
-        return [as_node(view, wanted) for view in self._entered().look()]
+        return [as_node(view, wanted) for view in self._entered().look() or ()]
 
     def submit(self, job: Job) -> None:
         """Have a job run, see `engine.Engine`."""

@@ -14,7 +14,7 @@ __all__ = ["watch_head"]
 
 #: A head may be away for so long, in seconds: one that keeps its state elsewhere comes back.
 #: Ray itself gives up after 60 s, and ends the process.
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0
 _LOOK_MS = 500
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ramp_engine.remote.engine import (
@@ -31,7 +31,8 @@ class KnownJob:
     submitted_at: float  #: by the monotonic clock [s]
     task: Any = None  #: Ray's reference to its result; None: not yet with Ray
     node: str | None = None  #: where it has begun
-    n_heard: int = 0  #: messages that have come
+    n_heard: int = 0  #: messages that have been told
+    early: dict[int, Frame | None] = field(default_factory=dict)  #: others, by their numbers
     answer: Mapping[str, Any] | None = None  #: what `ray_tasks.run_job` gave; more is to be heard
     answered_at: float = 0.0
     is_withdrawn: bool = False
@@ -105,18 +106,20 @@ class Jobs:
             known = list(self._known.values())
         return [entry.task for entry in known if entry.node is None and entry.task is not None]
 
-    def heard(self, name: str, node: str, frame: Frame | None) -> None:
-        """Take what a job says; None: that it has begun."""
+    def heard(self, name: str, node: str, number: int, frame: Frame | None) -> None:
+        """Take what a job says, which is told in its turn; None: that it has begun."""
         with self._lock:
             known = self._known.get(name)
             if known is None:
                 return
             known.node = node
-            known.n_heard += 1
-            if frame is not None:
-                self.tell(JobSaid(name, node, frame))
-            if known.answer is not None:
-                self._end_if_heard(name, known)
+            known.early[number] = frame
+            while known.n_heard in known.early:
+                said = known.early.pop(known.n_heard)
+                known.n_heard += 1
+                if said is not None:
+                    self.tell(JobSaid(name, node, said))
+            self._end_if_heard(name, known)
 
     def answered(self, name: str, answer: Mapping[str, Any]) -> None:
         """Take the result of a task; it is told when all that the job said has come."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 import time
+import uuid
 from concurrent.futures import Future
 from typing import Any
 
@@ -25,6 +27,8 @@ from ramp_engine.remote.ray_places import Patience, ray_demands
 
 __all__ = ["RaySession"]
 
+_log = logging.getLogger(__name__)
+
 #: What is asked of the post office is answered in so many seconds, or it is gone.
 ANSWER_SECONDS = 30.0
 #: How long the gateway waits for news at a time, in seconds.
@@ -34,7 +38,7 @@ CARE_SECONDS = 1.0
 #: The last words of a job whose process died are given up after so many seconds.
 LAST_WORDS_SECONDS = 5.0
 #: A node that has left is known to have left after so many seconds at most.
-FATE_SECONDS = 5.0
+FATE_SECONDS = 1.0
 #: How long Ray may take to disconnect, in seconds.
 CLOSE_SECONDS = 20.0
 _STOP: tuple[str, Future[Any]] = ("", Future())
@@ -64,6 +68,7 @@ class RaySession:
         self._is_closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._post: Any = None
+        self._post_name = f"ramp-{uuid.uuid4().hex}"
 
     def start(self, start_timeout: float) -> None:
         """Have a post office, and begin to listen.
@@ -94,6 +99,7 @@ class RaySession:
         post = (
             ray.remote(ray_tasks.PostOffice)
             .options(
+                name=self._post_name,
                 num_cpus=0,
                 resources={"node:__internal_head__": 0.001},
                 max_restarts=0,
@@ -118,7 +124,7 @@ class RaySession:
         """Give a job to Ray."""
         try:
             task = self._options(job).remote(
-                self._post,
+                self._post_name,
                 job.name,
                 self._entry,
                 job.request.header,
@@ -160,14 +166,14 @@ class RaySession:
         """Have a node's agent answer."""
         return self._callers.ask(node, request)
 
-    def look(self) -> list[dict[str, Any]]:
-        """Describe the living nodes; none when that cannot be found out any more."""
+    def look(self) -> list[dict[str, Any]] | None:
+        """Describe the living nodes; None when that cannot be found out just now."""
         if self._jobs.has_failed:
-            return []
+            return None
         try:
             views: list[dict[str, Any]] = ray.get(self._post.look.remote(), timeout=ANSWER_SECONDS)
         except ray.exceptions.RayError:
-            return []
+            return None
         return views
 
     def close(self) -> None:
@@ -178,7 +184,7 @@ class RaySession:
             for task in self._jobs.tasks():
                 ray.cancel(task, force=False)
             if self._post is not None:
-                self._post.put.remote("", "", None, b"")  # wakes who waits for news
+                self._post.put.remote("", "", 0, None, b"")  # wakes who waits for news
         self._callers.give_up("the engine is being left")
         for thread in self._threads:
             thread.join(CLOSE_SECONDS if not self._jobs.has_failed else 0)
@@ -199,9 +205,9 @@ class RaySession:
 
     def _handle(self, kind: str, *item: Any) -> None:
         match kind, item:
-            case "said", (job, node, header, payload):
+            case "said", (job, node, number, header, payload):
                 frame = None if header is None else Frame(header, payload)
-                self._jobs.heard(job, node, frame)
+                self._jobs.heard(job, node, number, frame)
             case "leaving", (node, deadline):
                 self._jobs.tell(NodeLeaving(node, _until(deadline)))
             case "gone", (node,):
@@ -232,7 +238,8 @@ class RaySession:
         try:
             asked = self._post.fate.remote(node, seconds)
             fate: str | None = ray.get(asked, timeout=seconds + ANSWER_SECONDS)
-        except ray.exceptions.RayError:
+        except ray.exceptions.RayError as error:
+            _log.warning("why a node has left is not known: %s", short(error))
             return None
         return fate
 
@@ -249,13 +256,17 @@ class RaySession:
     def _look_after_waiting(self) -> None:
         """Tell of jobs whose demands no node has met for too long."""
         waiting = self._jobs.waiting(CARE_SECONDS)
-        views = self.look() if waiting else []
+        views = self.look() if waiting else None
+        if views is None:
+            return
         for known in waiting:
             demands = ray_demands(known.job.demands)
             reason = self._patience.end_of(views, demands, known.job.node)
             if reason is not None:
-                self.withdraw(known.job.name)
+                task = self._jobs.withdraw(known.job.name)
                 self._jobs.lost(known.job.name, Loss.UNPLACED, reason)
+                if task is not None:
+                    ray.cancel(task, force=False)
 
     def _watch(self) -> None:
         reason = watch_head(self._endpoint, self._is_closing)

@@ -22,20 +22,28 @@ from ray.exceptions import RayError
 __all__ = ["Caller", "PostOffice", "run_job"]
 
 #: How often the post office looks for nodes that are to leave, in seconds.
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, LOOK_SECONDS_AT_MOST = 1.0, 10.0
 #: Of the time at most this part is spent on looking, however many nodes there are.
 LOOK_SHARE = 0.02
 
+_KNOWN: dict[str, tuple[Any, dict[str, Any]]] = {}
+
 
 def run_job(
-    post: Any, job: str, entry: str, header: dict[str, Any], payload: bytes, demands: dict[str, Any]
+    post_name: str,
+    job: str,
+    entry: str,
+    header: dict[str, Any],
+    payload: bytes,
+    demands: dict[str, Any],
 ) -> dict[str, Any]:
     """Run a fold by the agent of this node: the task of a job.
 
     Parameters
     ----------
-    post : handle of the `PostOffice`
-        Takes what the job says meanwhile, first of all that it has begun.
+    post_name : str
+        Name of the `PostOffice`, which takes what the job says meanwhile, first of all that it has
+        begun. (A handle would cost each job as much as all the rest.)
     job : str
     entry : str
         Module that has ``run_fold``.
@@ -50,15 +58,16 @@ def run_job(
         ``node``; ``n_said``: how much the job has posted; and ``header`` and ``payload`` of the
         answer, or ``lost`` or ``broken``, which say why there is none.
     """
-    node = ray.get_runtime_context().get_node_id()
+    post, here = _known(post_name)
+    node = here["NodeID"]
     n_said = 0
     saying = threading.Lock()
 
     def post_it(header: dict[str, Any] | None, payload: bytes) -> None:
         nonlocal n_said
         with saying:
+            post.put.remote(job, node, n_said, header, payload)
             n_said += 1
-            post.put.remote(job, node, header, payload)
 
     def ended(**answer: Any) -> dict[str, Any]:
         with saying:
@@ -73,7 +82,6 @@ def run_job(
         places = importlib.import_module("ramp_engine.remote.ray_places")
     except ImportError as error:
         return ended(broken=_what_is_missing(error))
-    here = next(entry for entry in ray.nodes() if entry["NodeID"] == node)
     n_slots = places.count_slots(here["Resources"], here["Labels"], demands)
     gpus = [str(gpu) for gpu in ray.get_gpu_ids()] if demands.get("GPU") else None
     try:
@@ -127,7 +135,8 @@ class PostOffice:
     def __init__(self) -> None:
         self._items: list[tuple[Any, ...]] = []
         self._has_come = asyncio.Event()
-        self._nodes: dict[str, bool] = {}  # whether it is leaving, by the id of a living node
+        self._alive: set[str] = set()
+        self._asked_to_leave: set[str] = set()  # also those that have left
         self._looking: asyncio.Task[None] | None = None
 
     async def about(self) -> dict[str, str | None]:
@@ -138,9 +147,11 @@ class PostOffice:
             ramp = None
         return {"ramp": ramp, "python": platform.python_version(), "executable": sys.executable}
 
-    async def put(self, job: str, node: str, header: dict[str, Any] | None, payload: bytes) -> None:
-        """Take what a job says; no header: that it has begun."""
-        self._add("said", job, node, header, payload)
+    async def put(
+        self, job: str, node: str, number: int, header: dict[str, Any] | None, payload: bytes
+    ) -> None:
+        """Take what a job says, in any order; no header: that it has begun."""
+        self._add("said", job, node, number, header, payload)
 
     async def take(self, seconds: float) -> list[tuple[Any, ...]]:
         """Give all that has come since the last time; wait so long for something."""
@@ -165,7 +176,7 @@ class PostOffice:
         until = clock() + seconds
         while _is_alive(node) and clock() < until:
             await asyncio.sleep(0.2)
-        return _reason_to_leave(node, was_leaving=self._nodes.get(node, False))
+        return _reason_to_leave(node, was_leaving=node in self._asked_to_leave)
 
     def _add(self, *item: Any) -> None:
         self._items.append(item)
@@ -177,20 +188,27 @@ class PostOffice:
             begun_at = clock()
             with contextlib.suppress(RayError, OSError, RuntimeError, ValueError):
                 self._compare(_nodes_alive())  # a head that is away comes back, or ends us
-            await asyncio.sleep(max(LOOK_SECONDS, (clock() - begun_at) / LOOK_SHARE))
+            seconds = (clock() - begun_at) / LOOK_SHARE
+            await asyncio.sleep(min(max(LOOK_SECONDS, seconds), LOOK_SECONDS_AT_MOST))
 
     def _compare(self, nodes: Mapping[str, int | None]) -> None:
         """Tell of nodes that are to leave, or have gone, since the last look."""
         for node, deadline in nodes.items():
-            if deadline is not None and not self._nodes.get(node):
+            if deadline is not None and node not in self._asked_to_leave:
+                self._asked_to_leave.add(node)
                 self._add("leaving", node, deadline)
-        gone = [node for node in self._nodes if node not in nodes]
-        for node in gone:
+        for node in self._alive - nodes.keys():
             self._add("gone", node)
-        # What was leaving is remembered for `fate`.
-        self._nodes = {node: was for node, was in self._nodes.items() if was} | {
-            node: deadline is not None for node, deadline in nodes.items()
-        }
+        self._alive = set(nodes)
+
+
+def _known(post_name: str) -> tuple[Any, dict[str, Any]]:
+    """Give the post office, and this node as Ray describes it; asked once by each process."""
+    if post_name not in _KNOWN:
+        node = ray.get_runtime_context().get_node_id()
+        here = next(entry for entry in ray.nodes() if entry["NodeID"] == node)
+        _KNOWN[post_name] = ray.get_actor(post_name), here
+    return _KNOWN[post_name]
 
 
 def _be_as_nice_as_others() -> None:
@@ -243,7 +261,7 @@ def _is_alive(node: str) -> bool:
 
 
 def _reason_to_leave(node: str, *, was_leaving: bool) -> str | None:
-    from ray.core.generated.gcs_pb2 import NodeDeathInfo
+    from ray.core.generated.common_pb2 import NodeDeathInfo
 
     entry = next((entry for entry in ray.nodes() if entry["NodeID"] == node), None)
     if entry is None or entry["Alive"]:

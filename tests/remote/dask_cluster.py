@@ -87,7 +87,7 @@ class DaskCluster:
         self._environment = environment or {}
         self._folder = tempfile.TemporaryDirectory(prefix="ramp-test-dask-")
         self.nodes: dict[str, subprocess.Popen[bytes]] = {}
-        self._sessions: set[int] = set()
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._port = _free_port()
 
     def __enter__(self) -> Self:
@@ -123,14 +123,14 @@ class DaskCluster:
         )  # fmt: skip
         wait_until(self._is_listening, "the scheduler to listen")
 
-    def start_node(self, name: str) -> None:
-        """Start a node, or start it again."""
+    def start_node(self, name: str, *more: str) -> None:
+        """Start a node, or start it again, perhaps with more options."""
         where = self.folder / name
         where.mkdir(exist_ok=True)
         self.nodes[name] = self._start(
             name,
             ["dask", "worker", self.address, f"--host={name}", "--no-dashboard"],
-            [*self._options, f"--local-directory={where}", "--death-timeout=60", *self._tls],
+            [*self._options, f"--local-directory={where}", "--death-timeout=60", *self._tls, *more],
         )
 
     def _start(
@@ -153,7 +153,7 @@ class DaskCluster:
                 cwd=self.folder,
                 start_new_session=True,
             )
-        self._sessions.add(process.pid)
+        self._processes.append(process)
         return process
 
     def log(self, name: str) -> Path:
@@ -176,7 +176,8 @@ class DaskCluster:
 
     def kill(self, name: str) -> None:
         """Kill a node at once: nanny and workers."""
-        self._signal(self.nodes.pop(name), signal.SIGKILL)
+        self._signal(self.nodes[name], signal.SIGKILL)
+        self.nodes[name].wait()
 
     def stop(self, name: str) -> None:
         """Have a node hang."""
@@ -201,14 +202,13 @@ class DaskCluster:
 
     def close(self) -> None:
         """End everything that was started, and wait for it."""
-        processes = [*self.nodes.values(), self.scheduler]
-        for session in self._sessions:
-            for pid in members_of(session):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        for process in processes:
+        for process in self._processes:
+            self._signal(process, signal.SIGKILL)
             process.wait()
-        wait_until(lambda: not any(map(members_of, self._sessions)), "the cluster to be gone")
+        wait_until(
+            lambda: not any(members_of(process.pid) for process in self._processes),
+            "the cluster to be gone",
+        )
         self._folder.cleanup()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,12 +30,27 @@ def run_fold(
                 say(Frame(frame, request.payload))
         case "hold":
             say(Frame({"said": "started", "pid": os.getpid()}))
-            Path(header["gate"]).read_bytes()
+            _wait_at(header["gate"])
+        case "swell":
+            say(Frame({"said": "started"}))
+            held = [b"x" * (32 << 20)]
+            while True:
+                held.append(held[0] + b"y")
         case "die":
             raise WorkerLostError("the agent died")
         case "break":
             raise ImportError("No module named 'rampwf'")
     return Frame({"how": "done", "node": node, "n_slots": n_slots}, request.payload)
+
+
+def _wait_at(gate: str) -> None:
+    """Wait until somebody opens a pipe to write; as in the real one, an interrupt is seen."""
+    channel = os.open(gate, os.O_RDONLY | os.O_NONBLOCK)
+    poll = select.poll()
+    poll.register(channel, select.POLLIN | select.POLLHUP)
+    while not poll.poll(200):
+        pass
+    os.close(channel)
 
 
 def ask(node: str, request: Frame, timeout_seconds: float = 60) -> Frame:

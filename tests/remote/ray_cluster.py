@@ -6,8 +6,8 @@ once, and also when the tests are killed.
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ramp_engine.evaluation.supervise import kill_descendants
+from ramp_engine.evaluation.supervise import descendants, kill_descendants
 from ramp_engine.supervised import SupervisedProcess, last_lines
 
 __all__ = ["RayCluster", "free_port"]
@@ -36,21 +36,17 @@ class RayCluster:
     ----------
     nodes : mapping
         Further options of `ray start`, by the name of the node.
-    has_token : bool
-        Whether it demands a token, see `token_path`.
-    variables : mapping of str
-        Environment variables of all its processes.
+    variables_of : mapping
+        Environment variables of the processes of a node, by its name.
     """
 
     def __init__(
         self,
         nodes: Mapping[str, list[str]],
         *,
-        has_token: bool = False,
-        variables: Mapping[str, str] | None = None,
+        variables_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-        self.token_path = self._directory / "token"
         self.port, self.client_port = free_port(), free_port()
         self._nodes = nodes
         self._trees: dict[str, SupervisedProcess] = {}
@@ -58,15 +54,9 @@ class RayCluster:
             "HOME": str(self._directory),
             "PYTHONPATH": str(_ROOT),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_worker_niceness": "0",
-            **(variables or {}),
+            "RAY_health_check_period_ms": "1000",
         }
-        if has_token:
-            self.token_path.write_text(secrets.token_hex(32))
-            self._variables |= {
-                "RAY_AUTH_MODE": "token",
-                "RAY_AUTH_TOKEN_PATH": str(self.token_path),
-            }
+        self._variables_of = variables_of or {}
 
     @property
     def host(self) -> str:
@@ -138,6 +128,23 @@ class RayCluster:
         result = subprocess.run(command, env=self._environment(), capture_output=True, check=True)
         assert b"True" in result.stdout, result
 
+    def pretend_versions(self, *, ray: str, python: str) -> None:
+        """Have the head say that it has other versions than it has."""
+        code = (
+            "import sys; from ray._raylet import GcsClient;"
+            "GcsClient(address=sys.argv[1]).internal_kv_put("
+            "b'CLUSTER_METADATA', sys.argv[2].encode(), True, b'cluster')"
+        )
+        versions = json.dumps({"ray_version": ray, "python_version": python})
+        command = [sys.executable, "-c", code, self.address, versions]
+        subprocess.run(command, env=self._environment(), capture_output=True, check=True)
+
+    def processes_of(self, *names: str) -> int:
+        """Count Ray's processes with such a task or actor, on all nodes."""
+        titles = tuple(f"ray::{name}".encode() for name in names)
+        pids = [pid for tree in self._trees.values() for pid in descendants(tree.pid)]
+        return sum(_title(pid).startswith(titles) for pid in pids)
+
     def _start(self, name: str, options: list[str]) -> None:
         directory = self._directory / name
         log_path = self._directory / f"{name}.log"
@@ -159,7 +166,7 @@ class RayCluster:
             tree = SupervisedProcess(
                 command,
                 log=log,
-                environment=self._environment(),
+                environment=self._environment() | dict(self._variables_of.get(name, {})),
                 remove_when_orphaned=[self._directory],
             )
         self._trees[name] = tree
@@ -170,6 +177,13 @@ class RayCluster:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self._variables}
+
+
+def _title(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def free_port() -> int:

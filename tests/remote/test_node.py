@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ramp_engine.errors import WorkerLostError
+from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.remote.bundle_archive import BundleArchive, store
 from ramp_engine.testing.processes import processes_with
 from ramp_engine.testing.scenarios import FAILURE, HEAD, TAIL, Scenario, estimator_source
@@ -87,7 +88,9 @@ from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.node.entry import run_fold
 from tests.remote.node_room import NODE
 request = Frame(json.loads(sys.argv[1]), sys.argv[2].encode())
-run_fold(NODE, request, 1, lambda frame: print(json.dumps(frame.header), flush=True))
+def say(frame):
+    print(json.dumps(frame.header | {"payload": frame.payload.decode()}), flush=True)
+run_fold(NODE, request, 1, say)
 """
 
 
@@ -102,12 +105,16 @@ def test_a_fold_ends_with_its_caller_and_the_agent_that_it_started_lives_on(
         command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
     ) as caller:
         assert caller.stdout is not None
-        said = json.loads(caller.stdout.readline())
-        assert said["said"] == "started"
-        agent = own_room.agent_pid()
-        assert is_alive(said["pid"])
-        os.killpg(caller.pid, signal.SIGKILL)
-    wait_until(lambda: not is_alive(said["pid"]), "the end of the fold")
+        try:
+            supervisor = json.loads(caller.stdout.readline())["pid"]
+            while "hanging" not in json.loads(caller.stdout.readline())["payload"]:
+                pass  # and after that it says nothing more
+            agent = own_room.agent_pid()
+            tree = [supervisor, *descendants(supervisor)]
+            assert is_alive(supervisor)
+        finally:
+            os.killpg(caller.pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, tree)), "the end of the fold")
     wait_until(lambda: own_room.ask("renew")["jobs"] == [], "the end of the job")
     assert own_room.agent_pid() == agent
 
@@ -144,6 +151,7 @@ def test_of_many_starters_at_once_all_reach_the_same_agent(own_room: NodeRoom) -
         thread.join(60)
     assert len(pids) == 6
     assert len(set(pids)) == 1
+    assert processes_with(str(own_room.place.root)) == pids[:1], "and there is no other"
 
 
 def test_names_that_lead_elsewhere_are_refused(shared_room: NodeRoom) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -117,17 +119,63 @@ def test_an_archive_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("scheme", ["", "file://"])
-def test_a_bundle_comes_from_a_store(
-    own_room: NodeRoom, archive: BundleArchive, tmp_path: Path, scheme: str
+def test_a_bundle_comes_from_a_folder_that_nodes_share(
+    shared_room: NodeRoom, archive: BundleArchive, tmp_path: Path
 ) -> None:
-    where = f"{scheme}{tmp_path / 'store'}"
-    own_room.spec["bundle_store"] = where
-    missing = own_room.fold("too-early", Scenario.GOOD).end()
+    stored = BundleArchive(archive.path, _other(archive, "stored"))
+    where = str(tmp_path / "store")
+    asked = {
+        "spec": shared_room.spec | {"bundle_store": where},
+        "bundle": stored.bundle.to_json(),
+    }
+    missing = shared_room.fold("too-early", Scenario.GOOD, **asked).end()
     assert (missing["how"], missing["kind"]) == ("refused", "bundle")
-    assert "store" in missing["message"]
-    assert store(archive, where) == store(archive, where) == f"{where}/{archive.bundle.file_name}"
-    assert [path.name for path in (tmp_path / "store").iterdir()] == [archive.bundle.file_name]
-    fold = own_room.fold("stored", Scenario.GOOD)
+    assert where in missing["message"]
+    assert store(stored, where) == f"{where}/{stored.bundle.file_name}"
+    fold = shared_room.fold("stored", Scenario.GOOD, **asked)
     assert fold.end()["how"] == "done"
     assert "needs" not in fold.said
+
+
+def test_a_bundle_comes_from_a_store_that_has_a_url(
+    cache: BundleCache, archive: BundleArchive, tmp_path: Path
+) -> None:
+    where = f"file://{tmp_path}/store"
+    first = store(archive, where)
+    assert first == store(archive, where) == f"{where}/{archive.bundle.file_name}"
+    assert [path.name for path in (tmp_path / "store").iterdir()] == [archive.bundle.file_name]
+    found = cache.arrival(archive.bundle, where, MUCH).result(60)
+    assert (found / "manifest.json").exists()
+    (tmp_path / "store" / archive.bundle.file_name).write_bytes(b"something else")
+    other = BundleCache(tmp_path / "other", set).arrival(archive.bundle, where, MUCH)
+    assert "hash" in str(other.exception(60)) or "damaged" in str(other.exception(60))
+
+
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=32k tmpfs "$1" && exec "$0" -c '
+import sys
+from pathlib import Path
+from ramp_engine.remote.bundle_archive import BundleName
+from ramp_engine.remote.node.bundles import BundleCache
+from ramp_engine.remote.node.refusal import Refusal
+
+data = Path(sys.argv[2]).read_bytes()
+folder = Path(sys.argv[1], "bundles")
+for part in (data[:8000], data, data + bytes(50_000)):
+    cache = BundleCache(folder, set)
+    bundle = BundleName("full", sys.argv[3], max(len(part), len(data)))
+    try:
+        print(cache.take(bundle, 0, part, 1 << 30))
+    except Refusal as refusal:
+        print(refusal.kind, [path.name for path in folder.iterdir()])
+' "$1" "$2" "$3"
+"""
+
+
+def test_a_full_disk_refuses_a_bundle_and_keeps_nothing_of_it(
+    archive: BundleArchive, tmp_path: Path
+) -> None:
+    command = ["unshare", "-Urm", "sh", "-c", ON_A_SMALL_DISK, sys.executable, str(tmp_path)]
+    command += [str(archive.path), archive.bundle.sha256]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["{'have': 8000}", "disk []", "disk []"], done.stderr

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: It ends when for so long there was neither a lease nor a fold nor a caller, in seconds.
 IDLE_SECONDS = 5.0
+#: Who has heard the last word may take so long to be gone, in seconds.
+GOING_SECONDS = 2.0
 #: Time between two looks, in seconds.
 LOOK_SECONDS = 1.0
 #: A caller that says nothing for so long is let go, in seconds.
@@ -95,7 +98,7 @@ class _Agent:
         self._listener = listener
         self._service: Future[Service] = Future()
         self._callers = 0
-        self._lock = threading.Lock()
+        self._change = threading.Condition()  # of the number of callers
         self._idle_since = time.monotonic()
         self._wakes = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_ending = False
@@ -119,16 +122,23 @@ class _Agent:
         self._is_ending = True
         os.eventfd_write(self._wakes, 1)
 
-    def _may_end(self, n_callers: int) -> bool:
+    def _may_end(self, n_callers: int, patience_seconds: float) -> bool:
         """Decide to end, unless somebody needs it: from then on nobody comes in.
 
         Parameters
         ----------
         n_callers : int
             So many callers do not count: those who ask this.
+        patience_seconds : float
+            For those who are about to go.
         """
-        with self._lock:
-            if self._callers > n_callers or not self._service.result().is_idle:
+        service = self._service.result()
+
+        def is_free() -> bool:
+            return self._callers <= n_callers and service.is_idle
+
+        with self._change:
+            if service.leases or not self._change.wait_for(is_free, patience_seconds):
                 return False
             self._is_ending = True
             return True
@@ -151,7 +161,7 @@ class _Agent:
             logger.warning("a caller cannot be heard: %s", error)
             time.sleep(0.1)
             return
-        with self._lock:
+        with self._change:
             if self._is_ending or _uid_of(channel) not in (0, os.getuid()):
                 channel.close()
                 return
@@ -166,7 +176,8 @@ class _Agent:
             request = receive(channel)
             if request is not None:
                 service = self._service.result()
-                is_last = service.answer(channel, request, lambda: self._may_end(1))
+                may_end = partial(self._may_end, 1, GOING_SECONDS)
+                is_last = service.answer(channel, request, may_end)
         except (OSError, FrameError) as error:
             logger.info("a caller is gone: %s", error)
         except Exception as error:  # one request must not end the others
@@ -176,9 +187,10 @@ class _Agent:
             os.eventfd_write(self._wakes, 1)  # the channel stays open until this process has ended
             return
         channel.close()
-        with self._lock:
+        with self._change:
             self._callers -= 1
             self._idle_since = time.monotonic()
+            self._change.notify_all()
 
     def _look(self) -> None:
         if not self._service.done() or self._service.exception() is not None:
@@ -189,7 +201,7 @@ class _Agent:
         if self._callers or not service.is_idle:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > IDLE_SECONDS:
-            self._may_end(0)
+            self._may_end(0, 0.0)
 
     def _trim_log(self) -> None:
         with contextlib.suppress(OSError):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import platform
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -17,8 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ramp_engine.environments import create_env, python_for_worker
+from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import RampError
+from ramp_engine.remote.node.made_environments import MadeEnvironments
 from ramp_engine.remote.node.place import Place
 from ramp_engine.remote.node.refusal import Refusal, refused
 from ramp_engine.sandbox import Sandbox, SandboxKeys, find_sandbox
@@ -69,6 +67,7 @@ class Preparations:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._lock = threading.Lock()
+        self._made = MadeEnvironments(place.environments)
         self._known: dict[str, tuple[Future[Prepared], float]] = {}
 
     def get(self, spec: Mapping[str, Any]) -> Future[Prepared]:
@@ -107,27 +106,4 @@ class Preparations:
         requirements = environment.get("requirements")
         if requirements is None:
             return python_for_worker(environment, self._place.root)
-        return make_environment(self._place, str(requirements))
-
-
-def make_environment(place: Place, requirements: str) -> Path:
-    """Make an environment from the text of a ``requirements.txt``, unless this node has it.
-
-    Returns
-    -------
-    Path
-        Its interpreter.
-
-    Raises
-    ------
-    WorkerSetupError
-        pip fails: with its last lines.
-    OSError
-        The disk refuses.
-    """
-    inputs = "\n".join([requirements, sys.executable, platform.python_version()])
-    name = hashlib.sha256(inputs.encode()).hexdigest()[:16]
-    place.environments.mkdir(exist_ok=True)
-    listed = place.environments / f"{name}.txt"
-    listed.write_text(requirements)
-    return create_env(listed, place.environments / name)
+        return self._made.make(str(requirements))
