@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from distributed import Client, Future
+from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from ramp_engine.errors import WorkerLostError
@@ -120,8 +121,7 @@ class DaskSession:
         if self._futures.get(name) is not future:
             return
         if future.status == "finished":
-            node, header, payload = await future
-            self.book.end(name, node, Frame(header, payload))
+            await self._fetch(name, future)
         elif self._client.status != "running":
             self.fail("the connection to the Dask scheduler is lost")
         elif future.cancelled():
@@ -131,6 +131,16 @@ class DaskSession:
         else:
             self.book.lose(name, Loss.BROKEN, f"{type(error).__name__}: {error}")
         self._forget(name)
+
+    async def _fetch(self, name: str, future: Future[Any]) -> None:
+        """Fetch a job's answer, unless it is withdrawn, or lost with its worker, meanwhile."""
+        try:
+            node, header, payload = await future
+        except (FutureCancelledError, OSError) as error:
+            if self._futures.get(name) is future:
+                self.book.lose(name, Loss.NODE, f"its answer is lost: {error}")
+        else:
+            self.book.end(name, node, Frame(header, payload))
 
     def _forget(self, name: str) -> None:
         """Have Dask forget a key: queued it does not begin, done its result goes."""

@@ -97,6 +97,7 @@ class ClusterView:
 
     def went(self, address: str) -> str | None:
         """Note that a worker is gone; the node is returned if that was its last."""
+        self._is_stale = True
         gone = self._processes.pop(address, None)
         if gone is None or any(p.node == gone.node for p in self._processes.values()):
             return None

@@ -59,7 +59,8 @@ def test_a_job_says_its_words_in_order_and_ends_after_them(shared: EngineProcess
     end = shared.end_of("talks")
     assert isinstance(end, JobEnded)
     assert end.frame.payload == b"submission" * 200_000
-    assert end.frame.header == {"said": "ended", "n_slots": 1, "gpus": None, "nice": 0}
+    facts = {"n_slots": 1, "gpus": None, "nice": 0, "mark": None}
+    assert end.frame.header == {"said": "ended", **facts}
     *said, last = shared.of("talks")
     assert last is end
     numbers = [event.frame.header.get("number") for event in said if isinstance(event, JobSaid)]
@@ -187,7 +188,12 @@ def test_a_node_that_is_drained_says_so_and_its_job_is_reclaimed(
 def test_two_events_share_a_cluster_and_each_leaves_nothing(
     cluster: RayCluster, shared: EngineProcess, tmp_path: Path
 ) -> None:
-    with EngineProcess(config_of(cluster, event="digits")) as other:
+    theirs = {"env_vars": {"MARK": "theirs"}}
+    with EngineProcess(config_of(cluster, event="digits", runtime_env=theirs)) as other:
+        other.submit("first", on("plain"))
+        end = other.end_of("first")
+        assert isinstance(end, JobEnded)
+        assert end.frame.header["mark"] == "theirs"
         for engine in (shared, other):
             engine.submit("same name", on("gpu"), until=str(tmp_path / "go"))
             engine.call(engine.nodes()["gpu"].name, {}).result(PATIENCE_SECONDS)
