@@ -125,9 +125,10 @@ def cluster(engine: str, n_nodes: int = 2) -> Iterator[str]:
 
 def configure(deployment: Deployed, engine: str, address: str) -> None:
     """Have the event's folds run on a cluster, or locally."""
-    deployment.configure(n_workers=2)
     if engine == "local":
+        deployment.configure(n_workers=2)
         return
+    deployment.configure(n_workers=3)  # so that a slot has a fold while others are collected
     key = {"dask": "dask_scheduler", "ray": "ray_address"}[engine]
     text = deployment.config.read_text()
     keys = f"worker_type: {engine}, {key}: '{address}'"

@@ -97,6 +97,8 @@ def _serve(name: str, folder: Path, channel: socket.socket, config: dict[str, An
         gateway.append(core)
         front = Front(core, nodes, uploads, loop, folder, config)
         _await_facts(loop, nodes)
+        if core.failure is not None:
+            raise WorkerSetupError(f"the cluster is lost already: {core.failure}")
         front.take(channel)
         Listener(folder, lambda other: loop.post(partial(front.take, other)))
         _tick(loop, core, nodes, requests.lease_seconds / 4)

@@ -134,9 +134,12 @@ class Nodes:
             self._known[node.name].node = node
             if not self._known[node.name].is_asked:
                 self._known[node.name].is_asked = True
-                self.ask(node.name, self._requests.make("info"), partial(self._told, node.name))
+                self._ask_of_itself(node.name)
         if known.keys() - self._known.keys():
             self.on_change()
+
+    def _ask_of_itself(self, name: str) -> None:
+        self.ask(name, self._requests.make("info"), partial(self._told, name))
 
     def _told(self, name: str, answer: Frame | WorkerError) -> None:
         known = self._known.get(name)
@@ -145,6 +148,9 @@ class Nodes:
         if isinstance(answer, WorkerError):
             known.is_asked = False  # it is asked again with the next look
             logger.warning("node %s does not tell of itself: %s", name, answer)
+        elif (answer.header.get("facts") or {}).get("is_being_made"):
+            logger.info("node %s still makes the environment of the folds", name)
+            self._ask_of_itself(name)
         else:
             refusal = answer.header.get("error")
             known.facts = answer.header.get("facts") or {}

@@ -53,12 +53,14 @@ class Callers:
     def ask(self, node: str, request: Frame) -> Future[Frame]:
         """Have a node's agent answer; the future raises `WorkerLostError` when it does not."""
         answer: Future[Frame] = Future()
+        granted = float(request.header.get("seconds") or 0.0)  # to folds that are asked to leave
         with self._lock:
-            self._due[answer] = (node, time.monotonic() + PATIENCE_SECONDS)
+            self._due[answer] = (node, time.monotonic() + PATIENCE_SECONDS + granted)
             caller = self._caller(node)
             caller.n_asked += 1
         try:
-            asked = caller.actor.ask.remote(request.header, request.payload, ANSWER_SECONDS)
+            seconds = ANSWER_SECONDS + granted
+            asked = caller.actor.ask.remote(request.header, request.payload, seconds)
             asked.future().add_done_callback(lambda given: self._take(node, caller, answer, given))
         except ray.exceptions.RayError as error:
             self._forget(node, caller)
@@ -76,7 +78,7 @@ class Callers:
                 if node not in busy and not caller.n_asked and caller.used_at + IDLE_SECONDS < now
             ]
         for answer, node in late:
-            reason = f"node {node} has not answered within {PATIENCE_SECONDS:g} s"
+            reason = f"node {node} has not answered in time"
             self._settle(answer, WorkerLostError(reason))
         for node, caller in idle:
             self._forget(node, caller)

@@ -29,6 +29,8 @@ __all__ = ["RaySession"]
 
 _log = logging.getLogger(__name__)
 
+#: How long the runtime environment, and a process in it, may take on the head, in seconds.
+POST_SECONDS = 600.0
 #: What is asked of the post office is answered in so many seconds, or it is gone.
 ANSWER_SECONDS = 30.0
 #: How long the gateway waits for news at a time, in seconds.
@@ -76,15 +78,14 @@ class RaySession:
         Parameters
         ----------
         start_timeout : float
-            How long a demand may be one that no node can meet; and the post office's runtime
-            environment may take as long to be made [s].
+            How long a demand may be one that no node can meet [s].
 
         Raises
         ------
         WorkerSetupError
             Nothing can run beside the head.
         """
-        self._post = self._post_office(start_timeout)
+        self._post = self._post_office()
         self._patience = Patience(start_timeout)
         self._care_seconds = max(CARE_SECONDS, min(10.0, start_timeout / 20))
         works = [self._hear, self._take_ends, self._care, self._watch]
@@ -95,7 +96,7 @@ class RaySession:
         for thread in self._threads:
             thread.start()
 
-    def _post_office(self, seconds: float) -> Any:
+    def _post_office(self) -> Any:
         post = (
             ray.remote(ray_tasks.PostOffice)
             .options(
@@ -108,10 +109,10 @@ class RaySession:
             .remote()
         )
         try:
-            ray.get(post.about.remote(), timeout=seconds)
+            ray.get(post.about.remote(), timeout=POST_SECONDS)
         except ray.exceptions.GetTimeoutError as error:
             raise WorkerSetupError(
-                f"nothing of ours starts on the head of {self._endpoint} within {seconds:g} s",
+                f"nothing of ours starts on the head of {self._endpoint} within {POST_SECONDS:g} s",
                 "Look at the head's logs, and whether runtime_env can be made there",
             ) from error
         except ray.exceptions.RayError as error:

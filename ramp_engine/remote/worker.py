@@ -172,13 +172,14 @@ class RemoteWorker(FoldWorker):
 
     def _cancel(self, **more: Any) -> bool:
         """End the run; tell whether it is gone from all nodes. Waits, but not for long."""
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             return True
         try:
-            self._connection.ask("cancel", GONE_SECONDS, run=self._run, holder=self._holder, **more)
+            connection.ask("cancel", GONE_SECONDS, run=self._run, holder=self._holder, **more)
         except WorkerLostError as error:
             logger.warning("a run is not known to have ended: %s", error)
-            return self._connection.is_lost
+            return connection.is_lost
         return True
 
     # Its end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -99,17 +100,19 @@ class NodeRoom:
         return RunningFold(self, self.fold_request(job, source, **more))
 
 
-def end_agent(room: NodeRoom) -> None:
-    """End the agent of a room by its pid, if it lives; nothing of it may be left."""
+def end_agent(place: Place) -> None:
+    """End the agent of a place by its pid, if it lives; nothing of it may be left."""
     try:
-        with room.place.connect(10.0) as channel:
+        with place.connect(10.0) as channel:
             greeting = receive(channel)
     except OSError:
         return
-    assert greeting is not None
+    if greeting is None:  # it is just about to end
+        return
     pid = greeting.header["pid"]
     tree = [pid, *descendants(pid)]
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(is_alive, tree)), "the end of the agent")
 
 

@@ -76,7 +76,9 @@ class RayCluster:
         try:
             self.start_head()
             for name in self._nodes:
-                self.start(name)
+                self._begin_node(name)
+            for name in self._nodes:
+                self._await(name)
         except BaseException:
             self.end()
             raise
@@ -103,11 +105,13 @@ class RayCluster:
             *("--head", f"--port={self.port}", f"--ray-client-server-port={self.client_port}"),
             *("--num-cpus=0", "--no-monitor"),
         ]
-        self._start("head", options)
+        self._begin("head", options)
+        self._await("head")
 
     def start(self, name: str) -> None:
         """Start a node, or start it again."""
-        self._start(name, [f"--address={self.address}", *self._nodes[name]])
+        self._begin_node(name)
+        self._await(name)
 
     def kill(self, name: str) -> None:
         """Kill a node with all that runs on it, as when a machine loses its power."""
@@ -145,10 +149,12 @@ class RayCluster:
         pids = [pid for tree in self._trees.values() for pid in descendants(tree.pid)]
         return sum(_title(pid).startswith(titles) for pid in pids)
 
-    def _start(self, name: str, options: list[str]) -> None:
+    def _begin_node(self, name: str) -> None:
+        self._begin(name, [f"--address={self.address}", *self._nodes[name]])
+
+    def _begin(self, name: str, options: list[str]) -> None:
         directory = self._directory / name
         log_path = self._directory / f"{name}.log"
-        ready_path = directory / "ray_current_cluster"
         shutil.rmtree(directory, ignore_errors=True)
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
@@ -163,16 +169,19 @@ class RayCluster:
         if name == "head":
             command.append("--include-dashboard=false")
         with log_path.open("wb") as log:
-            tree = SupervisedProcess(
+            self._trees[name] = SupervisedProcess(
                 command,
                 log=log,
                 environment=self._environment() | dict(self._variables_of.get(name, {})),
                 remove_when_orphaned=[self._directory],
             )
-        self._trees[name] = tree
+
+    def _await(self, name: str) -> None:
+        log_path = self._directory / f"{name}.log"
+        ready_path = self._directory / name / "ray_current_cluster"
         until = time.monotonic() + START_SECONDS
         while not ready_path.exists() or b"Ray runtime started" not in log_path.read_bytes():
-            if tree.wait(0.05) or time.monotonic() > until:
+            if self._trees[name].wait(0.05) or time.monotonic() > until:
                 raise RuntimeError(f"{name} of Ray does not start: {last_lines(log_path)}")
 
     def _environment(self) -> dict[str, str]:

@@ -34,7 +34,7 @@ def run_fold(
         raise WorkerLostError(header["lost"])
     if "raised" in header:
         raise RuntimeError(header["raised"])
-    facts = {"n_slots": n_slots, "gpus": gpus, "nice": os.nice(0)}
+    facts = {"n_slots": n_slots, "gpus": gpus, "nice": os.nice(0), "mark": os.environ.get("MARK")}
     return Frame({"said": "ended", **facts}, request.payload)
 
 

@@ -202,11 +202,15 @@ def dispatcher(
         config = cluster.config(Scenario.HALF, name)
         command = [sys.executable, "-m", "tests.remote.lone_dispatcher", json.dumps(config), name]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            told: dict[str, Any] = {"gateway": 0}
             try:
                 assert process.stdout is not None
-                yield cluster, config, process, json.loads(process.stdout.readline())
+                told = json.loads(process.stdout.readline())
+                yield cluster, config, process, told
             finally:
                 process.kill()
+                if told["gateway"] and is_alive(told["gateway"]):
+                    os.kill(told["gateway"], signal.SIGKILL)
 
 
 def test_the_run_of_a_dispatcher_that_was_killed_is_taken_over(

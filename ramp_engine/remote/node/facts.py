@@ -48,7 +48,8 @@ def facts_of_node(place: Place, gpus: GpuPool, preparing: Future[Prepared]) -> d
     -------
     dict
         ``python`` is this process's version, ``fold_python`` that of the fold's environment;
-        ``environment_error`` is there instead of ``packages`` where there is no environment.
+        ``environment_error`` is there instead of ``packages`` where there is no environment, and
+        ``is_being_made`` where there is none yet: ask again.
     """
     engines = {name: _version(name) for name in ("distributed", "ray")}
     facts: dict[str, Any] = {
@@ -66,7 +67,7 @@ def facts_of_node(place: Place, gpus: GpuPool, preparing: Future[Prepared]) -> d
     try:
         prepared = preparing.result(until - time.monotonic())
     except TimeoutError:
-        return facts | {"environment_error": "it is still being made"}
+        return facts | {"is_being_made": True}
     except Refusal as refusal:
         return facts | {"environment_error": str(refusal)}
     refused = [f"{one.level}: {one.reason} ({one.hint})" for one in prepared.sandbox.refused]
