@@ -85,9 +85,7 @@ class HeldRun:
         if self.client is not None:
             self.client.send({"run": self.name, **header})
 
-    def take(
-        self, fold: Fold, frame: Frame, now: float, leaving: str = "", node: str = ""
-    ) -> None:
+    def take(self, fold: Fold, frame: Frame, now: float, leaving: str = "", node: str = "") -> None:
         """Note what a fold has ended with on a node, and keep what it has left."""
         header = frame.header
         message = str(header.get("message") or "")

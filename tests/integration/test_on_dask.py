@@ -191,8 +191,6 @@ def test_a_canceled_submission_is_gone_at_once_and_its_slots_are_free(event: Das
     assert [event.await_scored(other) for other in others] == [["succeeded"]] * 2
 
 
-
-
 # The dispatcher
 
 
@@ -281,7 +279,7 @@ def text_of(folder: Path) -> str:
 
 
 def test_a_node_whose_network_is_cut_ends_its_fold_which_runs_elsewhere() -> None:
-    notices = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "10s"}  # instead of half a minute
+    notices = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}  # the least that Dask takes
     with (
         two_hosts() as hosts,
         DaskCluster(environment=ENVIRONMENT | notices, hosts=hosts) as cluster,
