@@ -125,8 +125,7 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
 
     nodes.on_answer = look
     nodes.look(look)
-    loop.after(FACTS_SECONDS, loop.end)
-    loop.run()
+    loop.run(FACTS_SECONDS)
     nodes.on_answer = lambda: None
     if nodes.faults:
         nodes.release(RELEASE_SECONDS)

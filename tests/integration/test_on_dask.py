@@ -365,11 +365,14 @@ def test_scores_equal_those_of_the_local_worker(
     event = bundled_event(name, tmp_path / "event")
     assert event.prepare().code == 0
     keys = {"node_dir": str(tmp_path / "nodes"), "dask_scheduler": cluster.address}
-    with GatewayClient("dask", worker_config(event, tmp_path / "none") | keys) as client:
+    with (
+        GatewayClient("dask", worker_config(event, tmp_path / "none") | keys) as client,
+        LocalWorker.open_shared(worker_config(event, tmp_path / "local")) as shared,
+    ):
         for submission in chosen:
             local = LocalWorker(worker_config(event, tmp_path / "local"), submission)
             remote = DaskWorker(worker_config(event, tmp_path / "dask") | keys, submission)
-            remote.shared = client
+            local.shared, remote.shared = shared, client
             assert (local.launch(), remote.launch()) == ((0, ""), (0, ""))
     places = [tmp_path / where / "predictions" / one for where in PLACES for one in chosen]
     commands = [
