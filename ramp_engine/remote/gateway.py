@@ -66,8 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     opening = receive(channel)
     if opening is None:
         return 0
+    config = opening.header["config"]
+    if not (config.get("dask_scheduler") or config.get("ray_address")):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a cluster of our own is not left half begun
     try:
-        return _serve(arguments.engine, arguments.folder, channel, opening.header["config"])
+        return _serve(arguments.engine, arguments.folder, channel, config)
     except RampError as error:
         logger.error("the gateway cannot begin: %s", error)
         hint = getattr(error, "hint", "")
@@ -122,10 +125,10 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
 
     nodes.on_answer = look
     nodes.look(look)
-    loop.after(FACTS_SECONDS, loop.end)
-    loop.run()
+    loop.run(FACTS_SECONDS)
     nodes.on_answer = lambda: None
     if nodes.faults:
+        nodes.release(RELEASE_SECONDS)
         hint = "Give all machines the same versions, or name another environment"
         raise WorkerSetupError("; ".join(nodes.faults), hint)
 

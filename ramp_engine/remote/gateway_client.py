@@ -59,6 +59,7 @@ class GatewayClient:
         self._connection: GatewayConnection | None = None
         self._others: dict[str, GatewayConnection] = {}
         self._lock = threading.Lock()
+        self._beginning = threading.Lock()  # held while another one is started
         self._closing = threading.Event()
         self._facts: dict[str, Any] = {}
         self._problem = ""
@@ -79,6 +80,7 @@ class GatewayClient:
     def __exit__(self, *_: object) -> None:
         """End it, and all that it runs for us."""
         self._closing.set()
+        self._give_up_beginning()
         with self._lock:
             connection, process = self._connection, self._process
         if connection is not None:
@@ -180,6 +182,8 @@ class GatewayClient:
             with theirs, self._log.open("ab") as log:
                 self._log_start = log.tell()
                 self._process = self._start(theirs, log.fileno())
+            if self._closing.is_set():
+                self._process.terminate()
         except OSError as error:
             raise WorkerSetupError(f"the gateway cannot be started: {error}") from error
         try:
@@ -236,11 +240,20 @@ class GatewayClient:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._begin_again()
 
+    def _give_up_beginning(self) -> None:
+        """Wait for no cluster that another gateway tries to reach: it has nothing to lose."""
+        process = self._process
+        if process is not None and self._beginning.locked():
+            process.terminate()
+        with self._beginning:
+            pass
+
     def _begin_again(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while not self._closing.wait(pause):
             try:
-                self._begin()
+                with self._beginning:
+                    self._begin()
             except WorkerSetupError as error:
                 self._problem = str(error)
                 logger.warning("the gateway does not come back: %s", error)

@@ -255,3 +255,18 @@ def test_leases_are_renewed_where_there_may_be_folds(room: Room) -> None:
     room.begin("a", 1)
     room.core.renew()
     assert [node for node, _ in room.engine.ops("renew")] == ["n1"]
+
+
+def test_a_loop_that_was_run_for_a_while_goes_on_later_for_as_long_as_it_is_needed() -> None:
+    clock = ManualClock()
+    loop = Loop(clock)
+    loop.post(loop.end)
+    loop.run(180.0)
+    clock.advance(1000.0)
+    done: list[str] = []
+    loop.post(lambda: done.append("first"))
+    loop.post(lambda: done.append("second"))
+    loop.post(loop.end)
+    loop.run()
+    assert done == ["first", "second"]
+    loop.run(0.0)
