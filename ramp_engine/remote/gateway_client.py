@@ -12,8 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +21,8 @@ from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, Worker
 from ramp_engine.remote.frames import FrameError, receive, send
 from ramp_engine.remote.gateway_clients import connect
 from ramp_engine.remote.gateway_connection import GatewayConnection, Listener
+from ramp_engine.remote.gateway_folders import gateways_of, sweep
+from ramp_engine.remote.known_facts import KnownFacts
 
 __all__ = ["GatewayClient"]
 
@@ -32,15 +33,12 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 #: How long connecting to a cluster may take, with environments that nodes make, in seconds.
 READY_SECONDS = 1800.0
-#: How long who is patient waits for the first try to connect; it then goes on by itself, in seconds.
+#: How long who is patient waits for the first try to connect, which then goes on, in seconds.
 FIRST_SECONDS = 300.0
 #: How long a gateway may take to end, in seconds.
 END_SECONDS = 60.0
 #: So many lines of its log are quoted.
 N_LINES = 6
-_DAY_SECONDS = 86400.0
-#: Beside the folders of gateways: bundles as they are sent, which all of them share.
-_PACKED = "packed"
 
 
 class GatewayClient:
@@ -57,9 +55,7 @@ class GatewayClient:
         and workers are told why they have to wait.
     """
 
-    def __init__(
-        self, engine: str, config: Mapping[str, Any], *, is_patient: bool = False
-    ) -> None:
+    def __init__(self, engine: str, config: Mapping[str, Any], *, is_patient: bool = False) -> None:
         self._engine, self._config, self._is_patient = engine, config, is_patient
         self._work_dir = Path(config["work_dir"])
         self._log = self._work_dir / "gateway.log"
@@ -73,7 +69,7 @@ class GatewayClient:
         self._starting: socket.socket | None = None  # to a gateway that is not ready
         self._beginner: threading.Thread | None = None  # starts one again
         self._has_tried = threading.Event()
-        self._facts: dict[str, Any] = {}
+        self._facts = KnownFacts(config)
         self._problem = "connecting takes long"
 
     def __enter__(self) -> Self:
@@ -85,7 +81,7 @@ class GatewayClient:
             The cluster cannot be reached, refuses us, or has other versions; not to the patient.
         """
         self._work_dir.mkdir(parents=True, exist_ok=True)
-        _sweep(self._work_dir)
+        sweep(self._work_dir)
         if self._is_patient:
             begin = partial(self._begin_again, 0.0)
             threading.Thread(target=begin, name="gateway-start", daemon=True).start()
@@ -118,13 +114,16 @@ class GatewayClient:
     @property
     def level(self) -> str | None:
         """The weakest confinement on any node; None while no node is known."""
-        level = self._facts.get("level")
-        return None if level is None else str(level)
+        return self._facts["level"] or None
 
     @property
     def environment(self) -> str:
-        """Name what folds on the nodes depend on."""
-        return str(self._facts.get("environment", ""))
+        """Name what folds on the nodes depend on; while there are none, on those there were last.
+
+        Otherwise folds that are done would count as made with something else, and run again,
+        whenever the cluster was away.
+        """
+        return self._facts["environment"]
 
     @property
     def pid(self) -> int | None:
@@ -187,7 +186,7 @@ class GatewayClient:
     # Its process
 
     def _begin(self) -> None:
-        gateways = self._work_dir / "gateways"
+        gateways = gateways_of(self._work_dir)
         try:
             gateways.mkdir(exist_ok=True)
             folder = self._folder = Path(tempfile.mkdtemp(dir=gateways))
@@ -203,7 +202,7 @@ class GatewayClient:
             with self._lock:
                 self._starting = None
                 self._check_open()
-                self._note(facts)
+                self._facts.note(facts)
                 path = folder / "socket"
                 self._connection = GatewayConnection(ours, path, self._said, self._lost)
         except BaseException:
@@ -257,11 +256,7 @@ class GatewayClient:
 
     def _said(self, header: dict[str, Any]) -> None:
         if header["said"] == "nodes":
-            self._note(header)
-
-    def _note(self, facts: Mapping[str, Any]) -> None:
-        """Note what is known of the nodes; without any, what was known of those before stays."""
-        self._facts |= {name: fact for name, fact in facts.items() if fact}
+            self._facts.note(header)
 
     def _lost(self, connection: GatewayConnection) -> None:
         """Start another gateway; in the thread that has read from this one."""
@@ -316,34 +311,3 @@ def _end(process: subprocess.Popen[bytes], patience_seconds: float = END_SECONDS
 def _hang_up(channel: socket.socket) -> None:
     with contextlib.suppress(OSError):
         channel.shutdown(socket.SHUT_RDWR)
-
-
-def _sweep(work_dir: Path) -> None:
-    """Remove what gateways left that were killed with their dispatchers, and what nobody needs.
-
-    Other gateways of the event may be at work meanwhile.
-    """
-    gateways = work_dir / "gateways"
-    for folder in _old(gateways):
-        with contextlib.suppress(OSError):
-            connect(folder / "socket").close()
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-    for path in (gateways / _PACKED).glob("*"):
-        if not (work_dir / "bundles" / path.stem).exists() and _is_old(path):
-            path.unlink(missing_ok=True)
-
-
-def _old(gateways: Path) -> Iterator[Path]:
-    if gateways.is_dir():
-        for folder in gateways.iterdir():
-            if folder.name != _PACKED and _is_old(folder):
-                yield folder
-
-
-def _is_old(path: Path) -> bool:
-    """Tell whether it was changed last a day ago; not when somebody removes it just now."""
-    try:
-        return time.time() - path.stat().st_mtime > _DAY_SECONDS
-    except OSError:
-        return False
