@@ -68,8 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     opening = receive(channel)
     if opening is None:
         return 0
+    config = opening.header["config"]
+    if not (config.get("dask_scheduler") or config.get("ray_address")):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a cluster of our own is not left half begun
     try:
-        return _serve(arguments.engine, arguments.folder, channel, opening.header["config"])
+        return _serve(arguments.engine, arguments.folder, channel, config)
     except RampError as error:
         logger.error("the gateway cannot begin: %s", error)
         hint = getattr(error, "hint", "")
@@ -128,6 +131,7 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
     loop.run()
     nodes.on_answer = lambda: None
     if nodes.faults:
+        nodes.release(RELEASE_SECONDS)
         hint = "Give all machines the same versions, or name another environment"
         raise WorkerSetupError("; ".join(nodes.faults), hint)
 

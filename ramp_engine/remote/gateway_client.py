@@ -95,8 +95,9 @@ class GatewayClient:
         with self._lock:
             self._closing.set()
             connection, process = self._connection, self._process
-            if self._starting is not None:
+            if self._starting is not None and process is not None:
                 _hang_up(self._starting)
+                process.terminate()  # whatever it waits for: it has nothing to lose
         if self._beginner is not None:
             self._beginner.join(2 * END_SECONDS)
         if connection is not None:

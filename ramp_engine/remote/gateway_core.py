@@ -24,7 +24,6 @@ from ramp_engine.remote.engine import (
     NodeLeaving,
     NodeLost,
 )
-from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.gateway_clients import Client
 from ramp_engine.remote.gateway_jobs import Given, Jobs
 from ramp_engine.remote.gateway_nodes import Nodes
@@ -166,8 +165,8 @@ class Core:
         match event:
             case JobSaid():
                 self._said(event)
-            case JobEnded(job=job, frame=frame):
-                self._ended(job, frame)
+            case JobEnded():
+                self._ended(event)
             case JobLost():
                 self._lost(event)
             case NodeLeaving(node=node, reason=reason):
@@ -227,7 +226,8 @@ class Core:
             logger.info("node %s is taken away (%s): %d folds are saved", node, reason, len(jobs))
             self._nodes.leave(node, jobs, reason)
 
-    def _ended(self, job: str, frame: Frame) -> None:
+    def _ended(self, event: JobEnded) -> None:
+        job, frame = event.job, event.frame
         given = self._jobs.take(job)
         if given is None:
             return
@@ -236,7 +236,8 @@ class Core:
             if given.fault is not None:
                 held.lose(fold, given.fault)
             else:
-                held.take(fold, frame, self._loop.clock(), given.leaving)
+                now = self._loop.clock()
+                held.take(fold, frame, now, leaving=given.leaving, node=event.node)
         elif fold.phase is Phase.DROPPED:
             held.keep_log(fold, frame)
         self._look_after(held)

@@ -87,8 +87,8 @@ class HeldRun:
         if self.client is not None:
             self.client.send({"run": self.name, **header})
 
-    def take(self, fold: Fold, frame: Frame, now: float, leaving: str = "") -> None:
-        """Note what a fold has ended with, and keep what it has left."""
+    def take(self, fold: Fold, frame: Frame, now: float, leaving: str = "", node: str = "") -> None:
+        """Note what a fold has ended with on a node, and keep what it has left."""
         header = frame.header
         message = str(header.get("message") or "")
         try:
@@ -101,10 +101,11 @@ class HeldRun:
                 case "reclaimed" | "canceled":
                     self._reclaimed(fold, frame, leaving or message or "its node is taken away")
                 case "refused" if header.get("kind") in _PASSING:
-                    self.log.restart(fold.number, message)
-                    self.run.refuse(fold, message, now)
+                    why = f"node {node}: {message}"
+                    self.log.restart(fold.number, why)
+                    self.run.refuse(fold, why, now)
                 case "refused":
-                    self.run.stop(Ended.LOST, message)
+                    self.run.stop(Ended.LOST, f"node {node}: {message}")
                 case "lease":
                     self.lose(fold, "its node has heard nothing of this machine for too long")
                 case _:

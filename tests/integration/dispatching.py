@@ -68,7 +68,7 @@ def dispatching(
 def dispatching_event(
     database: Database,
     event: EventConfig,
-    score: ScoreStep = canned_scores,
+    score: ScoreStep | None = canned_scores,
     worker_class: type[BaseWorker] | None = None,
 ) -> Iterator[Witness]:
     """Dispatch an event that is deployed already."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,8 @@ from tests.integration.dispatching import attempts, dispatching_event, row, subm
 
 class AwayWorker(FakeWorker):
     @classmethod
-    @contextmanager
-    def open_shared(cls, config: Mapping[str, Any]) -> Iterator[Any]:
+    def open_shared(cls, config: Mapping[str, Any]) -> AbstractContextManager[Any]:
         raise ResourceUnavailableError("no scheduler answers")
-        yield
 
 
 class TellingWorker(FakeWorker):
