@@ -18,7 +18,7 @@ from tests.integration.dispatching import attempts, dispatching_event, row, subm
 
 class AwayWorker(FakeWorker):
     @classmethod
-    def open_shared(cls, config: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    def open_shared(cls, config: Mapping[str, Any]) -> AbstractContextManager[Any]:  # noqa: ARG003
         raise ResourceUnavailableError("no scheduler answers")
 
 
