@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 #: How long the nodes that are there may take to tell of themselves before we say ``ready``, and how
 #: long the end may take: of folds on the nodes, and of the engine, in seconds.
 FACTS_SECONDS, RELEASE_SECONDS, LEAVE_SECONDS = 180.0, 10.0, 20.0
+#: Why a gateway ends that was sent SIGTERM.
+TERMINATED = "somebody has ended the gateway to the cluster (SIGTERM)"
 #: A longer log is emptied, in bytes.
 MAX_LOG_BYTES = 4 << 20
 
@@ -102,10 +104,10 @@ def _serve(name: str, folder: Path, channel: socket.socket, config: dict[str, An
         front.take(channel)
         Listener(folder, lambda other: loop.post(partial(front.take, other)))
         _tick(loop, core, nodes, requests.lease_seconds / 4)
-        signal.signal(signal.SIGTERM, lambda *_: loop.post(partial(core.fail, "SIGTERM")))
+        signal.signal(signal.SIGTERM, lambda *_: loop.post(partial(core.fail, TERMINATED)))
         loop.run()
         front.close()
-        if core.failure is None or core.failure == "SIGTERM":
+        if core.failure is None or core.failure == TERMINATED:
             nodes.release(RELEASE_SECONDS)
     return 0 if core.failure is None else 1
 
