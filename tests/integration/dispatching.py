@@ -64,7 +64,7 @@ def dispatching(
 
 @contextmanager
 def dispatching_event(
-    database: Database, event: EventConfig, score: ScoreStep = canned_scores
+    database: Database, event: EventConfig, score: ScoreStep | None = canned_scores
 ) -> Iterator[Witness]:
     """Dispatch an event that is deployed already."""
     witness = Witness()
