@@ -9,15 +9,16 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy import select
 
-from ramp_database import events, people, submissions
+from ramp_database import events, people, queue, submissions
 from ramp_database.model import Attempt, Submission
 from ramp_database.session import Database
 from ramp_database.states import FINAL, State
@@ -35,7 +36,7 @@ IRIS = ROOT / "events" / "iris"
 
 #: Tells of each fold that begins, with a child of its own, and waits for leave to go on.
 _GATED = """
-import json, os, pathlib, signal, subprocess, time
+import json, os, pathlib, signal, time
 import numpy as np
 from nearest import NearestMean
 
@@ -47,9 +48,12 @@ class Gated(NearestMean):
         rng = np.random.default_rng(57)
         first = [rng.permutation(round(len(X) / 0.6))[0] for _ in range(2)]
         fold = first.index(X.index[0])
-        child = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            time.sleep(3600)
         saved = sorted(path.read_text() for path in SAVED.parent.iterdir())
-        facts = dict(fold=fold, pids=[os.getpid(), child.pid], saved=saved)
+        facts = dict(fold=fold, pids=[os.getpid(), child], saved=saved)
         if {is_saving}:
             def save(number, frame):
                 SAVED.write_text(f"{{GATE.name}} {{fold}}")
@@ -82,11 +86,18 @@ class Begun:
 
 
 class Gate:
-    """Where the folds of a submission wait."""
+    """Where the folds of a submission wait.
+
+    Parameters
+    ----------
+    folder : Path
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir()
+        #: Says why none begins any more; empty while some may.
+        self.verdict: Callable[[], str] = str
 
     @property
     def name(self) -> str:
@@ -108,7 +119,8 @@ class Gate:
 
     def await_begun(self, n_folds: int) -> list[Begun]:
         """Wait until so many folds have begun since the start."""
-        assert wait_for(lambda: len(self.begun) >= n_folds), f"only {self.begun}"
+        wait_for(lambda: len(self.begun) >= n_folds or self.verdict())
+        assert len(self.begun) >= n_folds, f"only {self.begun}: {self.verdict()}"
         return self.begun
 
     def await_gone(self) -> None:
@@ -171,7 +183,13 @@ class ClusterEvent:
         """Submit one whose folds wait, and save their name when they have to leave."""
         self._n_gates += 1
         gate = Gate(self.folder / f"gate-{self._n_gates}")
-        return self.submit(gate.source(is_saving=is_saving)), gate
+        number = self.submit(gate.source(is_saving=is_saving))
+        gate.verdict = lambda: self._verdict(number)
+        return number, gate
+
+    def _verdict(self, number: int) -> str:
+        state = self.row(number).state
+        return f"{state}: {self.log(number)}" if state in FINAL else ""
 
     def row(self, number: int) -> Submission:
         return row(self.database, number)
@@ -192,8 +210,15 @@ class ClusterEvent:
     def await_scored(self, number: int) -> list[str | None]:
         """Wait until a submission is scored; give what became of its attempts."""
         found = self.await_end(number)
-        assert found.state is State.SCORED, (found.error_msg, self.attempts(number))
+        assert found.state is State.SCORED, (found.state, self.log(number))
         return [one.outcome for one in self.attempts(number)]
+
+    def cancel_rest(self) -> None:
+        """Have nothing of a test that has failed in the way of the next one."""
+        with self.database.session() as session:
+            query = select(Submission.id).where(Submission.state.not_in(FINAL))
+            for number in session.scalars(query).all():
+                queue.cancel(session, number, "the test is over")
 
     def check(self) -> None:
         """See that all promises hold, and that nothing runs on any node."""
