@@ -41,7 +41,7 @@ def cluster() -> Iterator[RayCluster]:
 
 @pytest.fixture(scope="module")
 def _served(cluster: RayCluster) -> Iterator[ClusterEvent]:
-    worker = {"worker_type": "ray", "ray_address": cluster.address, "start_timeout": 60}
+    worker = {"worker_type": "ray", "ray_address": cluster.address, "start_timeout": 60, "lease_seconds": 10}
     with cluster_event("iris", worker) as event, event.dispatching():
         yield event
     await_nothing_in(cluster)
