@@ -70,9 +70,9 @@ class TestRayWorker(WorkerConformance):
             if scenario is not Scenario.INTERRUPTED:
                 return workers.make(scenario, submission, timeout=timeout)
             assert mortal_workers is not None
-            worker = mortal_workers.make(Scenario.HANGING, submission, timeout=timeout)
-            worker.__class__ = _WithoutGateway
-            return worker
+            return mortal_workers.make(
+                Scenario.HANGING, submission, _WithoutGateway, timeout=timeout
+            )
 
         yield make
         for one in (workers, mortal_workers):

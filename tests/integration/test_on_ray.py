@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +12,13 @@ import pytest
 
 from ramp_database import queue
 from ramp_database.states import State
-from ramp_engine.base import BaseWorker
 from ramp_engine.local import LocalWorker
-from ramp_engine.testing import ToyEvent
+from ramp_engine.testing import Scenario, ToyEvent
 from tests.integration.dispatching import wait_for
 from tests.integration.on_cluster import ClusterEvent, Gate, cluster_event
 from tests.kits.comparison import differences
 from tests.kits.evaluation import Event, bundled_event, run_many
-from tests.remote.node_room import is_alive, wait_until
+from tests.remote.node_room import wait_until
 from tests.remote.ray_cluster import RayCluster
 from tests.remote.ray_workers import OURS, ray_workers
 
@@ -41,7 +36,12 @@ def cluster() -> Iterator[RayCluster]:
 
 @pytest.fixture(scope="module")
 def _served(cluster: RayCluster) -> Iterator[ClusterEvent]:
-    worker = {"worker_type": "ray", "ray_address": cluster.address, "start_timeout": 60, "lease_seconds": 10}
+    worker = {
+        "worker_type": "ray",
+        "ray_address": cluster.address,
+        "start_timeout": 60,
+        "lease_seconds": 10,
+    }
     with cluster_event("iris", worker) as event, event.dispatching():
         yield event
     await_nothing_in(cluster)
@@ -170,9 +170,7 @@ def get_estimator():
 """
 
 
-def test_the_memory_limit_of_a_fold_is_the_participants(
-    cluster: RayCluster, served: ClusterEvent
-) -> None:
+def test_the_memory_limit_of_a_fold_is_the_participants(cluster: RayCluster) -> None:
     worker = _worker(cluster, memory=400)
     with cluster_event("tight", worker) as event, event.dispatching():
         number = event.submit(OUT_OF_MEMORY)
@@ -182,9 +180,7 @@ def test_the_memory_limit_of_a_fold_is_the_participants(
         event.check()
 
 
-def test_a_demand_that_nothing_meets_is_told_with_what_there_is(
-    cluster: RayCluster, served: ClusterEvent
-) -> None:
+def test_a_demand_that_nothing_meets_is_told_with_what_there_is(cluster: RayCluster) -> None:
     worker = _worker(cluster, resources={"V100": 1}, start_timeout=2)
     with cluster_event("gpu", worker) as event, event.dispatching():
         number, _ = event.submit_gated()
@@ -225,7 +221,7 @@ def test_a_run_is_taken_over_when_its_dispatcher_is_killed(cluster: RayCluster) 
                 assert len(gate.begun) == 2
                 event.check()
                 assert wait_for(lambda: len(event.gateways()) == 1)
-        hanging, gate = event.submit_gated()
+        _, gate = event.submit_gated()
         with event.dispatcher_process() as second:
             gate.await_begun(2)
             second.kill()
@@ -239,7 +235,7 @@ def _worker(cluster: RayCluster, **more: Any) -> dict[str, Any]:
     return {"worker_type": "ray", "ray_address": cluster.address, **more}
 
 
-def test_a_client_from_elsewhere_hands_on_its_environment_and_choice_of_nodes(
+def test_a_client_from_elsewhere_runs_folds_on_the_nodes_of_its_choice(
     cluster: RayCluster, toy_event: ToyEvent
 ) -> None:
     more = {
@@ -248,15 +244,14 @@ def test_a_client_from_elsewhere_hands_on_its_environment_and_choice_of_nodes(
         "label_selector": {"name": "second"},
     }
     with ray_workers(cluster, toy_event, **more) as workers:
-        from ramp_engine.testing import Scenario
-
         worker = workers.make(Scenario.HANGING)
         try:
             worker.setup()
             worker.launch_submission()
             assert wait_for(lambda: len(workers.nodes.runs()) == 1)
-            free = {node["facts"]["labels"]["name"]: node["n_slots"] for node in workers.client.ask("nodes")["nodes"]}
-            assert free == {"head": 0, "first": 0, "second": 1, "third": 0}
+            nodes = workers.client.ask("nodes")["nodes"]
+            n_slots = {node["facts"]["labels"]["name"]: node["n_slots"] for node in nodes}
+            assert n_slots == {"head": 0, "first": 0, "second": 1, "third": 0}
             worker.cancel()
         finally:
             worker.teardown()
@@ -274,7 +269,8 @@ def test_scores_are_those_of_the_local_worker(
     assert event.prepare().code == 0
     with ray_workers(cluster, toy_event, event=name) as workers:
         for submission in submissions:
-            config = _config(event, tmp_path / "local") | {"python": sys.executable}
+            keys = {"python": sys.executable, "work_dir": str(tmp_path / "work")}
+            config = _config(event, tmp_path / "local") | keys
             local = LocalWorker(config, submission)
             remote = workers.of(workers.keys | _config(event, tmp_path / "remote"), submission)
             for worker in (local, remote):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,16 +29,22 @@ class RayWorkers:
         self.client = GatewayClient("ray", keys)
 
     def make(
-        self, scenario: Scenario, submission: str = "submission_000000001", **more: Any
+        self,
+        scenario: Scenario,
+        submission: str = "submission_000000001",
+        kind: type[RayWorker] = RayWorker,
+        **more: Any,
     ) -> RayWorker:
         self._n_submissions += 1
         attempt = self._folder / f"attempt-{self._n_submissions}"
         config = self._event.config(attempt, submission, scenario, **(self.keys | more))
-        return self.of(config, submission)
+        return self.of(config, submission, kind)
 
-    def of(self, config: dict[str, Any], submission: str) -> RayWorker:
+    def of(
+        self, config: dict[str, Any], submission: str, kind: type[RayWorker] = RayWorker
+    ) -> RayWorker:
         """Give a worker of whatever event."""
-        worker = RayWorker(config, submission)
+        worker = kind(config, submission)
         worker.shared = self.client
         return worker
 
@@ -54,8 +59,8 @@ def ray_workers(cluster: RayCluster, toy_event: ToyEvent, **more: Any) -> Iterat
             "ray_address": cluster.address,
             "event": "toy",
             "kit_dir": str(toy_event.root / "kit"),
-            "work_dir": os.path.join(folder, "work"),
-            "node_dir": os.path.join(folder, "nodes"),
+            "work_dir": f"{folder}/work",
+            "node_dir": f"{folder}/nodes",
             "adopt_within_seconds": 1,
             **more,
         }
