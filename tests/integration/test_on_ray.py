@@ -208,24 +208,28 @@ def test_two_events_share_a_cluster(cluster: RayCluster, served: ClusterEvent) -
 
 
 def test_a_run_is_taken_over_when_its_dispatcher_is_killed(cluster: RayCluster) -> None:
-    with cluster_event("orphan", _worker(cluster, adopt_within_seconds=3)) as event:
+    with cluster_event("orphan", _worker(cluster)) as event:
         number, gate = event.submit_gated()
         with event.dispatcher_process() as first:
             gate.await_begun(2)
             first.kill()
             first.wait()
             with event.dispatching():
-                assert wait_for(lambda: len(event.gateways()) == 2)
+                assert len(event.gateways()) == 2
                 gate.open()
                 assert event.await_scored(number) == ["succeeded"]
-                assert len(gate.begun) == 2
+                assert len(gate.begun) == 2, "nothing was started again"
                 event.check()
                 assert wait_for(lambda: len(event.gateways()) == 1)
+
+
+def test_a_run_that_nobody_takes_over_ends_with_its_gateway(cluster: RayCluster) -> None:
+    with cluster_event("lost", _worker(cluster, adopt_within_seconds=1)) as event:
         _, gate = event.submit_gated()
-        with event.dispatcher_process() as second:
+        with event.dispatcher_process() as only:
             gate.await_begun(2)
-            second.kill()
-            second.wait()
+            only.kill()
+            only.wait()
         gate.await_gone()
         assert wait_for(lambda: not event.gateways())
         event.nodes.await_no_agents()
@@ -288,6 +292,20 @@ def test_scores_are_those_of_the_local_worker(
         assert differences(scored[0], scored[1]) == []
         made = [tmp_path / side / "predictions" / submission for side in ("local", "remote")]
         assert differences(made[0], made[1]) == []
+
+
+def test_the_right_token_evaluates_and_a_wrong_one_is_told(tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text("1" * 64)
+    wrong.write_text("0" * 64)
+    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(right)}
+    of_all = {"head": variables, "only": variables}
+    with RayCluster({"only": ["--num-cpus=1"]}, variables_of=of_all) as closed:
+        with cluster_event("closed", _worker(closed, token_file=str(right))) as event:
+            found = event.doctor()
+            assert "a fold of the starting kit took" in found, found
+        with cluster_event("closed", _worker(closed, token_file=str(wrong))) as event:
+            assert "refuses the token" in event.doctor()
 
 
 def _config(event: Event, folder: Path) -> dict[str, Any]:
