@@ -215,7 +215,7 @@ def test_a_run_is_taken_over_when_its_dispatcher_is_killed(cluster: RayCluster) 
             first.kill()
             first.wait()
             with event.dispatching():
-                assert len(event.gateways()) == 2
+                assert wait_for(lambda: len(event.gateways()) == 2)
                 gate.open()
                 assert event.await_scored(number) == ["succeeded"]
                 assert len(gate.begun) == 2, "nothing was started again"
