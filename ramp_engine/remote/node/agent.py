@@ -146,11 +146,14 @@ class _Agent:
     def _load(self) -> None:
         """Import what the work needs, while those who ask are greeted."""
         try:
+            from ramp_engine.remote.node.dead_places import remove_dead
             from ramp_engine.remote.node.service import Service
 
             self._service.set_result(Service(self._place))
+            remove_dead(self._place)
         except BaseException as error:
-            self._service.set_exception(error)
+            if not self._service.done():
+                self._service.set_exception(error)
             logger.exception("the agent cannot work")
             self._note()
 
