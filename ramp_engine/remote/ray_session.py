@@ -173,7 +173,7 @@ class RaySession:
             return None
         try:
             views: list[dict[str, Any]] = ray.get(self._post.look.remote(), timeout=ANSWER_SECONDS)
-        except ray.exceptions.RayError:
+        except (ray.exceptions.RayError, OSError, RuntimeError):
             return None
         return views
 
@@ -239,7 +239,7 @@ class RaySession:
         try:
             asked = self._post.fate.remote(node, seconds)
             fate: str | None = ray.get(asked, timeout=seconds + ANSWER_SECONDS)
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             _log.warning("why a node has left is not known: %s", short(error))
             return None
         return fate
@@ -284,7 +284,7 @@ def _take_back(task: Any) -> None:
     """Cancel a task that has not begun; where the cluster is gone, that is told elsewhere."""
     try:
         ray.cancel(task, force=False)
-    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  grpc raises what it likes, over ray://
         _log.warning("a job cannot be taken back: %s", short(error))
 
 
