@@ -291,6 +291,19 @@ def test_a_node_that_hangs_is_given_up_and_gets_nothing_more(
     assert {heard.end_of(f"waits{number}").__class__ for number in range(6)} >= {JobEnded}
 
 
+def test_a_job_that_waits_for_a_node_is_given_up_with_it(
+    cluster: DaskCluster, engine: DaskEngine, heard: Heard, gate: Gate
+) -> None:
+    engine.submit(make_job("holds", node=C, **gate.header))
+    heard.a(JobSaid, "holds")
+    with another_node_after(cluster, C):
+        engine.submit(make_job("waits", node=C))
+        cluster.kill(C)
+        lost, forlorn = heard.end_of("holds"), heard.end_of("waits")
+
+    assert (lost.loss, forlorn.loss) == (Loss.NODE, Loss.UNPLACED)
+
+
 def test_a_worker_that_its_nanny_ends_for_its_memory_is_told_from_one_that_was_killed(
     cluster: DaskCluster, engine: DaskEngine, heard: Heard
 ) -> None:
