@@ -439,7 +439,7 @@ def ports_of(pid: int) -> set[int]:
     inodes = set()
     for path in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
-            inodes.add(os.readlink(path))
+            inodes.add(str(path.readlink()))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     listening = [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
     return {int(row[1].rpartition(":")[2], 16) for row in listening}
