@@ -112,6 +112,8 @@ class DaskSession:
             allow_other_workers=False,
         )
         for job, future in zip(jobs, futures, strict=True):
+            if (entry := self.book.entry(job.name)) is not None:
+                entry.allowed = frozenset(allowed)
             self._futures[job.name] = future
             self.spawn(self._follow(job.name, future))
 
