@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine.remote import RayWorker
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.testing import Scenario, ToyEvent
 from tests.remote.node_dirs import NodeDir
 from tests.remote.node_room import wait_until

@@ -15,7 +15,7 @@ import pytest
 from distributed import Client
 
 from ramp_engine.errors import WorkerLostError, WorkerSetupError
-from ramp_engine.remote.dask_engine import DaskEngine
+from ramp_engine.remote.dask.engine import DaskEngine
 from ramp_engine.remote.engine import (
     Demands,
     EngineFailed,

@@ -18,10 +18,10 @@ from ramp_engine.remote.engine import (
     Loss,
 )
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.ray_connection import Endpoint
-from ramp_engine.remote.ray_jobs import Jobs
-from ramp_engine.remote.ray_places import Patience, count_slots, matches, ray_demands
-from ramp_engine.remote.ray_session import RaySession
+from ramp_engine.remote.ray.connection import Endpoint
+from ramp_engine.remote.ray.jobs import Jobs
+from ramp_engine.remote.ray.places import Patience, count_slots, matches, ray_demands
+from ramp_engine.remote.ray.session import RaySession
 
 ANSWER = {"node": "a", "n_said": 3, "header": {"said": "ended"}, "payload": b"all"}
 

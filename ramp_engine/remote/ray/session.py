@@ -15,15 +15,15 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ramp_engine.errors import WorkerSetupError
-from ramp_engine.remote import ray_tasks
 from ramp_engine.remote.engine import Job, Loss, NodeLeaving, NodeLost
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.ray_callers import Callers
-from ramp_engine.remote.ray_connection import Endpoint
-from ramp_engine.remote.ray_head import watch_head
-from ramp_engine.remote.ray_jobs import Jobs
-from ramp_engine.remote.ray_losses import loss_of, short
-from ramp_engine.remote.ray_places import Patience, ray_demands
+from ramp_engine.remote.ray import tasks as ray_tasks
+from ramp_engine.remote.ray.callers import Callers
+from ramp_engine.remote.ray.connection import Endpoint
+from ramp_engine.remote.ray.head import watch_head
+from ramp_engine.remote.ray.jobs import Jobs
+from ramp_engine.remote.ray.losses import loss_of, short
+from ramp_engine.remote.ray.places import Patience, ray_demands
 
 __all__ = ["RaySession"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from distributed import Client
 
-from ramp_engine.remote.dask_places import refusal
-from ramp_engine.remote.dask_session import DaskSession
-from ramp_engine.remote.dask_task import key_of
-from ramp_engine.remote.dask_watch import ClusterView
+from ramp_engine.remote.dask.places import refusal
+from ramp_engine.remote.dask.session import DaskSession
+from ramp_engine.remote.dask.task import key_of
+from ramp_engine.remote.dask.watch import ClusterView
 from ramp_engine.remote.engine import Loss, NodeLeaving, NodeLost, Sink
 
 __all__ = ["ClusterGuard"]

@@ -13,9 +13,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ramp_engine.errors import WorkerLostError
-from ramp_engine.remote import ray_tasks
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.ray_losses import short
+from ramp_engine.remote.ray import tasks as ray_tasks
+from ramp_engine.remote.ray.losses import short
 
 __all__ = ["Callers"]
 
