@@ -85,6 +85,8 @@ class BaseWorker(ABC):
     sandbox : str or None
         How the submission is confined, such as ``namespaces``; known after `setup`, None when the
         worker does not say.
+    interruption : str
+        Why the run was interrupted, for people; empty when the worker does not say.
     """
 
     #: A model of the worker's own keys of the ``worker`` section; None: they pass as they are.
@@ -100,6 +102,7 @@ class BaseWorker(ABC):
         self.submission = submission
         self.shared: Any = None
         self.sandbox: str | None = None
+        self.interruption = ""
         self.clock: Callable[[], float] = time.monotonic
         self._status = WorkerStatus.INITIALIZED
         self._status_lock = threading.Lock()
@@ -385,7 +388,8 @@ class BaseWorker(ABC):
 
     def _results(self) -> tuple[int, str]:
         if self._status is WorkerStatus.RETRY:
-            raise WorkerLostError(f"the run of {self.submission} was interrupted", "Run it again")
+            reason = f"the run of {self.submission} was interrupted. {self.interruption}"
+            raise WorkerLostError(reason.rstrip(". "), "Run it again")
         has_timed_out = self._status is WorkerStatus.TIMEOUT
         if has_timed_out and Capability.TIME_LIMIT not in self.capabilities:
             return TIMEOUT_RETURNCODE, "time limit exceeded"  # collecting might wait for its end

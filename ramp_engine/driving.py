@@ -177,7 +177,7 @@ class Driver:
             if self._request.reason is not Stop.CANCELED:
                 self._take_done()
             self._calls("cancel", self._worker.cancel)
-            return {"worker_status": str(status)}
+            return {"worker_status": str(status), "error_msg": str(self._worker.interruption)}
         self._on_phase("collecting")
         collected = self._collect(status)
         # a signal may be that of a shutdown, sent to every process of a service

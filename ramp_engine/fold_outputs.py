@@ -20,8 +20,15 @@ from typing import IO, Any
 
 from ramp_engine.evaluation.untrusted_files import RefusedFileError, open_regular, read_text
 
-__all__ = ["MAX_TOTAL_BYTES", "copy_fold", "copy_log", "copy_predictions", "failure_message"]
-__all__ += ["is_tested", "open_untrusted", "output_sizes", "read_result"]
+__all__ = ["MAX_FILE_BYTES", "MAX_TOTAL_BYTES", "copy_fold", "copy_log", "copy_predictions"]
+__all__ += [
+    "failure_message",
+    "is_output",
+    "is_tested",
+    "open_untrusted",
+    "output_sizes",
+    "read_result",
+]
 
 #: Of a longer log so many bytes are kept of its head, and as many of its tail: more than the fold
 #: step leaves by default, or what it says of its own cut would be cut out.
@@ -110,6 +117,11 @@ def output_sizes(fold: Path) -> dict[str, int]:
     return {
         path.name: path.lstat().st_size for path in _entries(fold, _OUTPUT, _is_file_of_its_own)
     }
+
+
+def is_output(name: str) -> bool:
+    """Tell whether an output of a fold has such a name."""
+    return _OUTPUT.fullmatch(name) is not None
 
 
 def is_tested(output: Path, number: int) -> bool:

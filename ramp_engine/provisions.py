@@ -14,7 +14,7 @@ from typing import Self
 from ramp_database.session import Database
 from ramp_engine.bundles import ensure_bundle
 from ramp_engine.config import EventConfig
-from ramp_engine.errors import RampError
+from ramp_engine.errors import RampError, ResourceUnavailableError
 from ramp_engine.premises import Premises
 from ramp_engine.preparation import Bundle
 
@@ -123,6 +123,8 @@ class Provisions:
         except Exception as error:
             if self._ending.is_set():
                 logger.info("the check of readiness was ended: %s", error)
+            elif isinstance(error, ResourceUnavailableError):
+                logger.error("submissions wait: %s", error)
             elif isinstance(error, RampError):
                 logger.error("submissions will fail until this is mended: %s", error)
             else:

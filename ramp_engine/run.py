@@ -25,7 +25,12 @@ from ramp_engine.base import BaseWorker
 from ramp_engine.calls import Calls, GivenUp
 from ramp_engine.config import EventConfig
 from ramp_engine.driving import Driver, StopRequest
-from ramp_engine.errors import ClaimLostError, DatabaseUnavailableError, RampError
+from ramp_engine.errors import (
+    ClaimLostError,
+    DatabaseUnavailableError,
+    RampError,
+    ResourceUnavailableError,
+)
 from ramp_engine.failure_card import Subject, with_card
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.outcome import Facts, Outcome, Stop, Verdict, judge, not_scorable, tellable
@@ -379,7 +384,8 @@ class Run:
         is_ours = isinstance(error, RampError)
         crash = str(error) if is_ours else f"{type(error).__name__}: {error}"
         full_dir = find_full(error, self._context.event.ramp.work_dir)
-        return Facts(0, crash=crash, full_dir=full_dir)
+        is_unavailable = isinstance(error, ResourceUnavailableError)
+        return Facts(0, crash=crash, is_unavailable=is_unavailable, full_dir=full_dir)
 
     def _record_crash(self, error: BaseException) -> None:
         self.verdict = judge(self._facts_of(error))

@@ -40,7 +40,7 @@ def runs_folds(event: PatientEvent) -> Iterator[Finding]:
         return
     config = event.config.worker_config()
     try:
-        with worker_class.open_shared(config) as client:
+        with GatewayClient(worker_class.engine, config) as client:
             nodes = client.ask("nodes", LIST_SECONDS)["nodes"]
             yield from _described(nodes)
             yield from _tried(event, worker_class, client, nodes)

@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 #: How long the nodes that are there may take to tell of themselves before we say ``ready``, and how
 #: long the end may take: of folds on the nodes, and of the engine, in seconds.
 FACTS_SECONDS, RELEASE_SECONDS, LEAVE_SECONDS = 180.0, 10.0, 20.0
+#: Why a gateway ends that was sent SIGTERM.
+TERMINATED = "somebody has ended the gateway to the cluster (SIGTERM)"
 #: A longer log is emptied, in bytes.
 MAX_LOG_BYTES = 4 << 20
 
@@ -66,8 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     opening = receive(channel)
     if opening is None:
         return 0
+    config = opening.header["config"]
+    if not (config.get("dask_scheduler") or config.get("ray_address")):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a cluster of our own is not left half begun
     try:
-        return _serve(arguments.engine, arguments.folder, channel, opening.header["config"])
+        return _serve(arguments.engine, arguments.folder, channel, config)
     except RampError as error:
         logger.error("the gateway cannot begin: %s", error)
         hint = getattr(error, "hint", "")
@@ -99,10 +104,10 @@ def _serve(name: str, folder: Path, channel: socket.socket, config: dict[str, An
         front.take(channel)
         Listener(folder, lambda other: loop.post(partial(front.take, other)))
         _tick(loop, core, nodes, requests.lease_seconds / 4)
-        signal.signal(signal.SIGTERM, lambda *_: loop.post(partial(core.fail, "SIGTERM")))
+        signal.signal(signal.SIGTERM, lambda *_: loop.post(partial(core.fail, TERMINATED)))
         loop.run()
         front.close()
-        if core.failure is None or core.failure == "SIGTERM":
+        if core.failure is None or core.failure == TERMINATED:
             nodes.release(RELEASE_SECONDS)
     return 0 if core.failure is None else 1
 
@@ -122,10 +127,10 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
 
     nodes.on_answer = look
     nodes.look(look)
-    loop.after(FACTS_SECONDS, loop.end)
-    loop.run()
+    loop.run(FACTS_SECONDS)
     nodes.on_answer = lambda: None
     if nodes.faults:
+        nodes.release(RELEASE_SECONDS)
         hint = "Give all machines the same versions, or name another environment"
         raise WorkerSetupError("; ".join(nodes.faults), hint)
 

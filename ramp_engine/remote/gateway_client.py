@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,8 @@ from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, Worker
 from ramp_engine.remote.frames import FrameError, receive, send
 from ramp_engine.remote.gateway_clients import connect
 from ramp_engine.remote.gateway_connection import GatewayConnection, Listener
+from ramp_engine.remote.gateway_folders import gateways_of, sweep
+from ramp_engine.remote.known_facts import KnownFacts
 
 __all__ = ["GatewayClient"]
 
@@ -31,11 +33,12 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 #: How long connecting to a cluster may take, with environments that nodes make, in seconds.
 READY_SECONDS = 1800.0
+#: How long who is patient waits for the first try to connect, which then goes on, in seconds.
+FIRST_SECONDS = 300.0
 #: How long a gateway may take to end, in seconds.
 END_SECONDS = 60.0
 #: So many lines of its log are quoted.
 N_LINES = 6
-_DAY_SECONDS = 86400.0
 
 
 class GatewayClient:
@@ -47,21 +50,27 @@ class GatewayClient:
         ``dask``, ``ray``, or ``module:function``.
     config : mapping
         Of the worker.
+    is_patient : bool
+        Whether it can be entered while the cluster is away: that is tried again until it is there,
+        and workers are told why they have to wait.
     """
 
-    def __init__(self, engine: str, config: Mapping[str, Any]) -> None:
-        self._engine, self._config = engine, config
+    def __init__(self, engine: str, config: Mapping[str, Any], *, is_patient: bool = False) -> None:
+        self._engine, self._config, self._is_patient = engine, config, is_patient
         self._work_dir = Path(config["work_dir"])
         self._log = self._work_dir / "gateway.log"
         self._log_start = 0
-        self._folder = Path()
+        self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: GatewayConnection | None = None
         self._others: dict[str, GatewayConnection] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._facts: dict[str, Any] = {}
-        self._problem = ""
+        self._starting: socket.socket | None = None  # to a gateway that is not ready
+        self._beginner: threading.Thread | None = None  # starts one again
+        self._has_tried = threading.Event()
+        self._facts = KnownFacts(config)
+        self._problem = "connecting takes long"
 
     def __enter__(self) -> Self:
         """Start it.
@@ -69,18 +78,28 @@ class GatewayClient:
         Raises
         ------
         WorkerSetupError
-            The cluster cannot be reached, refuses us, or has other versions.
+            The cluster cannot be reached, refuses us, or has other versions; not to the patient.
         """
         self._work_dir.mkdir(parents=True, exist_ok=True)
-        _sweep(self._work_dir / "gateways")
-        self._begin()
+        sweep(self._work_dir)
+        if self._is_patient:
+            begin = partial(self._begin_again, 0.0)
+            threading.Thread(target=begin, name="gateway-start", daemon=True).start()
+            self._has_tried.wait(FIRST_SECONDS)
+        else:
+            self._begin()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End it, and all that it runs for us."""
-        self._closing.set()
         with self._lock:
+            self._closing.set()
             connection, process = self._connection, self._process
+            if self._starting is not None and process is not None:
+                _hang_up(self._starting)
+                process.terminate()  # whatever it waits for: it has nothing to lose
+        if self._beginner is not None:
+            self._beginner.join(2 * END_SECONDS)
         if connection is not None:
             with contextlib.suppress(WorkerLostError):
                 connection.ask("bye")
@@ -89,20 +108,23 @@ class GatewayClient:
             other.close()
         if process is not None:
             _end(process)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._remove_folder()
 
     # What workers ask
 
     @property
     def level(self) -> str | None:
         """The weakest confinement on any node; None while no node is known."""
-        level = self._facts.get("level")
-        return None if level is None else str(level)
+        return self._facts["level"] or None
 
     @property
     def environment(self) -> str:
-        """Name what folds on the nodes depend on."""
-        return str(self._facts.get("environment", ""))
+        """Name what folds on the nodes depend on; while there are none, on those there were last.
+
+        Otherwise folds that are done would count as made with something else, and run again,
+        whenever the cluster was away.
+        """
+        return self._facts["environment"]
 
     @property
     def pid(self) -> int | None:
@@ -119,14 +141,9 @@ class GatewayClient:
         """
         with self._lock:
             if self._connection is None or self._connection.is_lost:
-                reason = f"the cluster cannot be reached: {self._problem or 'its gateway has died'}"
+                reason = f"the cluster cannot be reached: {self._problem}"
                 raise ResourceUnavailableError(reason, "It is tried again")
             return self._connection
-
-    @property
-    def socket_path(self) -> Path:
-        """Where other dispatchers of this machine find the gateway."""
-        return self._folder / "socket"
 
     def connection_to(self, path: Path) -> GatewayConnection:
         """Give the connection to a gateway: this one, or that of another dispatcher.
@@ -136,19 +153,17 @@ class GatewayClient:
         WorkerLostError
             There is no such gateway any more.
         """
-        if path == self.socket_path:
-            try:
-                return self.connection()
-            except ResourceUnavailableError as error:
-                raise WorkerLostError(str(error)) from error
         with self._lock:
+            own = self._connection
+            if own is not None and path == own.path and not own.is_lost:
+                return own
             known = self._others.get(str(path))
             if known is None or known.is_lost:
                 try:
                     channel = connect(path)
                 except OSError as error:
                     raise WorkerLostError(f"the gateway at {path} is gone: {error}") from error
-                known = GatewayConnection(channel, lambda _: None, lambda _: None)
+                known = GatewayConnection(channel, path, lambda _: None, lambda _: None)
                 self._others[str(path)] = known
             return known
 
@@ -172,29 +187,44 @@ class GatewayClient:
     # Its process
 
     def _begin(self) -> None:
-        gateways = self._work_dir / "gateways"
+        gateways = gateways_of(self._work_dir)
         try:
             gateways.mkdir(exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(dir=gateways))
+            folder = self._folder = Path(tempfile.mkdtemp(dir=gateways))
             ours, theirs = socket.socketpair()
             with theirs, self._log.open("ab") as log:
                 self._log_start = log.tell()
-                self._process = self._start(theirs, log.fileno())
+                process = self._process = self._start(folder, theirs, log.fileno())
         except OSError as error:
+            self._remove_folder()
             raise WorkerSetupError(f"the gateway cannot be started: {error}") from error
         try:
-            self._facts = self._await_ready(ours)
+            facts = self._await_ready(ours)
+            with self._lock:
+                self._starting = None
+                self._check_open()
+                self._facts.note(facts)
+                path = folder / "socket"
+                self._connection = GatewayConnection(ours, path, self._said, self._lost)
         except BaseException:
+            self._starting = None
             ours.close()
-            _end(self._process)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _end(process)
+            self._remove_folder()
             raise
-        with self._lock:
-            self._connection = GatewayConnection(ours, self._said, self._lost)
 
-    def _start(self, theirs: socket.socket, log: int) -> subprocess.Popen[bytes]:
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise WorkerSetupError("the dispatcher ends")
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _start(self, folder: Path, theirs: socket.socket, log: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ramp_engine.remote.gateway", "--engine", self._engine]
-        command += ["--folder", str(self._folder), "--client-fd", str(theirs.fileno())]
+        command += ["--folder", str(folder), "--client-fd", str(theirs.fileno())]
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -205,6 +235,9 @@ class GatewayClient:
         )
 
     def _await_ready(self, channel: socket.socket) -> dict[str, Any]:
+        with self._lock:
+            self._check_open()
+            self._starting = channel
         channel.settimeout(READY_SECONDS)
         try:
             send(
@@ -224,7 +257,7 @@ class GatewayClient:
 
     def _said(self, header: dict[str, Any]) -> None:
         if header["said"] == "nodes":
-            self._facts = header
+            self._facts.note(header)
 
     def _lost(self, connection: GatewayConnection) -> None:
         """Start another gateway; in the thread that has read from this one."""
@@ -233,21 +266,26 @@ class GatewayClient:
             _end(process, patience_seconds=END_SECONDS)
             self._problem = (connection.last_words or "its gateway has died") + self._last_lines()
             logger.warning("the gateway is lost: %s", self._problem)
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._begin_again()
+            self._remove_folder()
+            self._begin_again(FIRST_PAUSE_SECONDS)
 
-    def _begin_again(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+    def _begin_again(self, pause_seconds: float) -> None:
+        with self._lock:
+            self._beginner = threading.current_thread()
+        pause = pause_seconds
         while not self._closing.wait(pause):
             try:
                 self._begin()
             except WorkerSetupError as error:
                 self._problem = str(error)
-                logger.warning("the gateway does not come back: %s", error)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                if not self._closing.is_set():
+                    logger.error("the cluster cannot be used, which is tried again: %s", error)
+                pause = min(max(2 * pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             else:
-                logger.info("another gateway has begun")
+                logger.info("a gateway to the cluster has begun")
                 return
+            finally:
+                self._has_tried.set()
 
     def _last_lines(self) -> str:
         """Quote what the gateway has said last."""
@@ -271,17 +309,6 @@ def _end(process: subprocess.Popen[bytes], patience_seconds: float = END_SECONDS
         process.wait()
 
 
-def _sweep(gateways: Path) -> None:
-    """Remove what gateways left that were killed with their dispatchers."""
-    for folder in _old(gateways):
-        with contextlib.suppress(OSError):
-            connect(folder / "socket").close()
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _old(gateways: Path) -> Iterator[Path]:
-    if gateways.is_dir():
-        for folder in gateways.iterdir():
-            if time.time() - folder.stat().st_mtime > _DAY_SECONDS:
-                yield folder
+def _hang_up(channel: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        channel.shutdown(socket.SHUT_RDWR)

@@ -74,6 +74,11 @@ class Client:
             logger.info("a connection broke: %s", error)
         finally:
             self._lose(self)
+            self._outbox.put(None)
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)  # nobody hears the writer any more
+            self._writer.join()
+            self._channel.close()
 
 
 class Listener:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
 from typing import Any
 
 from ramp_engine.errors import WorkerLostError
@@ -32,6 +33,8 @@ class GatewayConnection:
     Parameters
     ----------
     channel : socket
+    path : Path
+        Where other dispatchers of this machine find the gateway.
     on_said : callable
         Takes what is said of no run.
     on_lost : callable
@@ -41,10 +44,11 @@ class GatewayConnection:
     def __init__(
         self,
         channel: socket.socket,
+        path: Path,
         on_said: Listener,
         on_lost: Callable[[GatewayConnection], None],
     ) -> None:
-        self._channel = channel
+        self._channel, self.path = channel, path
         wait = struct.pack("ll", int(ANSWER_SECONDS), 0)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
         self._on_said, self._on_lost = on_said, on_lost
@@ -115,6 +119,7 @@ class GatewayConnection:
         with self._lock:
             self.is_lost = True
             listeners, answers = list(self._listeners.values()), list(self._answers.values())
+            self._answers.clear()
         for future in answers:
             future.set_exception(WorkerLostError("the gateway to the cluster is gone"))
         self._tell_lost(listeners)
@@ -128,7 +133,8 @@ class GatewayConnection:
 
     def _hear(self, header: dict[str, Any]) -> None:
         with self._lock:
-            future = self._answers.get(header.get("answer", 0))
+            # taken out: it must not be answered twice when the gateway is gone a moment later
+            future = self._answers.pop(header.get("answer", 0), None)
             listener = self._listeners.get(header.get("run", ""))
         if future is not None:
             future.set_result(header)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ramp_engine.errors import WorkerError
+from ramp_engine.errors import TransportError, WorkerError
 from ramp_engine.remote.engine import (
     Engine,
     EngineEvent,
@@ -24,7 +24,6 @@ from ramp_engine.remote.engine import (
     NodeLeaving,
     NodeLost,
 )
-from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.gateway_clients import Client
 from ramp_engine.remote.gateway_jobs import Given, Jobs
 from ramp_engine.remote.gateway_nodes import Nodes
@@ -147,12 +146,27 @@ class Core:
     # What the engine says
 
     def handle(self, event: EngineEvent) -> None:
-        """See to an event of the engine."""
+        """See to an event of the engine; what nodes say may be anything, and ends no gateway."""
+        try:
+            self._handle(event)
+        except Exception as error:  # the outermost loop
+            logger.exception("an event makes no sense")
+            if isinstance(event, JobSaid | JobEnded | JobLost):
+                self._distrust(event.job, f"what its node says makes no sense: {error}")
+
+    def _distrust(self, job: str, why: str) -> None:
+        """Give up a job of which nonsense was heard."""
+        given = self._jobs.find(job)
+        if given is not None and not given.is_called_off:
+            given.fault, given.is_called_off = why, True
+            self._end_job(given)
+
+    def _handle(self, event: EngineEvent) -> None:
         match event:
             case JobSaid():
                 self._said(event)
-            case JobEnded(job=job, frame=frame):
-                self._ended(job, frame)
+            case JobEnded():
+                self._ended(event)
             case JobLost():
                 self._lost(event)
             case NodeLeaving(node=node, reason=reason):
@@ -212,7 +226,8 @@ class Core:
             logger.info("node %s is taken away (%s): %d folds are saved", node, reason, len(jobs))
             self._nodes.leave(node, jobs, reason)
 
-    def _ended(self, job: str, frame: Frame) -> None:
+    def _ended(self, event: JobEnded) -> None:
+        job, frame = event.job, event.frame
         given = self._jobs.take(job)
         if given is None:
             return
@@ -221,7 +236,8 @@ class Core:
             if given.fault is not None:
                 held.lose(fold, given.fault)
             else:
-                held.take(fold, frame, self._loop.clock(), given.leaving)
+                now = self._loop.clock()
+                held.take(fold, frame, now, leaving=given.leaving, node=event.node)
         elif fold.phase is Phase.DROPPED:
             held.keep_log(fold, frame)
         self._look_after(held)
@@ -237,6 +253,8 @@ class Core:
                 case Loss.RECLAIMED:
                     held.reclaim(fold, event.reason)
                 case Loss.CLUSTER:
+                    held.run.stop(Ended.INTERRUPTED, event.reason)
+                case Loss.UNPLACED if not self._nodes.names:  # the cluster is away, or empty
                     held.run.stop(Ended.INTERRUPTED, event.reason)
                 case Loss.UNPLACED:
                     held.run.stop(Ended.LOST, event.reason)
@@ -275,7 +293,9 @@ class Core:
 
     def _packed(self, held: HeldRun) -> None:
         error = held.packing.exception()
-        if error is not None:
+        if isinstance(error, TransportError) or isinstance(error and error.__cause__, OSError):
+            held.run.stop(Ended.INTERRUPTED, str(error))  # store or disk, that may be there again
+        elif error is not None:
             held.run.stop(Ended.LOST, str(error))
         self._look_after(held)
 

@@ -58,6 +58,8 @@ class Front:
         self._folder = folder
         log_mb = SandboxKeys.of(config).limits.log_mb
         self._log_bytes = int(log_mb * 2**20)
+        self._alone_seconds = float(config.get("adopt_within_seconds", 120.0)) + FAREWELL_SECONDS
+        self._n_taken = 0
         self._clients: set[Client] = set()
         nodes.on_change = self._nodes_changed
         core.on_forgotten = self._end_if_idle
@@ -73,6 +75,7 @@ class Front:
 
         client = Client(channel, hear, lose)
         self._clients.add(client)
+        self._n_taken += 1
         client.start()
         client.send({"said": "ready", "socket": str(self._folder / "socket")} | self._facts())
 
@@ -164,6 +167,7 @@ class Front:
         self._clients.discard(client)
         self._core.orphan(client)
         self._end_if_idle()
+        self._loop.after(self._alone_seconds, partial(self._end_if_alone_since, self._n_taken))
 
     def _end_if_idle(self) -> None:
         """End when nobody is there, and nothing can be taken over."""
@@ -171,6 +175,11 @@ class Front:
             return
         if self._core.n_runs == 0:
             self._loop.end()
+
+    def _end_if_alone_since(self, n_taken: int) -> None:
+        """End when nobody came meanwhile, whatever still runs: its lease ends it on the nodes."""
+        if self._n_taken == n_taken:
+            self._end_if_alone()
 
     def _end_if_alone(self) -> None:
         if not self._clients:

@@ -75,8 +75,10 @@ class Nodes:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all nodes that are there have told of themselves."""
-        return all(known.facts or known.fault for known in self._known.values())
+        """Whether all nodes that are there have told of themselves, or cannot just now."""
+        return all(
+            known.facts or known.fault or not known.is_asked for known in self._known.values()
+        )
 
     @property
     def level(self) -> str | None:
@@ -148,19 +150,28 @@ class Nodes:
         if isinstance(answer, WorkerError):
             known.is_asked = False  # it is asked again with the next look
             logger.warning("node %s does not tell of itself: %s", name, answer)
-        elif (answer.header.get("facts") or {}).get("is_being_made"):
+        elif _is_being_made(answer):
             logger.info("node %s still makes the environment of the folds", name)
             self._ask_of_itself(name)
         else:
-            refusal = answer.header.get("error")
-            known.facts = answer.header.get("facts") or {}
+            self._note(known, answer)
+            self.on_change()
+        self.on_answer()
+
+    def _note(self, known: _Known, answer: Frame) -> None:
+        name, refusal = known.node.name, answer.header.get("error")
+        facts = answer.header.get("facts")
+        known.facts = facts if isinstance(facts, dict) else {}
+        try:
+            if not (refusal or known.facts):
+                raise ValueError("there are no facts")
             known.fault = (
                 f"node {name}: {refusal}" if refusal else self._versions.fault(name, known.facts)
             )
-            if known.fault:
-                logger.warning("%s", known.fault)
-            self.on_change()
-        self.on_answer()
+        except (AttributeError, TypeError, ValueError) as error:
+            known.facts, known.fault = {}, f"node {name} tells nonsense of itself: {error}"
+        if known.fault:
+            logger.warning("%s", known.fault)
 
     def ask(
         self, name: str, request: Frame, then: Callable[[Frame | WorkerError], None] | None = None
@@ -205,7 +216,14 @@ class Nodes:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _is_being_made(answer: Frame) -> bool:
+    facts = answer.header.get("facts")
+    return isinstance(facts, dict) and bool(facts.get("is_being_made"))
+
+
 def _answer(done: Future[Frame]) -> Frame | WorkerError:
+    if done.cancelled():
+        return WorkerError("the question was taken back")
     error = done.exception()
     if error is None:
         return done.result()

@@ -6,13 +6,13 @@ import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ramp_engine.remote.bundle_archive import BundleArchive
 from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.gateway_clients import Client
-from ramp_engine.remote.parts import PartsError
 from ramp_engine.remote.run_files import RunFiles, parts_of
 from ramp_engine.remote.run_log import RunLog
 from ramp_engine.remote.runs import Ended, Fold, Run, Verdict
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Refusals of a node that may have passed a little later, or on another node.
 _PASSING = ("disk", "busy", "bundle")
+#: What comes of an answer that is none.
+_NONSENSE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 
 
 class HeldRun:
@@ -85,8 +87,8 @@ class HeldRun:
         if self.client is not None:
             self.client.send({"run": self.name, **header})
 
-    def take(self, fold: Fold, frame: Frame, now: float, leaving: str = "") -> None:
-        """Note what a fold has ended with, and keep what it has left."""
+    def take(self, fold: Fold, frame: Frame, now: float, leaving: str = "", node: str = "") -> None:
+        """Note what a fold has ended with on a node, and keep what it has left."""
         header = frame.header
         message = str(header.get("message") or "")
         try:
@@ -99,20 +101,23 @@ class HeldRun:
                 case "reclaimed" | "canceled":
                     self._reclaimed(fold, frame, leaving or message or "its node is taken away")
                 case "refused" if header.get("kind") in _PASSING:
-                    self.log.restart(fold.number, message)
-                    self.run.refuse(fold, message, now)
+                    why = f"node {node}: {message}"
+                    self.log.restart(fold.number, why)
+                    self.run.refuse(fold, why, now)
                 case "refused":
-                    self.run.stop(Ended.LOST, message)
+                    self.run.stop(Ended.LOST, f"node {node}: {message}")
                 case "lease":
                     self.lose(fold, "its node has heard nothing of this machine for too long")
                 case _:
                     self.lose(fold, message or "the processes that ran it have died")
-        except (PartsError, OSError) as error:
-            self.lose(fold, f"what it has left cannot be kept: {error}")
+        except OSError as error:  # of this machine: neither node nor participant are to blame
+            self.run.stop(Ended.INTERRUPTED, f"what a fold has left cannot be kept: {error}")
+        except _NONSENSE as error:  # of the node
+            self.lose(fold, f"what it has left makes no sense: {error}")
 
     def keep_log(self, fold: Fold, frame: Frame) -> None:
         """Keep the log of a fold that was ended with its run."""
-        with contextlib.suppress(PartsError):
+        with contextlib.suppress(ValueError):
             if not self.is_told:
                 self._settle_log(fold, frame)
 
@@ -128,15 +133,24 @@ class HeldRun:
 
     def conclude(self) -> None:
         """Write what is left to write, and tell the end."""
-        end = self.run.end
-        assert end is not None  # noqa: S101  only called then
+        assert self.run.end is not None  # noqa: S101  only called then
         self.is_told = True
         self.log.finish()
         try:
             self.files.write_result(self.run.result())
         except OSError as error:
             logger.warning("the result of %s cannot be written: %s", self.name, error)
+            self._interrupt(f"the result of the run cannot be written: {error}")
+        except (ValueError, RecursionError) as error:
+            logger.warning("the result of %s makes no sense: %s", self.name, error)
+        self.files.forget_submission()
         self.tell(said="ended", **self.end_json())
+
+    def _interrupt(self, why: str) -> None:
+        """Have a run that is done not count: without its result it looks as if the code failed."""
+        end = self.run.end
+        if end is not None and end.how is Ended.DONE:
+            self.run.end = replace(end, how=Ended.INTERRUPTED, message=why)
 
     def end_json(self) -> dict[str, Any]:
         """Give the end as clients are told it; empty before."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine.evaluation.command import write_result
+from ramp_engine.fold_outputs import MAX_FILE_BYTES, is_output
 from ramp_engine.fold_process import FoldScratch, remove_tree
 from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.parts import join, split
@@ -33,19 +34,28 @@ class RunFiles:
     def __init__(self, scratch: FoldScratch, submission: Path) -> None:
         self.scratch = scratch
         self._submission = submission
+        self._parts: tuple[list[list[Any]], bytes] | None = None
 
     def submission_parts(self) -> tuple[list[list[Any]], bytes]:
-        """Read the participant's files; names, sizes and contents.
+        """Read the participant's files once for all folds; names, sizes and contents.
 
         Raises
         ------
         OSError
             They are gone.
         """
-        return folder_parts(self._submission)
+        if self._parts is None:
+            self._parts = folder_parts(self._submission)
+        return self._parts
+
+    def forget_submission(self) -> None:
+        """Give back the memory that the participant's files take."""
+        self._parts = None
 
     def write_outputs(self, fold: int, files: Mapping[str, memoryview]) -> None:
         """Write the outputs of a fold; they appear as a whole, and ``state.txt`` is the last.
+
+        Files of other names, and those that are too large, are left out.
 
         Raises
         ------
@@ -60,7 +70,9 @@ class RunFiles:
         outputs = {
             name.removeprefix(_OUTPUT): content
             for name, content in files.items()
-            if name.startswith(_OUTPUT) and "/" not in name.removeprefix(_OUTPUT)
+            if name.startswith(_OUTPUT)
+            and is_output(name.removeprefix(_OUTPUT))
+            and len(content) <= MAX_FILE_BYTES
         }
         for name in sorted(outputs, key=lambda name: name == _STATE):
             (staged / name).write_bytes(outputs[name])

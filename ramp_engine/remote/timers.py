@@ -41,11 +41,12 @@ class Loop:
         """Have `run` return; for tasks."""
         self._is_ended = True
 
-    def run(self) -> None:
-        """Do tasks until `end`."""
+    def run(self, patience_seconds: float | None = None) -> None:
+        """Do tasks until `end`, or for so long; may be called again."""
         self._is_ended = False
-        while not self._is_ended:
-            self.turn(self._seconds_left())
+        until = None if patience_seconds is None else self.clock() + patience_seconds
+        while not self._is_ended and (until is None or self.clock() < until):
+            self.turn(self._seconds_left(until))
 
     def turn(self, timeout_seconds: float | None = 0.0) -> bool:
         """Do what is due, and one task, for which it waits so long; tell whether there was one."""
@@ -66,7 +67,6 @@ class Loop:
         while self._later and self._later[0][0] <= self.clock():
             heapq.heappop(self._later)[2]()
 
-    def _seconds_left(self) -> float | None:
-        if not self._later:
-            return None
-        return max(0.0, self._later[0][0] - self.clock())
+    def _seconds_left(self, until: float | None) -> float | None:
+        dues = [due for due, *_ in self._later[:1]] + ([] if until is None else [until])
+        return max(0.0, min(dues) - self.clock()) if dues else None

@@ -70,7 +70,7 @@ class Uploads:
             Raises `WorkerError`.
         """
         known = self._packing.get(public)
-        if known is None or (known.done() and known.exception() is not None):
+        if known is None or (known.done() and not _is_there(known)):
             known = self._packing[public] = self._pool.submit(self._pack, public)
         return known
 
@@ -120,10 +120,10 @@ class Uploads:
                 return
             offset = int(answer.header.get("have", 0))
             self._send(upload, offset, bundle_archive.read_part(upload.archive, offset))
-        except WorkerError as error:
+        except (WorkerError, ValueError, TypeError, ArithmeticError) as error:
             self._failed(upload, error)
 
-    def _failed(self, upload: _Upload, error: WorkerError) -> None:
+    def _failed(self, upload: _Upload, error: Exception) -> None:
         logger.warning("the bundle does not come to node %s: %s", upload.node, error)
         self._running[upload] += 1
         if self._running[upload] > MAX_TRIES or upload.node not in self._nodes.names:
@@ -134,3 +134,7 @@ class Uploads:
     def _end(self, upload: _Upload) -> None:
         del self._running[upload]
         self._go_on()
+
+
+def _is_there(packed: Future[BundleArchive]) -> bool:
+    return packed.exception() is None and packed.result().path.exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ramp_engine.base import Capability, WorkerStatus
-from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
+from ramp_engine.errors import WorkerLostError, WorkerSetupError
 from ramp_engine.fold_process import FoldScratch, make_scratch, remove_tree
 from ramp_engine.fold_worker import FoldWorker
 from ramp_engine.remote.gateway_client import GatewayClient
@@ -41,6 +41,7 @@ class RemoteWorker(FoldWorker):
         self._run = uuid.uuid4().hex
         self._holder = uuid.uuid4().hex
         self._directories: FoldScratch | None = None
+        self._gateway: GatewayConnection | None = None  # since setup
         self._connection: GatewayConnection | None = None  # while the run is ours
         self._own = contextlib.ExitStack()  # without a dispatcher
         self._end: dict[str, Any] = {}  # what the gateway said of it
@@ -51,12 +52,10 @@ class RemoteWorker(FoldWorker):
     def open_shared(cls, config: Mapping[str, Any]) -> Iterator[GatewayClient]:
         """Hold a gateway to the cluster.
 
-        Raises
-        ------
-        WorkerSetupError
-            The cluster cannot be reached, refuses us, or has other versions.
+        While there is none, since the cluster cannot be reached, refuses us or has other versions,
+        that is tried again, and `setup` says why submissions have to wait.
         """
-        with GatewayClient(cls.engine, config) as client:
+        with GatewayClient(cls.engine, config, is_patient=True) as client:
             yield client
 
     @classmethod
@@ -76,15 +75,14 @@ class RemoteWorker(FoldWorker):
         Raises
         ------
         WorkerSetupError
-            Bundle or submission are missing, the disk refuses, or, without a dispatcher, the
-            cluster.
+            Bundle or submission are missing, or the disk refuses.
         ResourceUnavailableError
             The cluster cannot be reached just now.
         """
         self._require("setup", WorkerStatus.INITIALIZED)
         self._check_inputs()
         client = self._client()
-        client.connection()
+        self._gateway = client.connection()
         self.sandbox = client.level
         self._directories = make_scratch(self._path("submissions_dir").parent)
         try:
@@ -102,11 +100,11 @@ class RemoteWorker(FoldWorker):
             The worker is not set up, or has launched its submission already.
         """
         self._require("launch_submission", WorkerStatus.SETUP)
+        self._connection = self._made_gateway  # and no other, for `handle` has named this one
         try:
-            self._connection = self._client().connection()
             self._connection.listen(self._run, self._hear)
             answer = self._connection.ask("run", **self._request())
-        except (ResourceUnavailableError, WorkerLostError) as error:
+        except WorkerLostError as error:
             self._hear({"said": "ended", "how": "interrupted", "message": str(error)})
         else:
             if answer.get("error"):
@@ -130,6 +128,7 @@ class RemoteWorker(FoldWorker):
         """Take what the gateway says of the run; in its reader's thread."""
         if header.get("said") == "ended" and not self._end:
             self._end = header
+            self.interruption = str(header.get("message", ""))
         elif header.get("said") == "started":
             self.sandbox = header.get("level") or self.sandbox
         self.wake()
@@ -158,6 +157,11 @@ class RemoteWorker(FoldWorker):
     def _scratch(self) -> FoldScratch:
         assert self._directories is not None  # noqa: S101  setup made it, or attach was told it
         return self._directories
+
+    @property
+    def _made_gateway(self) -> GatewayConnection:
+        assert self._gateway is not None  # noqa: S101  setup found it, or attach
+        return self._gateway
 
     @property
     def _returncode(self) -> int | None:
@@ -208,7 +212,7 @@ class RemoteWorker(FoldWorker):
         """Name the gateway, the run and its directories."""
         return json.dumps(
             {
-                "gateway": str(self._client().socket_path),
+                "gateway": str(self._made_gateway.path),
                 "run": self._run,
                 "scratch": str(self._scratch.root),
                 "tmp": str(self._scratch.tmp),
@@ -226,13 +230,17 @@ class RemoteWorker(FoldWorker):
             raise WorkerLostError(f"no run is called {handle!r:.200}") from error
         connection = self._client().connection_to(path)
         connection.listen(self._run, self._hear)
-        answer = connection.ask("attach", run=self._run, holder=self._holder)
-        if answer.get("error"):
+        try:
+            answer = connection.ask("attach", run=self._run, holder=self._holder)
+            if answer.get("error"):
+                raise WorkerLostError(f"the run of {self.submission} is gone: {answer['error']}")
+        except WorkerLostError:
             self._client().leave(connection, self._run, self._hear)
-            raise WorkerLostError(f"the run of {self.submission} is gone: {answer['error']}")
+            raise
         if answer.get("end"):
             self._hear({"said": "ended", **answer["end"]})
-        self._connection, self._directories = connection, directories
+        self._gateway = self._connection = connection
+        self._directories = directories
         self._is_attached = True
         super().attach(handle)
 

@@ -16,6 +16,8 @@ from typing import Self
 
 import trustme
 
+from tests.remote.two_hosts import Host
+
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE = 90.0
 
@@ -67,6 +69,8 @@ class DaskCluster:
         With them all connections are TLS.
     environment : dict
         More environment variables for all of them, such as ``PYTHONPATH``.
+    hosts : sequence of Host
+        Machines with a network of their own: a node on each, and the scheduler on the first.
     """
 
     def __init__(
@@ -77,8 +81,11 @@ class DaskCluster:
         resources: str = "",
         certificates: Certificates | None = None,
         environment: dict[str, str] | None = None,
+        hosts: Sequence[Host] = (),
     ) -> None:
-        self.names = [f"127.0.0.{number + 2}" for number in range(n_nodes)]
+        self._hosts = {host.address: host for host in hosts}
+        self.names = list(self._hosts) or [f"127.0.0.{number + 2}" for number in range(n_nodes)]
+        self._address = self.names[0] if hosts else "127.0.0.1"
         self._options = [f"--nworkers={n_workers}", f"--nthreads={n_threads}"]
         self._options += [f"--resources={resources}"] if resources else []
         self._n_workers = n_workers
@@ -107,7 +114,7 @@ class DaskCluster:
 
     @property
     def address(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self._port}"
+        return f"{self._scheme}://{self._address}:{self._port}"
 
     @property
     def folder(self) -> Path:
@@ -118,24 +125,35 @@ class DaskCluster:
     def start_scheduler(self) -> None:
         """Start the scheduler, at the port that it had before."""
         self.scheduler = self._start(
-            "scheduler", ["dask", "scheduler", "--host=127.0.0.1", "--no-dashboard", "--no-show"],
-            [f"--port={self._port}", f"--protocol={self._scheme}", *self._tls],
+            "scheduler", ["dask", "scheduler", "--no-dashboard", "--no-show"],
+            [f"--host={self._address}", f"--port={self._port}", f"--protocol={self._scheme}",
+             *self._tls],
+            self._address,
         )  # fmt: skip
-        wait_until(self._is_listening, "the scheduler to listen")
+        if not self._hosts:  # else the nodes find out
+            wait_until(self._is_listening, "the scheduler to listen")
 
-    def start_node(self, name: str, *more: str) -> None:
-        """Start a node, or start it again, perhaps with more options."""
+    def start_node(self, name: str, *more: str, python: str | Path = sys.executable) -> None:
+        """Start a node, or start it again, perhaps with more options or another Python."""
         where = self.folder / name
         where.mkdir(exist_ok=True)
         self.nodes[name] = self._start(
             name,
             ["dask", "worker", self.address, f"--host={name}", "--no-dashboard"],
             [*self._options, f"--local-directory={where}", "--death-timeout=60", *self._tls, *more],
+            name,
+            python,
         )
 
     def _start(
-        self, name: str, command: Sequence[str], options: Sequence[str]
+        self,
+        name: str,
+        command: Sequence[str],
+        options: Sequence[str],
+        address: str,
+        python: str | Path = sys.executable,
     ) -> subprocess.Popen[bytes]:
+        words = [str(python), "-m", *command, *options]
         environment = {
             **os.environ,
             "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
@@ -145,7 +163,7 @@ class DaskCluster:
         }
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command, *options],
+                self._hosts[address].command(*words) if self._hosts else words,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -89,7 +89,13 @@ class Room:
     def send(self, header: dict[str, Any]) -> None:
         self.said.append(header)
 
-    def begin(self, name: str, n_folds: int, timeout_seconds: float | None = None) -> HeldRun:
+    def begin(
+        self,
+        name: str,
+        n_folds: int,
+        timeout_seconds: float | None = None,
+        is_packed: bool = True,
+    ) -> HeldRun:
         scratch = FoldScratch(self.folder / name, self.folder / name / "tmp")
         scratch.root.mkdir()
         numbers = list(range(n_folds))
@@ -102,7 +108,7 @@ class Room:
             "holder",
         )
         self.core.begin(held)
-        wait_until(lambda: self.turn() and held.is_packed, "the packed bundle")
+        wait_until(lambda: self.turn() and held.is_packed is is_packed, "the packed bundle")
         self.turn()
         return held
 
@@ -110,6 +116,11 @@ class Room:
         while self.loop.turn():
             pass
         return True
+
+    def look(self) -> None:
+        """Have the core know the nodes."""
+        self.nodes.look()
+        wait_until(lambda: self.turn() and bool(self.nodes.names), "nodes")
 
     def folds(self) -> list[int]:
         return [job.request.header["fold"] for job in self.engine.jobs.values()]
@@ -130,6 +141,7 @@ class Room:
         result = {"folds": [{"fold": number, "state": state}]}
         code = int(state != "tested")
         header = {"said": "ended", "how": how, "returncode": code, "result": result, "parts": names}
+        payload = more.pop("payload", payload)
         self.core.handle(JobEnded(self.job(number), "n1", Frame(header | more, payload)))
         self.turn()
 
@@ -226,6 +238,7 @@ def test_a_node_that_leaves_is_asked_to_save_what_is_ours_and_only_once(room: Ro
 
 
 def test_a_demand_that_no_node_meets_ends_the_run_with_the_reason(room: Room) -> None:
+    room.look()
     room.begin("a", 2)
     for number in (0, 1):
         room.core.handle(JobLost(room.job(number), Loss.UNPLACED, "no node has 9 GPUs"))
@@ -236,6 +249,106 @@ def test_a_demand_that_no_node_meets_ends_the_run_with_the_reason(room: Room) ->
         "returncode": 70,
         "message": "no node has 9 GPUs",
     }
+
+
+def test_a_cluster_without_nodes_counts_for_nobody(room: Room) -> None:
+    room.begin("a", 1)
+    room.core.handle(JobLost(room.job(0), Loss.UNPLACED, "the cluster has no worker"))
+    end = room.ended("a")
+    assert (end["how"], end["message"]) == ("interrupted", "the cluster has no worker")
+
+
+@pytest.mark.parametrize("is_reclaimed", [False, True])
+def test_a_disk_here_that_refuses_interrupts_the_run(room: Room, is_reclaimed: bool) -> None:
+    room.begin("a", 3)
+    room.end(0)
+    room.start(2)
+    in_the_way = room.folder / "a" / ("checkpoints" if is_reclaimed else "output")
+    if in_the_way.exists():
+        in_the_way.rename(room.folder / "done")
+    in_the_way.write_text("a file where a folder has to be")
+    names, payload = parts.join({"checkpoint/step": b"1", "output/state.txt": b"tested"})
+    room.end(1, "reclaimed" if is_reclaimed else "done", parts=names, payload=payload)
+    assert room.engine.ops("cancel") == [("n1", [room.job(2)])]
+    room.end(2, "canceled")
+    end = room.ended("a")
+    assert end["how"] == "interrupted"
+    assert "cannot be kept" in end["message"]
+
+
+def test_a_result_that_cannot_be_written_is_not_the_fault_of_the_code(room: Room) -> None:
+    room.begin("a", 1)
+    (room.folder / "a" / "result.json").mkdir()
+    room.end(0)
+    assert room.ended("a")["how"] == "interrupted"
+
+
+NONSENSE: list[dict[str, Any]] = [
+    {"parts": [["../../x", 1]]},
+    {"parts": [["output/\ud800", 0]], "payload": b""},
+    {"parts": 7},
+    {"returncode": []},
+    {"returncode": float("inf")},
+]
+
+
+@pytest.mark.parametrize("said", NONSENSE, ids=str)
+def test_an_answer_that_makes_no_sense_costs_the_fold_only(
+    room: Room, said: dict[str, Any]
+) -> None:
+    room.begin("a", 2)
+    room.end(0, **said)
+    room.end(1)
+    assert room.ended("a")["how"] in ("lost", "done")
+    assert not (room.folder / "x").exists()
+
+
+def test_a_result_that_makes_no_sense_ends_no_gateway(room: Room) -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    room.begin("a", 1)
+    room.end(0, result={"folds": [{"fold": 0, "state": "tested", "x": nested}]})
+    assert room.ended("a")["how"] == "done"
+
+
+@pytest.mark.parametrize("offset", [None, "x", []], ids=str)
+def test_a_log_that_makes_no_sense_ends_its_fold_and_no_gateway(room: Room, offset: Any) -> None:
+    room.begin("a", 1)
+    room.core.handle(JobSaid(room.job(0), "n1", Frame({"said": "log", "offset": offset}, b"x")))
+    assert room.engine.ops("cancel") == [("n1", [room.job(0)])]
+    room.end(0, "canceled")
+    assert "makes no sense" in room.ended("a")["message"]
+
+
+def test_only_outputs_of_known_names_are_kept(room: Room) -> None:
+    room.begin("a", 1)
+    names, payload = parts.join({"output/state.txt": b"tested", "output/evil.py": b"x"})
+    room.end(0, parts=names, payload=payload)
+    assert [path.name for path in (room.folder / "a" / "output" / "fold_0").iterdir()] == [
+        "state.txt"
+    ]
+
+
+@pytest.mark.parametrize("facts", [7, {}, {"packages": 7}], ids=str)
+def test_a_node_that_tells_nonsense_of_itself_gets_no_folds(room: Room, facts: Any) -> None:
+    room.engine.facts["n1"] = facts
+    room.look()
+    wait_until(lambda: room.turn() and room.nodes.is_complete, "its answer")
+    assert "n1 tells nonsense" in str(room.nodes.fault("n1"))
+
+
+def test_all_folds_share_the_files_of_their_submission(room: Room) -> None:
+    (room.folder / "files" / "estimator.py").write_bytes(b"x" * 1000)
+    room.begin("a", 3)
+    assert len({id(job.request.payload) for job in room.engine.jobs.values()}) == 1
+
+
+def test_a_store_that_is_away_counts_for_nobody(room: Room) -> None:
+    (room.folder / "packed").write_text("no folder")
+    held = room.begin("a", 1, is_packed=False)
+    wait_until(lambda: room.turn() and held.is_told, "the end")
+    assert room.ended("a")["how"] == "interrupted"
 
 
 def test_a_node_without_room_is_tried_again_later(room: Room) -> None:
@@ -255,3 +368,18 @@ def test_leases_are_renewed_where_there_may_be_folds(room: Room) -> None:
     room.begin("a", 1)
     room.core.renew()
     assert [node for node, _ in room.engine.ops("renew")] == ["n1"]
+
+
+def test_a_loop_that_was_run_for_a_while_goes_on_later_for_as_long_as_it_is_needed() -> None:
+    clock = ManualClock()
+    loop = Loop(clock)
+    loop.post(loop.end)
+    loop.run(180.0)
+    clock.advance(1000.0)
+    done: list[str] = []
+    loop.post(lambda: done.append("first"))
+    loop.post(lambda: done.append("second"))
+    loop.post(loop.end)
+    loop.run()
+    assert done == ["first", "second"]
+    loop.run(0.0)
