@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from benchmarks.process_memory import pss
 from benchmarks.simulated_cluster import SLOTS
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
 

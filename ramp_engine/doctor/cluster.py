@@ -19,7 +19,7 @@ from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import WorkerError
 from ramp_engine.evaluation.scratch import STEP, scratch_directory
 from ramp_engine.preparation import Bundle, scratch_dir
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.remote.worker import RemoteWorker
 
 __all__ = ["runs_folds"]

@@ -23,8 +23,8 @@ from typing import Any
 __all__ = ["DaskWorker", "RayWorker"]
 
 _HOMES = {
-    "DaskWorker": "ramp_engine.remote.dask_worker",
-    "RayWorker": "ramp_engine.remote.ray_worker",
+    "DaskWorker": "ramp_engine.remote.dask.worker",
+    "RayWorker": "ramp_engine.remote.ray.worker",
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ramp_engine.remote.requests import kit_requirements
+from ramp_engine.remote.gateway.requests import kit_requirements
 
 __all__ = ["KnownFacts"]
 

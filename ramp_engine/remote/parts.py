@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-__all__ = ["PartsError", "join", "split"]
+__all__ = ["MAX_NAME_LENGTH", "PartsError", "join", "split"]
 
 #: Longer names, and more files, are refused.
 MAX_NAME_LENGTH, MAX_PARTS = 1024, 100_000

@@ -14,8 +14,8 @@ from ramp_engine.base import Capability, WorkerStatus
 from ramp_engine.errors import WorkerLostError, WorkerSetupError
 from ramp_engine.fold_process import FoldScratch, make_scratch, remove_tree
 from ramp_engine.fold_worker import FoldWorker
-from ramp_engine.remote.gateway_client import GatewayClient
-from ramp_engine.remote.gateway_connection import GatewayConnection
+from ramp_engine.remote.gateway.client import GatewayClient
+from ramp_engine.remote.gateway.connection import GatewayConnection
 
 __all__ = ["RemoteWorker"]
 

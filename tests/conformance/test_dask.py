@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ramp_engine.remote import DaskWorker
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
 from tests.remote.dask_cluster import DaskCluster

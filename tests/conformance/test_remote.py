@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import MakeWorker, WorkerConformance

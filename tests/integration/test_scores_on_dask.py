@@ -11,7 +11,7 @@ import pytest
 
 from ramp_engine.local import LocalWorker
 from ramp_engine.remote import DaskWorker
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
 from tests.integration.on_dask import ENVIRONMENT
 from tests.kits.comparison import differences
 from tests.kits.evaluation import Event, bundled_event, run_many

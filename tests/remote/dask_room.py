@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ramp_engine.remote.gateway.requests import Requests
 from ramp_engine.remote.node.place import Place
-from ramp_engine.remote.requests import Requests
 from tests.remote.dask_cluster import DaskCluster
 from tests.remote.node_room import wait_until
 

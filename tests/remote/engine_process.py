@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from ramp_engine.errors import RampError
 from ramp_engine.remote.engine import Demands, EngineEvent, Job, JobEnded, JobLost, Node
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.ray_engine import RayEngine
+from ramp_engine.remote.ray.engine import RayEngine
 
 __all__ = ["EngineProcess"]
 

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
 from tests.remote.thread_cluster import ENGINE, ThreadWorker
 
 

@@ -72,6 +72,11 @@ class RayCluster:
     def client_address(self) -> str:
         return f"ray://{self.host}:{self.client_port}"
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes above all others, one a node."""
+        return [tree.pid for tree in self._trees.values()]
+
     def __enter__(self) -> Self:
         try:
             self.start_head()
@@ -118,6 +123,22 @@ class RayCluster:
         tree = self._trees.pop(name)
         kill_descendants(tree.pid)
         tree.end()
+
+    def node_of(self, pid: int) -> str:
+        """Tell on which node a process runs."""
+        return next(name for name, tree in self._trees.items() if pid in descendants(tree.pid))
+
+    def id_of(self, name: str) -> str:
+        """Give the name that Ray has for a living node."""
+        code = (
+            "import sys; from ray._raylet import GcsClient;"
+            "print(*[i.hex() for i, node in GcsClient(address=sys.argv[1])"
+            ".get_all_node_info().items() if node.labels['name'] == sys.argv[2]"
+            " and node.state == 0])"
+        )
+        command = [sys.executable, "-c", code, self.address, name]
+        result = subprocess.run(command, env=self._environment(), capture_output=True, check=True)
+        return result.stdout.decode().strip()
 
     def drain(self, node_id: str, seconds: int) -> None:
         """Ask a node to leave, as a cloud does before it takes a machine back."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from distributed import Client
 
 from ramp_engine.errors import WorkerLostError, WorkerSetupError
-from ramp_engine.remote.dask_engine import DaskEngine
+from ramp_engine.remote.dask.engine import DaskEngine
 from ramp_engine.remote.engine import (
     Demands,
     EngineFailed,
@@ -291,6 +293,19 @@ def test_a_node_that_hangs_is_given_up_and_gets_nothing_more(
     assert {heard.end_of(f"waits{number}").__class__ for number in range(6)} >= {JobEnded}
 
 
+def test_a_job_that_waits_for_a_node_is_given_up_with_it(
+    cluster: DaskCluster, engine: DaskEngine, heard: Heard, gate: Gate
+) -> None:
+    engine.submit(make_job("holds", node=C, **gate.header))
+    heard.a(JobSaid, "holds")
+    with another_node_after(cluster, C):
+        engine.submit(make_job("waits", node=C))
+        cluster.kill(C)
+        lost, forlorn = heard.end_of("holds"), heard.end_of("waits")
+
+    assert (lost.loss, forlorn.loss) == (Loss.NODE, Loss.UNPLACED)
+
+
 def test_a_worker_that_its_nanny_ends_for_its_memory_is_told_from_one_that_was_killed(
     cluster: DaskCluster, engine: DaskEngine, heard: Heard
 ) -> None:
@@ -410,11 +425,36 @@ def test_without_an_address_a_cluster_is_started_and_nothing_of_it_is_left(
         engine.submit(make_job("local"))
         assert isinstance(heard.end_of("local"), JobEnded)
         during = set(children()) - before
+        ports = set().union(*map(ports_of, [os.getpid(), *during]))
+        assert sum(map(speaks_tls, ports)) > 2 * node.n_slots, "scheduler, nannies, workers"
 
     assert node.name == "127.0.0.1"
     assert node.n_slots == node.facts["n_processes"] == node.facts["cpus"]
     assert len(during) >= node.n_slots
     wait_until(lambda: not during & set(children()), "the local cluster's processes")
+
+
+def ports_of(pid: int) -> set[int]:
+    """List the TCP ports where a process listens."""
+    inodes = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(str(path.readlink()))
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    listening = [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
+    return {int(row[1].rpartition(":")[2], 16) for row in listening}
+
+
+def speaks_tls(port: int) -> bool:
+    """Tell whether a server answers the first words of TLS in kind."""
+    sent = ssl.MemoryBIO()
+    hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), sent, server_hostname="any")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        hello.do_handshake()
+    with socket.create_connection(("127.0.0.1", port)) as channel:
+        channel.sendall(sent.read())
+        channel.shutdown(socket.SHUT_WR)  # one that does not understand stops waiting for more
+        return channel.recv(2) == b"\x16\x03"
 
 
 def children() -> list[int]:

@@ -17,7 +17,7 @@ import pytest
 
 from ramp_engine.base import WorkerStatus
 from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from tests.remote.node_room import PATIENCE_SECONDS, is_alive, wait_until

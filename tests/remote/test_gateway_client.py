@@ -13,9 +13,9 @@ import pytest
 
 from ramp_engine.errors import ResourceUnavailableError
 from ramp_engine.remote.frames import receive, send
-from ramp_engine.remote.gateway_client import GatewayClient
-from ramp_engine.remote.gateway_connection import GatewayConnection
-from ramp_engine.remote.gateway_folders import gateways_of, packed_of, sweep
+from ramp_engine.remote.gateway.client import GatewayClient
+from ramp_engine.remote.gateway.connection import GatewayConnection
+from ramp_engine.remote.gateway.folders import gateways_of, packed_of, sweep
 from ramp_engine.remote.known_facts import KnownFacts
 from ramp_engine.testing import Scenario, ToyEvent
 from tests.remote.node_room import PATIENCE_SECONDS, is_alive, wait_until

@@ -22,17 +22,17 @@ from ramp_engine.remote.engine import (
     NodeLeaving,
 )
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.gateway_clients import Client
-from ramp_engine.remote.gateway_core import Core
-from ramp_engine.remote.gateway_nodes import Nodes
-from ramp_engine.remote.held_run import HeldRun
-from ramp_engine.remote.requests import Requests
-from ramp_engine.remote.run_files import RunFiles
-from ramp_engine.remote.run_log import RunLog
-from ramp_engine.remote.runs import Run
-from ramp_engine.remote.timers import Loop
-from ramp_engine.remote.uploads import Uploads
-from ramp_engine.remote.versions import Versions
+from ramp_engine.remote.gateway.clients import Client
+from ramp_engine.remote.gateway.core import Core
+from ramp_engine.remote.gateway.held_run import HeldRun
+from ramp_engine.remote.gateway.nodes import Nodes
+from ramp_engine.remote.gateway.requests import Requests
+from ramp_engine.remote.gateway.run_files import RunFiles
+from ramp_engine.remote.gateway.run_log import RunLog
+from ramp_engine.remote.gateway.runs import Run
+from ramp_engine.remote.gateway.timers import Loop
+from ramp_engine.remote.gateway.uploads import Uploads
+from ramp_engine.remote.gateway.versions import Versions
 from ramp_engine.testing import ManualClock
 from tests.remote.node_room import wait_until
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -16,7 +18,7 @@ from ramp_engine.remote.node.bundles import BundleCache
 from ramp_engine.remote.node.refusal import Refusal
 from ramp_engine.testing import ToyEvent
 from ramp_engine.testing.scenarios import Scenario
-from tests.remote.node_room import NodeRoom
+from tests.remote.node_room import NodeRoom, wait_until
 
 MUCH = 1 << 30
 
@@ -24,6 +26,23 @@ MUCH = 1 << 30
 @pytest.fixture
 def cache(tmp_path: Path) -> BundleCache:
     return BundleCache(tmp_path / "bundles", set)
+
+
+def test_what_nodes_have_left_that_are_gone_is_removed(own_room: NodeRoom) -> None:
+    own_room.place.make()
+    roots = {name: own_room.place.root.parent / name for name in ("old", "new", "alive")}
+    for root in roots.values():
+        for folder in ("runs/run", "bundles/bundle"):
+            (root / folder).mkdir(parents=True)
+        (root / "lock").touch()
+        os.utime(root, (0, 0))
+    os.utime(roots["new"])
+    with (roots["alive"] / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        own_room.agent_pid()
+        left = [roots["new"] / "bundles", *(roots["alive"] / name for name in ("bundles", "runs"))]
+        folders = [root / name for root in roots.values() for name in ("bundles", "runs")]
+        wait_until(lambda: [path for path in folders if path.exists()] == left, "an empty place")
 
 
 def _other(archive: BundleArchive, name: str) -> BundleName:

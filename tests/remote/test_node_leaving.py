@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ramp_engine.remote import parts
-from ramp_engine.remote.node.checkpoint import list_files, restore
+from ramp_engine.remote.node.checkpoint import CheckpointError, list_files, restore
 from ramp_engine.testing.scenarios import Scenario
-from tests.remote.node_room import NodeRoom, is_alive
+from tests.remote.node_room import NodeRoom, is_alive, wait_until
 
 SAVING = """\
 import os, signal, time
@@ -73,6 +73,41 @@ def test_a_checkpoint_goes_out_and_comes_back(shared_room: NodeRoom, sandbox: st
     assert b"resumed from step 7" in again.files()["log"]
 
 
+LEAKING = """\
+import os, time
+from pathlib import Path
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+class Leaking(ClassifierMixin, BaseEstimator):
+    n_calls = 0
+    def fit(self, X, y):
+        return self
+
+    def predict_proba(self, X):
+        self.n_calls += 1
+        np.save(Path(os.environ["RAMP_CHECKPOINT_DIR"]) / f"seen_{self.n_calls}.npy", X)
+        while self.n_calls > 1:
+            time.sleep(60)
+        return np.tile([0.25, 0.75], (len(X), 1))
+
+def get_estimator():
+    return Leaking()
+"""
+
+
+def test_what_a_fold_saves_once_it_can_read_the_test_data_never_comes_back_to_training(
+    shared_room: NodeRoom,
+) -> None:
+    fold = shared_room.fold("leaking", LEAKING)
+    runs = shared_room.place.runs
+    wait_until(lambda: any(runs.glob("*/checkpoint/seen_2.npy")), "the test data in a checkpoint")
+    assert shared_room.ask("leave", jobs=["leaking"], reason="a drain", seconds=0.5)["ended"]
+    assert fold.end()["how"] == "reclaimed"
+    assert "test data" in fold.end()["message"]
+    assert not [name for name in fold.files() if name.startswith("checkpoint/")]
+
+
 def test_a_fold_that_does_not_leave_is_ended_in_time(shared_room: NodeRoom) -> None:
     fold = shared_room.fold("stubborn", Scenario.HANGING)
     tree = fold.await_started()
@@ -92,6 +127,23 @@ def test_links_of_either_kind_are_not_saved_and_too_much_is_not_saved_at_all(
     assert list_files(folder) == {"a/b": folder / "a" / "b"}
     os.link(folder / "a" / "b", tmp_path / "elsewhere")
     assert list_files(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("x" * 250 + "/" + "/".join(["y" * 250] * 4), "too long"),
+        (os.fsdecode(b"\xff"), "UTF-8"),
+    ],
+)
+def test_names_that_do_not_travel_cost_the_checkpoint_and_not_the_fold(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    path = tmp_path / "checkpoint" / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(CheckpointError, match=why):
+        list_files(tmp_path / "checkpoint")
 
 
 @pytest.fixture

@@ -226,7 +226,10 @@ def test_a_client_from_elsewhere_runs_jobs_and_leaves_nothing_when_it_is_killed(
     wait_until(lambda: cluster.processes_of("PostOffice", "dies") == n_before)
 
 
-def test_a_local_ray_serves_an_event_and_leaves_nothing(room: Path) -> None:
+def test_a_local_ray_serves_an_event_and_leaves_nothing(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)  # that of some other cluster
     with EngineProcess({"event": "iris"}) as engine:
         n_cores = os.cpu_count()
         (node,) = engine.ask("nodes", Demands())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
+import ray
 
+from ramp_engine.errors import WorkerLostError
 from ramp_engine.remote.engine import (
     Demands,
     EngineEvent,
@@ -15,8 +18,10 @@ from ramp_engine.remote.engine import (
     Loss,
 )
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.ray_jobs import Jobs
-from ramp_engine.remote.ray_places import Patience, count_slots, matches, ray_demands
+from ramp_engine.remote.ray.connection import Endpoint
+from ramp_engine.remote.ray.jobs import Jobs
+from ramp_engine.remote.ray.places import Patience, count_slots, matches, ray_demands
+from ramp_engine.remote.ray.session import RaySession
 
 ANSWER = {"node": "a", "n_said": 3, "header": {"said": "ended"}, "payload": b"all"}
 
@@ -111,3 +116,22 @@ def test_a_demand_is_given_up_only_when_no_node_has_met_it_all_the_time() -> Non
     assert "(cpus: 4, V100: 1)" in reason
     assert "alpha has cpus: 2, gpus: 0, memory: 0 MB, the label zone: b" in reason
     assert hasty.end_of([small, large], demands, "a") is not None
+
+
+def test_what_grpc_raises_over_a_broken_connection_leaves_no_question_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise grpc.RpcError("the channel is closed")
+
+    jobs, events = told_of("job")
+    jobs.set_task("job", "its reference")
+    session = RaySession(jobs, Endpoint("127.0.0.1", 1, is_client=True), "no.entry")
+    monkeypatch.setattr(ray, "cancel", breaks)
+    monkeypatch.setattr(ray.actor.ActorClass, "options", breaks)
+
+    session.withdraw("job")
+    answer = session.ask("a" * 56, Frame({"op": "renew"}))
+
+    assert isinstance(answer.exception(timeout=5), WorkerLostError)
+    assert events == []

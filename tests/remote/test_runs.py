@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ramp_engine.fold_process import FoldScratch
-from ramp_engine.remote.run_log import RunLog
-from ramp_engine.remote.runs import MAX_RECLAIMS, MAX_REFUSALS, Ended, Phase, Run, Verdict
+from ramp_engine.remote.gateway.run_log import RunLog
+from ramp_engine.remote.gateway.runs import MAX_RECLAIMS, MAX_REFUSALS, Ended, Phase, Run, Verdict
 
 TESTED = Verdict(0, {"folds": [{"fold": 0, "state": "tested"}]})
 FAILED = Verdict(1, {"folds": [{"fold": 0, "state": "training_error", "error": "no"}]})

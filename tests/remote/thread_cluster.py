@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ramp_engine.remote.gateway_client import GatewayClient
+from ramp_engine.remote.gateway.client import GatewayClient
+from ramp_engine.remote.gateway.requests import Requests
 from ramp_engine.remote.node.place import Place
-from ramp_engine.remote.requests import Requests
 from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from tests.remote.node_room import end_agent, wait_until

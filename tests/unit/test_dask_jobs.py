@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ramp_engine.remote.dask_jobs import JobBook
+from ramp_engine.remote.dask.jobs import JobBook
 from ramp_engine.remote.engine import Demands, EngineEvent, Job, JobEnded, JobLost, JobSaid, Loss
 from ramp_engine.remote.frames import Frame
 

@@ -146,11 +146,14 @@ class _Agent:
     def _load(self) -> None:
         """Import what the work needs, while those who ask are greeted."""
         try:
+            from ramp_engine.remote.node.dead_places import remove_dead
             from ramp_engine.remote.node.service import Service
 
             self._service.set_result(Service(self._place))
+            remove_dead(self._place)
         except BaseException as error:
-            self._service.set_exception(error)
+            if not self._service.done():
+                self._service.set_exception(error)
             logger.exception("the agent cannot work")
             self._note()
 
@@ -166,7 +169,18 @@ class _Agent:
                 channel.close()
                 return
             self._callers += 1
-        threading.Thread(target=self._serve, args=(channel,), daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, args=(channel,), daemon=True).start()
+        except RuntimeError as error:  # no thread left: the folds of others go on
+            logger.warning("a caller cannot be heard: %s", error)
+            self._let_go(channel)
+
+    def _let_go(self, channel: socket.socket) -> None:
+        channel.close()
+        with self._change:
+            self._callers -= 1
+            self._idle_since = time.monotonic()
+            self._change.notify_all()
 
     def _serve(self, channel: socket.socket) -> None:
         is_last = False
@@ -186,11 +200,7 @@ class _Agent:
         if is_last:
             os.eventfd_write(self._wakes, 1)  # the channel stays open until this process has ended
             return
-        channel.close()
-        with self._change:
-            self._callers -= 1
-            self._idle_since = time.monotonic()
-            self._change.notify_all()
+        self._let_go(channel)
 
     def _look(self) -> None:
         if not self._service.done() or self._service.exception() is not None:

@@ -7,10 +7,14 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ramp_engine.remote.parts import MAX_NAME_LENGTH
+
 __all__ = ["MAX_BYTES", "MAX_FILES", "CheckpointError", "list_files", "restore"]
 
 #: More is not saved, in bytes and in files.
 MAX_BYTES, MAX_FILES = 1 << 30, 10_000
+#: All names together, in bytes: they travel in the header of a message.
+MAX_NAMES_BYTES = 2 << 20
 #: Folders in folders: nobody needs more, and paths stay short.
 MAX_DEPTH = 20
 
@@ -63,19 +67,40 @@ def list_files(folder: Path) -> dict[str, Path]:
     Raises
     ------
     CheckpointError
-        It is too large: a part of it would be damaged.
+        It is too large, or has names that do not travel: a part of it would be damaged.
     """
     found: dict[str, Path] = {}
-    n_bytes = 0
+    n_bytes = n_name_bytes = 0
     for entry in _entries(folder, MAX_DEPTH):
         n_bytes += entry.stat(follow_symlinks=False).st_size
         path = Path(entry.path)
-        found[path.relative_to(folder).as_posix()] = path
+        name = path.relative_to(folder).as_posix()
+        n_name_bytes += _name_bytes(name)
+        found[name] = path
         if n_bytes > MAX_BYTES or len(found) > MAX_FILES:
             raise CheckpointError(
                 f"the checkpoint is not kept: more than {MAX_BYTES >> 20} MB or {MAX_FILES} files"
             )
+        if n_name_bytes > MAX_NAMES_BYTES:
+            raise CheckpointError("the checkpoint is not kept: its names are too long")
     return found
+
+
+def _name_bytes(name: str) -> int:
+    """Give the length of a name that others take.
+
+    Raises
+    ------
+    CheckpointError
+        They do not.
+    """
+    try:
+        n_bytes = len(name.encode())
+    except UnicodeEncodeError:
+        raise CheckpointError(f"the checkpoint is not kept: {name!r:.100} is no UTF-8") from None
+    if n_bytes > MAX_NAME_LENGTH - len("checkpoint/"):
+        raise CheckpointError(f"the checkpoint is not kept: {name[:100]!r}... is too long a name")
+    return n_bytes
 
 
 def _entries(folder: Path, depth: int) -> Iterator[os.DirEntry[str]]:

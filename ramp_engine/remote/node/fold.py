@@ -160,10 +160,9 @@ class FoldJob:
             It was ended before.
         """
         request, tools = self.request, self._tools
-        until = time.monotonic() + BUNDLE_SECONDS
         prepared = self._await(tools.preparations.get(request.spec.raw))
         stack.enter_context(tools.bundles.using(request.bundle))
-        bundle = self._bundle(until)
+        bundle = self._bundle(time.monotonic() + BUNDLE_SECONDS)
         gpus = self._gpus(stack)
         try:
             tools.place.open_to(self._passing_uid(prepared))
@@ -311,6 +310,7 @@ class FoldJob:
         message, saved = "", {}
         if header["how"] == RECLAIMED:
             try:
+                leftover.check_unreleased()
                 saved = checkpoint.list_files(run.scratch.root / "checkpoint")
             except checkpoint.CheckpointError as error:
                 message = str(error)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine.base import TIMEOUT_RETURNCODE
+from ramp_engine.evaluation.untrusted_files import read_text
 from ramp_engine.fold_outputs import (
     LOG_HALF_BYTES,
     MAX_FILE_BYTES,
@@ -17,9 +18,13 @@ from ramp_engine.fold_outputs import (
 )
 from ramp_engine.fold_process import FoldRun
 from ramp_engine.outcome import EXIT_KIT, EXIT_OURS
+from ramp_engine.remote.node.checkpoint import CheckpointError
 from ramp_engine.room import as_good_as_full
 
 __all__ = ["Leftover"]
+
+#: Of a fold that has not been let read the test data; empty: it has not trained to the end.
+_UNRELEASED = ("", "trained", "training_error", "validating_error")
 
 
 class Leftover:
@@ -61,6 +66,23 @@ class Leftover:
                 message = f"the disk of the node is full: {full}"
                 return said | {"how": "refused", "kind": "disk", "message": message}
         return said | {"how": "done"}
+
+    def check_unreleased(self) -> None:
+        """See that what the fold has saved cannot hold test data.
+
+        It is given back to training, where it could be printed into the public log.
+
+        Raises
+        ------
+        CheckpointError
+            The fold had been let read the test data.
+        """
+        scratch = self._run.scratch
+        state = read_text(scratch.output / f"fold_{self._fold}", "state.txt")
+        if state not in _UNRELEASED or scratch.private_log.lstat().st_size:
+            raise CheckpointError(
+                "the checkpoint is not kept: the fold was predicting the test data"
+            )
 
     def files(self, checkpoint: Mapping[str, Path]) -> dict[str, tuple[Path, int]]:
         """List what is given to the caller, each with its size [bytes].

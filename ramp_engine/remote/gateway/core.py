@@ -24,14 +24,14 @@ from ramp_engine.remote.engine import (
     NodeLeaving,
     NodeLost,
 )
-from ramp_engine.remote.gateway_clients import Client
-from ramp_engine.remote.gateway_jobs import Given, Jobs
-from ramp_engine.remote.gateway_nodes import Nodes
-from ramp_engine.remote.held_run import HeldRun
-from ramp_engine.remote.requests import Requests
-from ramp_engine.remote.runs import Ended, Fold, Phase
-from ramp_engine.remote.timers import Loop
-from ramp_engine.remote.uploads import Uploads
+from ramp_engine.remote.gateway.clients import Client
+from ramp_engine.remote.gateway.held_run import HeldRun
+from ramp_engine.remote.gateway.jobs import Given, Jobs
+from ramp_engine.remote.gateway.nodes import Nodes
+from ramp_engine.remote.gateway.requests import Requests
+from ramp_engine.remote.gateway.runs import Ended, Fold, Phase
+from ramp_engine.remote.gateway.timers import Loop
+from ramp_engine.remote.gateway.uploads import Uploads
 
 __all__ = ["Core"]
 

@@ -15,15 +15,15 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ramp_engine.errors import WorkerSetupError
-from ramp_engine.remote import ray_tasks
 from ramp_engine.remote.engine import Job, Loss, NodeLeaving, NodeLost
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.ray_callers import Callers
-from ramp_engine.remote.ray_connection import Endpoint
-from ramp_engine.remote.ray_head import watch_head
-from ramp_engine.remote.ray_jobs import Jobs
-from ramp_engine.remote.ray_losses import loss_of, short
-from ramp_engine.remote.ray_places import Patience, ray_demands
+from ramp_engine.remote.ray import tasks as ray_tasks
+from ramp_engine.remote.ray.callers import Callers
+from ramp_engine.remote.ray.connection import Endpoint
+from ramp_engine.remote.ray.head import watch_head
+from ramp_engine.remote.ray.jobs import Jobs
+from ramp_engine.remote.ray.losses import loss_of, short
+from ramp_engine.remote.ray.places import Patience, ray_demands
 
 __all__ = ["RaySession"]
 
@@ -136,7 +136,7 @@ class RaySession:
             self._jobs.lost(job.name, Loss.BROKEN, f"Ray does not take it: {short(error)}")
             return
         if self._jobs.set_task(job.name, task):
-            ray.cancel(task, force=False)
+            _take_back(task)
         task.future().add_done_callback(lambda ended: self._ended.put((job.name, ended)))
 
     def _options(self, job: Job) -> Any:
@@ -161,7 +161,7 @@ class RaySession:
         """Take a job back that has not begun."""
         task = self._jobs.withdraw(name)
         if task is not None:
-            ray.cancel(task, force=False)
+            _take_back(task)
 
     def ask(self, node: str, request: Frame) -> Future[Frame]:
         """Have a node's agent answer."""
@@ -173,7 +173,7 @@ class RaySession:
             return None
         try:
             views: list[dict[str, Any]] = ray.get(self._post.look.remote(), timeout=ANSWER_SECONDS)
-        except ray.exceptions.RayError:
+        except (ray.exceptions.RayError, OSError, RuntimeError):
             return None
         return views
 
@@ -183,7 +183,7 @@ class RaySession:
         self._ended.put(_STOP)
         if not self._jobs.has_failed:
             for task in self._jobs.tasks():
-                ray.cancel(task, force=False)
+                _take_back(task)
             if self._post is not None:
                 self._post.put.remote("", "", 0, None, b"")  # wakes who waits for news
         self._callers.give_up("the engine is being left")
@@ -239,7 +239,7 @@ class RaySession:
         try:
             asked = self._post.fate.remote(node, seconds)
             fate: str | None = ray.get(asked, timeout=seconds + ANSWER_SECONDS)
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             _log.warning("why a node has left is not known: %s", short(error))
             return None
         return fate
@@ -267,7 +267,7 @@ class RaySession:
                 task = self._jobs.withdraw(known.job.name)
                 self._jobs.lost(known.job.name, Loss.UNPLACED, reason)
                 if task is not None:
-                    ray.cancel(task, force=False)
+                    _take_back(task)
 
     def _watch(self) -> None:
         reason = watch_head(self._endpoint, self._is_closing)
@@ -278,6 +278,14 @@ class RaySession:
         if not self._is_closing.is_set():
             self._jobs.fail(reason)
             self._callers.give_up(reason)
+
+
+def _take_back(task: Any) -> None:
+    """Cancel a task that has not begun; where the cluster is gone, that is told elsewhere."""
+    try:
+        ray.cancel(task, force=False)
+    except Exception as error:  # noqa: BLE001  grpc raises what it likes, over ray://
+        _log.warning("a job cannot be taken back: %s", short(error))
 
 
 def _until(deadline_ms: int) -> str:

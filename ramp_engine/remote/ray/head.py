@@ -8,7 +8,7 @@ import threading
 import time
 
 from ramp_engine.errors import WorkerSetupError
-from ramp_engine.remote.ray_connection import Endpoint, session_of
+from ramp_engine.remote.ray.connection import Endpoint, session_of
 
 __all__ = ["watch_head"]
 

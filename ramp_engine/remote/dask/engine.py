@@ -1,6 +1,6 @@
 """Jobs on a Dask cluster: one client for all of them, in a thread of its own.
 
-The engine retries nothing, whatever the scheduler is set to: see `dask_task` for how a job begins
+The engine retries nothing, whatever the scheduler is set to: see `task` for how a job begins
 at most once, `dask_jobs` for how it ends, and `dask_guard` for how losses are told apart. When the
 connection to the scheduler is lost, all is given up at once: a scheduler that comes back knows
 nothing of our jobs.
@@ -19,11 +19,11 @@ import distributed
 from distributed import Client
 
 from ramp_engine.errors import WorkerLostError
-from ramp_engine.remote.dask_cluster import open_client
-from ramp_engine.remote.dask_guard import ClusterGuard
-from ramp_engine.remote.dask_session import DaskSession
-from ramp_engine.remote.dask_task import ENTRY
-from ramp_engine.remote.dask_watch import ClusterView
+from ramp_engine.remote.dask.cluster import open_client
+from ramp_engine.remote.dask.guard import ClusterGuard
+from ramp_engine.remote.dask.session import DaskSession
+from ramp_engine.remote.dask.task import ENTRY
+from ramp_engine.remote.dask.watch import ClusterView
 from ramp_engine.remote.engine import Demands, Job, JobLost, Loss, Node, Sink
 from ramp_engine.remote.frames import Frame
 

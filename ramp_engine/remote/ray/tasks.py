@@ -79,7 +79,7 @@ def run_job(
         home = importlib.import_module(entry)
         errors = importlib.import_module("ramp_engine.errors")
         frames = importlib.import_module("ramp_engine.remote.frames")
-        places = importlib.import_module("ramp_engine.remote.ray_places")
+        places = importlib.import_module("ramp_engine.remote.ray.places")
     except ImportError as error:
         return ended(broken=_what_is_missing(error))
     n_slots = places.count_slots(here["Resources"], here["Labels"], demands)

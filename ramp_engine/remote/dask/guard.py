@@ -9,10 +9,10 @@ from typing import Any
 
 from distributed import Client
 
-from ramp_engine.remote.dask_places import refusal
-from ramp_engine.remote.dask_session import DaskSession
-from ramp_engine.remote.dask_task import key_of
-from ramp_engine.remote.dask_watch import ClusterView
+from ramp_engine.remote.dask.places import refusal
+from ramp_engine.remote.dask.session import DaskSession
+from ramp_engine.remote.dask.task import key_of
+from ramp_engine.remote.dask.watch import ClusterView
 from ramp_engine.remote.engine import Loss, NodeLeaving, NodeLost, Sink
 
 __all__ = ["ClusterGuard"]
@@ -142,6 +142,7 @@ class ClusterGuard:
         for process in self._view.processes():
             if process.status.startswith("closing"):
                 self._leaves(process.address, f"it is {process.status.replace('_', ' ')}")
+        self._give_up_forlorn()
         self._give_up_unplaced()
 
     async def _give_up_silent(self) -> None:
@@ -157,6 +158,15 @@ class ClusterGuard:
             keys = {key for held in there.values() for key in held}
             names = [e.job.name for e in waiting if key_of(e.job.name) in keys]
             self._session.lose(names, Loss.RECLAIMED, "it waited on a Dask worker that is silent")
+
+    def _give_up_forlorn(self) -> None:
+        """Give up what waits for workers that are gone: Dask would wait for them for ever."""
+        there = {process.address for process in self._view.processes()}
+        for entry in self._session.book.waiting():
+            if entry.allowed and not entry.allowed & there:
+                loss = Loss.RECLAIMED if entry.job.node is None else Loss.UNPLACED
+                reason = "the Dask workers where it could run are gone"
+                self._session.lose([entry.job.name], loss, reason)
 
     def _give_up_unplaced(self) -> None:
         """Give up what has waited for a worker that could run it."""

@@ -14,10 +14,10 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from ramp_engine.errors import WorkerLostError
-from ramp_engine.remote.dask_jobs import JobBook
-from ramp_engine.remote.dask_places import list_nodes, refusal, resources_for, slots_of
-from ramp_engine.remote.dask_task import ask, key_of, pack, run_job
-from ramp_engine.remote.dask_watch import ClusterView
+from ramp_engine.remote.dask.jobs import JobBook
+from ramp_engine.remote.dask.places import list_nodes, refusal, resources_for, slots_of
+from ramp_engine.remote.dask.task import ask, key_of, pack, run_job
+from ramp_engine.remote.dask.watch import ClusterView
 from ramp_engine.remote.engine import Demands, EngineFailed, Job, Loss, Node, Sink
 from ramp_engine.remote.frames import Frame
 
@@ -112,6 +112,8 @@ class DaskSession:
             allow_other_workers=False,
         )
         for job, future in zip(jobs, futures, strict=True):
+            if (entry := self.book.entry(job.name)) is not None:
+                entry.allowed = frozenset(allowed)
             self._futures[job.name] = future
             self.spawn(self._follow(job.name, future))
 

@@ -15,8 +15,8 @@ from ramp_engine.errors import WorkerError
 from ramp_engine.evaluation.plan import LEVELS
 from ramp_engine.remote.engine import Engine, Node
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.requests import Requests
-from ramp_engine.remote.versions import Versions
+from ramp_engine.remote.gateway.requests import Requests
+from ramp_engine.remote.gateway.versions import Versions
 
 __all__ = ["Nodes", "Post"]
 

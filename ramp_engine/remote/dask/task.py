@@ -17,7 +17,7 @@ from distributed import Worker, get_worker
 from distributed.comm import get_address_host
 from distributed.utils import sync
 
-from ramp_engine.remote.dask_leaving import EndsJobs, ended_with, prepare
+from ramp_engine.remote.dask.leaving import EndsJobs, ended_with, prepare
 from ramp_engine.remote.frames import Frame
 
 __all__ = ["ENTRY", "Notice", "Slots", "ask", "key_of", "pack", "run_job"]

@@ -19,9 +19,9 @@ from typing import Any, Self
 
 from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
 from ramp_engine.remote.frames import FrameError, receive, send
-from ramp_engine.remote.gateway_clients import connect
-from ramp_engine.remote.gateway_connection import GatewayConnection, Listener
-from ramp_engine.remote.gateway_folders import gateways_of, sweep
+from ramp_engine.remote.gateway.clients import connect
+from ramp_engine.remote.gateway.connection import GatewayConnection, Listener
+from ramp_engine.remote.gateway.folders import gateways_of, sweep
 from ramp_engine.remote.known_facts import KnownFacts
 
 __all__ = ["GatewayClient"]

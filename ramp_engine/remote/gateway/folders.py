@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ramp_engine.remote.gateway_clients import connect
+from ramp_engine.remote.gateway.clients import connect
 
 __all__ = ["gateways_of", "packed_of", "sweep"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from distributed import Client
 
-from ramp_engine.remote.dask_places import Process, read_identity
+from ramp_engine.remote.dask.places import Process, read_identity
 
 __all__ = ["ClusterView"]
 

@@ -42,8 +42,9 @@ async def open_client(config: Mapping[str, Any]) -> AsyncIterator[Client]:
             yield client
         return
     with tempfile.TemporaryDirectory(prefix="ramp-dask-") as folder:
-        cluster = await _local_cluster(config, folder)
-        async with cluster, _connected(config, cluster.scheduler_address, None) as client:
+        security = _security_of_our_own()
+        cluster = await _local_cluster(config, folder, security)
+        async with cluster, _connected(config, cluster.scheduler_address, security) as client:
             yield client
 
 
@@ -112,7 +113,24 @@ def _security(config: Mapping[str, Any]) -> Security | None:
     return Security(require_encryption=True, **named)
 
 
-async def _local_cluster(config: Mapping[str, Any], folder: str) -> LocalCluster:
+def _security_of_our_own() -> Security:
+    """Make a key that nobody else has, which is on no disk: who reaches a scheduler runs code.
+
+    On loopback that is every user of the machine, and a submission that may use the network.
+    """
+    try:
+        security: Security = Security.temporary()
+    except ImportError as error:
+        raise WorkerSetupError(
+            f"a Dask cluster for the event needs cryptography: {error}",
+            "pip install 'ramp-engine[dask]', or name a cluster as dask_scheduler",
+        ) from error
+    return security
+
+
+async def _local_cluster(
+    config: Mapping[str, Any], folder: str, security: Security
+) -> LocalCluster:
     """Start a cluster on this machine: a process for each fold that fits, on loopback only."""
     n_cpus = max(1, int(config.get("cpus") or 1))
     n_workers = max(1, CPU_COUNT // n_cpus)
@@ -129,6 +147,7 @@ async def _local_cluster(config: Mapping[str, Any], folder: str) -> LocalCluster
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
+            security=security,
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             resources=resources,

@@ -11,15 +11,15 @@ from typing import Any
 
 from ramp_engine.fold_process import FoldScratch
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.gateway_clients import Client
-from ramp_engine.remote.gateway_core import Core
-from ramp_engine.remote.gateway_nodes import Nodes
-from ramp_engine.remote.held_run import HeldRun
-from ramp_engine.remote.run_files import RunFiles
-from ramp_engine.remote.run_log import RunLog
-from ramp_engine.remote.runs import Ended, Run
-from ramp_engine.remote.timers import Loop
-from ramp_engine.remote.uploads import Uploads
+from ramp_engine.remote.gateway.clients import Client
+from ramp_engine.remote.gateway.core import Core
+from ramp_engine.remote.gateway.held_run import HeldRun
+from ramp_engine.remote.gateway.nodes import Nodes
+from ramp_engine.remote.gateway.run_files import RunFiles
+from ramp_engine.remote.gateway.run_log import RunLog
+from ramp_engine.remote.gateway.runs import Ended, Run
+from ramp_engine.remote.gateway.timers import Loop
+from ramp_engine.remote.gateway.uploads import Uploads
 from ramp_engine.sandbox import SandboxKeys
 
 __all__ = ["Front"]

@@ -6,15 +6,16 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ramp_engine.errors import WorkerLostError
-from ramp_engine.remote import ray_tasks
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.ray_losses import short
+from ramp_engine.remote.ray import tasks as ray_tasks
+from ramp_engine.remote.ray.losses import short
 
 __all__ = ["Callers"]
 
@@ -54,16 +55,18 @@ class Callers:
         """Have a node's agent answer; the future raises `WorkerLostError` when it does not."""
         answer: Future[Frame] = Future()
         granted = float(request.header.get("seconds") or 0.0)  # to folds that are asked to leave
-        with self._lock:
-            self._due[answer] = (node, time.monotonic() + PATIENCE_SECONDS + granted)
-            caller = self._caller(node)
-            caller.n_asked += 1
+        caller: _Caller | None = None
         try:
+            with self._lock:
+                self._due[answer] = (node, time.monotonic() + PATIENCE_SECONDS + granted)
+                caller = self._caller(node)
+                caller.n_asked += 1
             seconds = ANSWER_SECONDS + granted
             asked = caller.actor.ask.remote(request.header, request.payload, seconds)
-            asked.future().add_done_callback(lambda given: self._take(node, caller, answer, given))
-        except ray.exceptions.RayError as error:
-            self._forget(node, caller)
+            asked.future().add_done_callback(partial(self._take, node, caller, answer))
+        except Exception as error:  # noqa: BLE001  grpc raises what it likes, over ray://
+            if caller is not None:
+                self._forget(node, caller)
             self._settle(answer, WorkerLostError(f"node {node}: {short(error)}"))
         return answer
 

@@ -13,8 +13,8 @@ from ramp_engine.errors import TransportError, WorkerError
 from ramp_engine.remote import bundle_archive
 from ramp_engine.remote.bundle_archive import BundleArchive
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.gateway_nodes import Nodes, Post
-from ramp_engine.remote.requests import Requests
+from ramp_engine.remote.gateway.nodes import Nodes, Post
+from ramp_engine.remote.gateway.requests import Requests
 
 __all__ = ["Uploads"]
 

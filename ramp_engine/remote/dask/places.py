@@ -14,7 +14,7 @@ from typing import Any
 
 from distributed.comm import get_address_host
 
-from ramp_engine.remote.dask_task import Slots
+from ramp_engine.remote.dask.task import Slots
 from ramp_engine.remote.engine import Demands, Node
 
 __all__ = ["Process", "list_nodes", "read_identity", "refusal", "resources_for", "slots_of"]

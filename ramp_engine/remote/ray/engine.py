@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Self
 from ramp_engine.errors import WorkerLostError, WorkerSetupError
 from ramp_engine.remote.engine import Demands, Job, Node, Sink
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.ray_connection import Endpoint, connect, demand_token, find_endpoint
-from ramp_engine.remote.ray_jobs import Jobs
-from ramp_engine.remote.ray_local import LocalRay
-from ramp_engine.remote.ray_places import as_node, ray_demands
+from ramp_engine.remote.ray.connection import Endpoint, connect, demand_token, find_endpoint
+from ramp_engine.remote.ray.jobs import Jobs
+from ramp_engine.remote.ray.local import LocalRay
+from ramp_engine.remote.ray.places import as_node, ray_demands
 
 if TYPE_CHECKING:
-    from ramp_engine.remote.ray_session import RaySession
+    from ramp_engine.remote.ray.session import RaySession
 
 __all__ = ["RayEngine", "open_engine"]
 
@@ -122,7 +122,7 @@ class RayEngine:
         config = self._config
         namespace = config.get("namespace") or f"ramp-{config.get('event', 'event')}"
         connect(endpoint, namespace, config.get("runtime_env"))
-        from ramp_engine.remote.ray_session import RaySession
+        from ramp_engine.remote.ray.session import RaySession
 
         session = RaySession(self._jobs, endpoint, self._entry)
         try:

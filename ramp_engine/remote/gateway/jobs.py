@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from ramp_engine.remote.held_run import HeldRun
-from ramp_engine.remote.runs import Fold, Phase
+from ramp_engine.remote.gateway.held_run import HeldRun
+from ramp_engine.remote.gateway.runs import Fold, Phase
 
 __all__ = ["Given", "Jobs"]
 

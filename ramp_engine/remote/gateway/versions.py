@@ -17,7 +17,7 @@ import ramp_engine
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import WorkerSetupError
 from ramp_engine.evaluation import fingerprint
-from ramp_engine.remote.requests import kit_requirements
+from ramp_engine.remote.gateway.requests import kit_requirements
 
 __all__ = ["Versions", "own_versions"]
 

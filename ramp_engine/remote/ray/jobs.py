@@ -33,7 +33,7 @@ class KnownJob:
     node: str | None = None  #: where it has begun
     n_heard: int = 0  #: messages that have been told
     early: dict[int, Frame | None] = field(default_factory=dict)  #: others, by their numbers
-    answer: Mapping[str, Any] | None = None  #: what `ray_tasks.run_job` gave; more is to be heard
+    answer: Mapping[str, Any] | None = None  #: what `tasks.run_job` gave; more is to be heard
     answered_at: float = 0.0
     is_withdrawn: bool = False
 

@@ -189,7 +189,7 @@ def _address_of_this_machine() -> str:
 
 
 _TOKEN_HINT = (
-    "Name a file with the token of the cluster as token_file; `ray get-auth-token` shows it"  # noqa: S105
+    "Name a file with the token of the cluster as token_file; `ray get-auth-token` shows it"  # noqa: S105  tells of a token, is none
 )
 _VERSION_HINT = "Ray needs the same on both sides: run ramp with those of the cluster"
 _PLACE_HINT = (

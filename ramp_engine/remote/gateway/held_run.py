@@ -12,10 +12,10 @@ from typing import Any
 
 from ramp_engine.remote.bundle_archive import BundleArchive
 from ramp_engine.remote.frames import Frame
-from ramp_engine.remote.gateway_clients import Client
-from ramp_engine.remote.run_files import RunFiles, parts_of
-from ramp_engine.remote.run_log import RunLog
-from ramp_engine.remote.runs import Ended, Fold, Run, Verdict
+from ramp_engine.remote.gateway.clients import Client
+from ramp_engine.remote.gateway.run_files import RunFiles, parts_of
+from ramp_engine.remote.gateway.run_log import RunLog
+from ramp_engine.remote.gateway.runs import Ended, Fold, Run, Verdict
 
 __all__ = ["HeldRun"]
 

@@ -25,14 +25,14 @@ from typing import Any
 from ramp_engine.errors import RampError, WorkerSetupError
 from ramp_engine.remote.engine import Engine, EngineEvent, MakeEngine
 from ramp_engine.remote.frames import FrameError, receive, send
-from ramp_engine.remote.gateway_clients import Listener
-from ramp_engine.remote.gateway_core import Core
-from ramp_engine.remote.gateway_front import Front
-from ramp_engine.remote.gateway_nodes import Nodes
-from ramp_engine.remote.requests import Requests
-from ramp_engine.remote.timers import Loop
-from ramp_engine.remote.uploads import Uploads
-from ramp_engine.remote.versions import own_versions
+from ramp_engine.remote.gateway.clients import Listener
+from ramp_engine.remote.gateway.core import Core
+from ramp_engine.remote.gateway.front import Front
+from ramp_engine.remote.gateway.nodes import Nodes
+from ramp_engine.remote.gateway.requests import Requests
+from ramp_engine.remote.gateway.timers import Loop
+from ramp_engine.remote.gateway.uploads import Uploads
+from ramp_engine.remote.gateway.versions import own_versions
 
 __all__ = ["main"]
 
@@ -47,8 +47,8 @@ TERMINATED = "somebody has ended the gateway to the cluster (SIGTERM)"
 MAX_LOG_BYTES = 4 << 20
 
 _ENGINES = {
-    "dask": "ramp_engine.remote.dask_engine:open_engine",
-    "ray": "ramp_engine.remote.ray_engine:open_engine",
+    "dask": "ramp_engine.remote.dask.engine:open_engine",
+    "ray": "ramp_engine.remote.ray.engine:open_engine",
 }
 
 

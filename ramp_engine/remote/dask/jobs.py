@@ -35,6 +35,7 @@ class Entry:
     since: float  #: when it was submitted, monotonic [s]
     node: str | None = None  #: where it has begun
     address: str | None = None  #: of the worker process there
+    allowed: frozenset[str] = frozenset()  #: worker processes where it may begin; empty: any
     is_withdrawing: bool = False
     pieces: list[bytes] = field(default_factory=list)  #: of a frame that has not come to its end
 

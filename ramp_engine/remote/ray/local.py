@@ -65,6 +65,7 @@ class LocalRay:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
         }
+        ours = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
             *("--port=0", "--node-ip-address=127.0.0.1", f"--temp-dir={self._directory / 'ray'}"),
@@ -75,7 +76,7 @@ class LocalRay:
             return SupervisedProcess(
                 command,
                 log=log,
-                environment={**os.environ, **variables},
+                environment=ours | variables,
                 remove_when_orphaned=[self._directory],
                 on_end=on_end,
             )

@@ -1,0 +1,1 @@
+"""Folds on clusters of dask.distributed."""

@@ -1,0 +1,80 @@
+"""The Ray worker holds the contract of a worker, on a real cluster of three nodes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection, Iterator
+
+import pytest
+
+from ramp_engine.remote import RayWorker
+from ramp_engine.testing import Scenario, ToyEvent
+from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from tests.remote.ray_cluster import RayCluster
+from tests.remote.ray_workers import RayWorkers, ray_workers
+
+_NODES = {"first": ["--num-cpus=2"], "second": ["--num-cpus=1"], "third": ["--num-cpus=1"]}
+
+
+class _WithoutGateway(RayWorker):
+    """Its gateway dies as soon as the submission runs, as it does with the head."""
+
+    def launch_submission(self) -> None:
+        super().launch_submission()
+        pid = self._client().pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAMP_INSTANCE_METADATA", "")  # no node asks a network for notices
+        with RayCluster(_NODES) as cluster:
+            yield cluster
+
+
+@pytest.fixture(scope="module")
+def workers(cluster: RayCluster, toy_event: ToyEvent) -> Iterator[RayWorkers]:
+    with ray_workers(cluster, toy_event) as workers:
+        yield workers
+
+
+@pytest.fixture
+def mortal_workers(
+    request: pytest.FixtureRequest, cluster: RayCluster, toy_event: ToyEvent
+) -> Iterator[RayWorkers | None]:
+    """Those of another gateway, for the one test that loses it."""
+    if "interruption" not in request.node.name:
+        yield None
+        return
+    with ray_workers(cluster, toy_event, event="mortal", lease_seconds=5) as workers:
+        yield workers
+
+
+class TestRayWorker(WorkerConformance):
+    capabilities = RayWorker.capabilities
+
+    @pytest.fixture
+    def machines(self, cluster: RayCluster) -> Collection[int]:
+        return cluster.pids
+
+    @pytest.fixture
+    def make_worker(
+        self, workers: RayWorkers, mortal_workers: RayWorkers | None
+    ) -> Iterator[MakeWorker]:
+        def make(
+            scenario: Scenario, *, timeout: float = 60.0, submission: str = "submission_000000001"
+        ) -> RayWorker:
+            if scenario is not Scenario.INTERRUPTED:
+                return workers.make(scenario, submission, timeout=timeout)
+            assert mortal_workers is not None
+            return mortal_workers.make(
+                Scenario.HANGING, submission, _WithoutGateway, timeout=timeout
+            )
+
+        yield make
+        for one in (workers, mortal_workers):
+            if one is not None:
+                one.nodes.await_nothing_runs()

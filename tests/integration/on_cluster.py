@@ -1,0 +1,310 @@
+"""An iris event whose folds run on a cluster, and submissions that a test holds in mid-fold."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlalchemy import select
+
+from ramp_database import events, people, queue, submissions
+from ramp_database.model import Attempt, Submission
+from ramp_database.session import Database
+from ramp_database.states import FINAL, State
+from ramp_engine.config import EventConfig, load_event
+from ramp_engine.deployment import deploy
+from ramp_engine.testing import violations, violations_on_disk
+from tests.integration.dispatching import attempts, dispatching_event, row, wait_for
+from tests.kits.light import lighten
+from tests.open_environment import open_python
+from tests.remote.node_dirs import NodeDir
+from tests.remote.node_room import is_alive
+
+ROOT = Path(__file__).parents[2]
+IRIS = ROOT / "events" / "iris"
+
+#: Tells of each fold that begins, with a child of its own, and waits for leave to go on.
+_GATED = """
+import json, os, pathlib, signal, time
+import numpy as np
+from nearest import NearestMean
+
+GATE = pathlib.Path({gate!r})
+SAVED = pathlib.Path(os.environ["RAMP_CHECKPOINT_DIR"], "saved")
+
+class Gated(NearestMean):
+    def fit(self, X, y):
+        rng = np.random.default_rng(57)
+        first = [rng.permutation(round(len(X) / 0.6))[0] for _ in range(2)]
+        fold = first.index(X.index[0])
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            time.sleep(3600)
+        saved = sorted(path.read_text() for path in SAVED.parent.iterdir())
+        facts = dict(fold=fold, pids=[os.getpid(), child], saved=saved)
+        if {is_saving}:
+            def save(number, frame):
+                SAVED.write_text(f"{{GATE.name}} {{fold}}")
+                os._exit(0)
+            signal.signal(signal.SIGTERM, save)
+        told = GATE / f"told-{{time.time_ns()}}"
+        told.with_suffix(".new").write_text(json.dumps(facts))
+        told.with_suffix(".new").rename(told)
+        print("fold", fold, "waits", flush=True)
+        while not any((GATE / name).exists() for name in ("open", f"open-{{fold}}")):
+            time.sleep(0.02)
+        return super().fit(X, y)
+
+def get_estimator():
+    return Gated()
+"""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A fold that has begun on a node."""
+
+    fold: int
+    pids: tuple[int, ...]  #: its process, and a child that has left its session
+    saved: tuple[str, ...]  #: what was in its checkpoint directory
+
+    @property
+    def is_gone(self) -> bool:
+        return not any(map(is_alive, self.pids))
+
+
+class Gate:
+    """Where the folds of a submission wait.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        #: Says why none begins any more; empty while some may.
+        self.verdict: Callable[[], str] = str
+
+    @property
+    def name(self) -> str:
+        return self._folder.name
+
+    def source(self, *, is_saving: bool) -> str:
+        return _GATED.format(gate=str(self._folder), is_saving=is_saving)
+
+    def open(self, fold: int | None = None) -> None:
+        """Let all folds go on, or one."""
+        (self._folder / ("open" if fold is None else f"open-{fold}")).touch()
+
+    @property
+    def begun(self) -> list[Begun]:
+        """All that have begun so far, in their order."""
+        told = sorted(path for path in self._folder.glob("told-*") if not path.suffix)
+        facts = [json.loads(path.read_text()) for path in told]
+        return [Begun(one["fold"], tuple(one["pids"]), tuple(one["saved"])) for one in facts]
+
+    def await_begun(self, n_folds: int) -> list[Begun]:
+        """Wait until so many folds have begun since the start."""
+        wait_for(lambda: len(self.begun) >= n_folds or self.verdict())
+        assert len(self.begun) >= n_folds, f"only {self.begun}: {self.verdict()}"
+        return self.begun
+
+    def await_gone(self) -> None:
+        """Wait until nothing is left of any fold that has begun."""
+        assert wait_for(lambda: all(one.is_gone for one in self.begun)), self.begun
+
+
+class ClusterEvent:
+    """A folder with a deployed event, its database, and who dispatches it.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the event.
+    worker, dispatcher : dict
+        Further keys of these sections.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        worker: dict[str, Any],
+        dispatcher: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.name = folder, name
+        self.nodes = NodeDir(folder / "nodes")
+        python = str(open_python())
+        keys = {"python": python, "sandbox": "off", "node_dir": str(self.nodes.path)}
+        beat = {"heartbeat_seconds": 0.5, "stale_after_seconds": 2.0}
+        beat |= {"time_between_collection": 0.2, "n_workers": 2, "n_threads": 1}
+        config = {
+            "ramp": {"problem_name": "iris", "event_name": name},
+            "worker": keys | worker,
+            "evaluation": {"python": python},
+            "dispatcher": beat | (dispatcher or {}),
+        }
+        place = folder / "events" / name
+        _copy_kit(place)
+        (place / "config.yml").write_text(yaml.safe_dump(config))
+        url = f"sqlite:///{folder}/ramp.db"
+        (folder / "config.yml").write_text(f"sqlalchemy:\n  url: {url}\n")
+        self.database = Database(url)
+        self.event: EventConfig = load_event(place / "config.yml")
+        deploy(self.database, self.event)
+        with self.database.session() as session:
+            people.ensure_signed_up(session, name, "blue")
+        self._n_gates = 0
+
+    # Submissions
+
+    def submit(self, source: str) -> int:
+        files = [submissions.SubmissionFile("estimator.py", textwrap.dedent(source).encode())]
+        with self.database.session() as session:
+            name = f"s{os.urandom(4).hex()}"
+            return submissions.add(session, self.name, "blue", name, files).id
+
+    def submit_gated(self, *, is_saving: bool = False) -> tuple[int, Gate]:
+        """Submit one whose folds wait, and save their name when they have to leave."""
+        self._n_gates += 1
+        gate = Gate(self.folder / f"gate-{self._n_gates}")
+        number = self.submit(gate.source(is_saving=is_saving))
+        gate.verdict = lambda: self._verdict(number)
+        return number, gate
+
+    def _verdict(self, number: int) -> str:
+        state = self.row(number).state
+        return f"{state}: {self.log(number)}" if state in FINAL else ""
+
+    def row(self, number: int) -> Submission:
+        return row(self.database, number)
+
+    def attempts(self, number: int) -> list[Attempt]:
+        return attempts(self.database, number)
+
+    def log(self, number: int) -> str:
+        """Give what the participant sees of the last attempt."""
+        name = submissions.directory_name(number)
+        return (self.event.ramp.logs_dir / name / "log").read_text()
+
+    def await_end(self, number: int) -> Submission:
+        """Wait until a submission is in a final state."""
+        assert wait_for(lambda: self.row(number).state in FINAL), self.row(number).state
+        return self.row(number)
+
+    def await_scored(self, number: int) -> list[str | None]:
+        """Wait until a submission is scored; give what became of its attempts."""
+        found = self.await_end(number)
+        assert found.state is State.SCORED, (found.state, self.log(number))
+        return [one.outcome for one in self.attempts(number)]
+
+    def cancel_rest(self) -> None:
+        """Have nothing of a test that has failed in the way of the next one."""
+        with self.database.session() as session:
+            query = select(Submission.id).where(Submission.state.not_in(FINAL))
+            for number in session.scalars(query).all():
+                queue.cancel(session, number, "the test is over")
+
+    def check(self) -> None:
+        """See that all promises hold, and that nothing runs on any node."""
+        self.nodes.await_nothing_runs()
+        with self.database.session(read_only=True) as session:
+            event_id = events.get_event(session, self.name).id
+            assert violations(session, event_id) == []
+            assert violations_on_disk(session, event_id, self.event) == []
+
+    # Who evaluates
+
+    @contextmanager
+    def dispatching(self) -> Iterator[None]:
+        """Dispatch in a thread of this process; at the end no agent is left."""
+        with dispatching_event(self.database, self.event, score=None):
+            yield
+        self.nodes.await_no_agents()
+
+    @contextmanager
+    def dispatcher_process(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the program; it is killed at the end if it still runs."""
+        command = self._ramp("launch", "dispatcher", "--event-config", str(self.event.path))
+        with (self.folder / "dispatcher.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, env=self._environment
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def doctor(self) -> str:
+        """Give what the program finds."""
+        command = self._ramp("doctor", "--event-config", str(self.event.path))
+        found = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return found.stdout
+
+    def _ramp(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "ramp_engine", *arguments]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name != "RAMP_CONFIG"}
+        return kept | {"PYTHONPATH": str(ROOT)}
+
+    def gateways(self) -> list[int]:
+        """List the processes of gateways that have their folder here."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
+            except OSError:
+                continue
+            if "ramp_engine.remote.gateway" in words and str(self.folder) in words:
+                found.append(int(entry.name))
+        return found
+
+
+@contextmanager
+def cluster_event(name: str, worker: dict[str, Any], **options: Any) -> Iterator[ClusterEvent]:
+    """Deploy an event on a cluster; when it fails, what dispatchers and gateways said is shown."""
+    with tempfile.TemporaryDirectory(prefix="ramp-t-") as path:
+        folder = Path(path)
+        folder.chmod(0o755)
+        event = ClusterEvent(folder, name, worker, **options)
+        try:
+            yield event
+        except BaseException:
+            for log in [*folder.glob("*.log"), *folder.rglob("gateway.log")]:
+                print(f"--- {log}\n{log.read_text(errors='replace')[-20_000:]}")
+            raise
+        finally:
+            event.database.dispose()
+
+
+def _copy_kit(place: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "training_output")
+    for part in ("kit", "data"):
+        shutil.copytree(IRIS / part, place / part, ignore=ignored)
+    lighten(place / "kit")

@@ -1,0 +1,323 @@
+"""Events whose folds run on a real Ray cluster of three nodes, and what dies under them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ramp_database import queue
+from ramp_database.states import State
+from ramp_engine.local import LocalWorker
+from ramp_engine.testing import Scenario, ToyEvent
+from tests.integration.dispatching import wait_for
+from tests.integration.on_cluster import ClusterEvent, Gate, cluster_event
+from tests.kits.comparison import differences
+from tests.kits.evaluation import Event, bundled_event, run_many
+from tests.remote.node_room import wait_until
+from tests.remote.ray_cluster import RayCluster
+from tests.remote.ray_workers import OURS, ray_workers
+
+_NODES = {name: ["--num-cpus=1"] for name in ("first", "second", "third")}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAMP_INSTANCE_METADATA", "")  # no node asks a network for notices
+        patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
+        with RayCluster(_NODES) as cluster:
+            yield cluster
+
+
+@pytest.fixture(scope="module")
+def _served(cluster: RayCluster) -> Iterator[ClusterEvent]:
+    worker = {
+        "worker_type": "ray",
+        "ray_address": cluster.address,
+        "start_timeout": 60,
+        "lease_seconds": 10,
+    }
+    with cluster_event("iris", worker) as event, event.dispatching():
+        yield event
+    await_nothing_in(cluster)
+
+
+@pytest.fixture
+def served(_served: ClusterEvent) -> Iterator[ClusterEvent]:
+    """An event with its dispatcher; after each test all promises hold."""
+    yield _served
+    _served.cancel_rest()
+    _served.check()
+
+
+def await_nothing_in(cluster: RayCluster) -> None:
+    wait_until(lambda: cluster.processes_of(*OURS) == 0, "the end of all in Ray")
+
+
+def nodes_of(cluster: RayCluster, gate: Gate) -> dict[int, str]:
+    """Tell on which node each fold of a submission runs that has begun last."""
+    return {one.fold: cluster.node_of(one.pids[0]) for one in gate.begun}
+
+
+def test_a_node_that_dies_costs_a_fold_and_an_attempt(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
+    number, gate = served.submit_gated()
+    gate.await_begun(2)
+    nodes = nodes_of(cluster, gate)
+    gate.open(0)
+    assert wait_for(lambda: all(one.is_gone for one in gate.begun if one.fold == 0))
+    cluster.kill(nodes[1])
+    gate.await_gone()
+    gate.open()
+    assert served.await_scored(number) == ["crashed", "succeeded"]
+    assert [one.fold for one in gate.begun][2:] == [1], "only the fold that was lost"
+    assert "fold 0 is kept from attempt 1" in served.log(number)
+    assert served.row(number).n_crashes == 1
+    cluster.start(nodes[1])
+
+
+def test_a_fold_goes_on_from_its_checkpoint_when_its_node_is_drained(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
+    number, gate = served.submit_gated(is_saving=True)
+    gate.await_begun(2)
+    node = nodes_of(cluster, gate)[1]
+    cluster.drain(cluster.id_of(node), 300)
+    *_, again = gate.await_begun(3)
+    assert (again.fold, again.saved) == (1, (f"{gate.name} 1",))
+    assert cluster.node_of(again.pids[0]) != node
+    gate.open()
+    assert served.await_scored(number) == ["succeeded"]
+    assert (served.row(number).attempt, served.row(number).n_crashes) == (1, 0)
+    assert gate.begun[0].saved == gate.begun[1].saved == ()
+    cluster.kill(node)
+    cluster.start(node)
+
+
+def test_a_fold_that_saves_nothing_starts_again_when_its_node_is_drained(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
+    number, gate = served.submit_gated()
+    gate.await_begun(2)
+    node = nodes_of(cluster, gate)[0]
+    cluster.drain(cluster.id_of(node), 300)
+    *_, again = gate.await_begun(3)
+    assert (again.fold, again.saved) == (0, ())
+    gate.open()
+    assert served.await_scored(number) == ["succeeded"]
+    assert served.row(number).attempt == 1
+    cluster.kill(node)
+    cluster.start(node)
+
+
+def test_a_cancel_ends_the_tree_and_frees_its_slots(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
+    number, gate = served.submit_gated()
+    gate.await_begun(2)
+    asked_at = time.monotonic()
+    with served.database.session() as session:
+        queue.cancel(session, number, "enough")
+    gate.await_gone()
+    seconds = time.monotonic() - asked_at
+    print(f"the tree was gone {seconds:.2f} s after the request")
+    assert seconds < 20
+    assert served.await_end(number).state is State.CANCELED
+    others = [served.submit_gated() for _ in range(2)]
+    others[0][1].await_begun(2)
+    others[1][1].await_begun(1)  # all three cores
+    for number, gate in others:
+        gate.open()
+        assert served.await_scored(number) == ["succeeded"]
+
+
+def test_a_head_that_dies_costs_nobody_an_attempt(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
+    number, gate = served.submit_gated()
+    gate.await_begun(2)
+    (gateway,) = served.gateways()
+    for name in ("head", *_NODES):
+        cluster.kill(name)
+    gate.await_gone()
+    cluster.start_head()
+    for name in _NODES:
+        cluster.start(name)
+    gate.open()
+    assert served.await_scored(number)[-1] == "succeeded"
+    assert served.row(number).n_crashes == 0
+    (another,) = served.gateways()
+    assert another != gateway
+
+
+OUT_OF_MEMORY = """
+import numpy as np
+from nearest import NearestMean
+
+class Greedy(NearestMean):
+    def fit(self, X, y):
+        self.everything = np.ones(1 << 30)
+        return super().fit(X, y)
+
+def get_estimator():
+    return Greedy()
+"""
+
+
+def test_the_memory_limit_of_a_fold_is_the_participants(cluster: RayCluster) -> None:
+    worker = _worker(cluster, memory=400)
+    with cluster_event("tight", worker) as event, event.dispatching():
+        number = event.submit(OUT_OF_MEMORY)
+        found = event.await_end(number)
+        assert (found.state, found.n_crashes) == (State.TRAINING_ERROR, 0)
+        assert [one.outcome for one in event.attempts(number)] == ["out_of_memory"]
+        event.check()
+
+
+def test_a_demand_that_nothing_meets_is_told_with_what_there_is(cluster: RayCluster) -> None:
+    worker = _worker(cluster, resources={"V100": 1}, start_timeout=2)
+    with cluster_event("gpu", worker) as event, event.dispatching():
+        number, _ = event.submit_gated()
+        assert wait_for(lambda: event.row(number).n_crashes)
+        message = event.attempts(number)[0].error or ""
+        assert "V100: 1" in message
+        assert "cpus: 1" in message
+        with event.database.session() as session:
+            queue.cancel(session, number, "enough")
+        assert event.await_end(number).state in (State.CANCELED, State.CHECKING_ERROR)
+
+
+def test_two_events_share_a_cluster(cluster: RayCluster, served: ClusterEvent) -> None:
+    with cluster_event("other", _worker(cluster)) as event, event.dispatching():
+        (ours, gate), (theirs, other) = served.submit_gated(), event.submit_gated()
+        gate.await_begun(1)
+        other.await_begun(1)
+        assert cluster.processes_of("PostOffice") == 2
+        for one in (gate, other):
+            one.open()
+        assert event.await_scored(theirs) == ["succeeded"]
+        assert served.await_scored(ours) == ["succeeded"]
+        event.check()
+    wait_until(lambda: cluster.processes_of("PostOffice") == 1, "the end of the other's")
+
+
+def test_a_run_is_taken_over_when_its_dispatcher_is_killed(cluster: RayCluster) -> None:
+    with cluster_event("orphan", _worker(cluster)) as event:
+        number, gate = event.submit_gated()
+        with event.dispatcher_process() as first:
+            gate.await_begun(2)
+            first.kill()
+            first.wait()
+            with event.dispatching():
+                assert wait_for(lambda: len(event.gateways()) == 2)
+                gate.open()
+                assert event.await_scored(number) == ["succeeded"]
+                assert len(gate.begun) == 2, "nothing was started again"
+                event.check()
+                assert wait_for(lambda: len(event.gateways()) == 1)
+
+
+def test_a_run_that_nobody_takes_over_ends_with_its_gateway(cluster: RayCluster) -> None:
+    with cluster_event("lost", _worker(cluster, adopt_within_seconds=1)) as event:
+        _, gate = event.submit_gated()
+        with event.dispatcher_process() as only:
+            gate.await_begun(2)
+            only.kill()
+            only.wait()
+        gate.await_gone()
+        assert wait_for(lambda: not event.gateways())
+        event.nodes.await_no_agents()
+
+
+def _worker(cluster: RayCluster, **more: Any) -> dict[str, Any]:
+    return {"worker_type": "ray", "ray_address": cluster.address, **more}
+
+
+def test_a_client_from_elsewhere_runs_folds_on_the_nodes_of_its_choice(
+    cluster: RayCluster, toy_event: ToyEvent
+) -> None:
+    more = {
+        "ray_address": cluster.client_address,
+        "runtime_env": {"env_vars": {"MARK": "theirs"}},
+        "label_selector": {"name": "second"},
+    }
+    with ray_workers(cluster, toy_event, **more) as workers:
+        worker = workers.make(Scenario.HANGING)
+        try:
+            worker.setup()
+            worker.launch_submission()
+            assert wait_for(lambda: len(workers.nodes.runs()) == 1)
+            nodes = workers.client.ask("nodes")["nodes"]
+            n_slots = {node["facts"]["labels"]["name"]: node["n_slots"] for node in nodes}
+            assert n_slots == {"head": 0, "first": 0, "second": 1, "third": 0}
+            worker.cancel()
+        finally:
+            worker.teardown()
+        assert workers.make(Scenario.GOOD).launch() == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "submissions"),
+    [("iris", ["starting_kit", "random_forest", "sepals"]), ("digits", ["starting_kit"])],
+)
+def test_scores_are_those_of_the_local_worker(
+    name: str, submissions: list[str], cluster: RayCluster, toy_event: ToyEvent, tmp_path: Path
+) -> None:
+    event = bundled_event(name, tmp_path)
+    assert event.prepare().code == 0
+    with ray_workers(cluster, toy_event, event=name) as workers:
+        for submission in submissions:
+            keys = {"python": sys.executable, "work_dir": str(tmp_path / "work")}
+            config = _config(event, tmp_path / "local") | keys
+            local = LocalWorker(config, submission)
+            remote = workers.of(workers.keys | _config(event, tmp_path / "remote"), submission)
+            for worker in (local, remote):
+                assert worker.launch() == (0, "")
+    commands = []
+    for submission in submissions:
+        for side in ("local", "remote"):
+            predictions = tmp_path / side / "predictions" / submission
+            arguments = event.score_arguments(f"{side}-{submission}", predictions)
+            commands.append((arguments, tmp_path / f"{side}-{submission}.log"))
+    assert [result.code for result in run_many(commands)] == [0] * len(commands)
+    for submission in submissions:
+        scored = [tmp_path / "scored" / f"{side}-{submission}" for side in ("local", "remote")]
+        assert (scored[0] / "bagged_scores.csv").exists()
+        assert differences(scored[0], scored[1]) == []
+        made = [tmp_path / side / "predictions" / submission for side in ("local", "remote")]
+        assert differences(made[0], made[1]) == []
+
+
+def test_the_right_token_evaluates_and_a_wrong_one_is_told(tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text("1" * 64)
+    wrong.write_text("0" * 64)
+    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(right)}
+    of_all = {"head": variables, "only": variables}
+    with RayCluster({"only": ["--num-cpus=1"]}, variables_of=of_all) as closed:
+        with cluster_event("closed", _worker(closed, token_file=str(right))) as event:
+            found = event.doctor()
+            assert "a fold of the starting kit took" in found, found
+        with cluster_event("closed", _worker(closed, token_file=str(wrong))) as event:
+            assert "refuses the token" in event.doctor()
+
+
+def _config(event: Event, folder: Path) -> dict[str, Any]:
+    return {
+        "submissions_dir": str(event.kit / "submissions"),
+        "predictions_dir": str(folder / "predictions"),
+        "logs_dir": str(folder / "logs"),
+        "kit_dir": str(event.kit),
+        "data_dir": str(event.data),
+        "bundle_dir": str(event.bundle / "public"),
+        "n_folds": event.prepared["n_folds"],
+        "n_threads": 1,
+        "timeout": 300.0,
+        "time_between_collection": 1.0,
+    }
