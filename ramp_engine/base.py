@@ -93,8 +93,8 @@ class BaseWorker(ABC):
     config_model: ClassVar[type[BaseModel] | None] = None
     #: What the worker can do beyond the least.
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
-    #: Whether `open_shared` and `warm_up` stay on this machine, and so may be called for a supposed
-    #: bundle before the database is asked; `warm_up` is called again for the right one.
+    #: Whether `open_shared` and `warm_up` may be called for a supposed bundle, before the database
+    #: is asked, since that costs nobody anything; `warm_up` is called again for the right one.
     begins_early: ClassVar[bool] = False
 
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:

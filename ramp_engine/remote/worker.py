@@ -33,6 +33,7 @@ class RemoteWorker(FoldWorker):
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    begins_early: ClassVar[bool] = True
     #: Which engine the gateway loads: ``dask``, ``ray``, or ``module:function``.
     engine: ClassVar[str]
 

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(name: str, folder: Path, channel: socket.socket, config: dict[str, Any]) -> int:
     loop = Loop()
     requests = Requests(config, os.urandom(8).hex())
-    versions = own_versions(config, name)
     gateway: list[Core] = []
 
     def sink(event: EngineEvent) -> None:
         loop.post(lambda: gateway[0].handle(event))  # nothing is done before it is there
 
-    with _left(_maker(name)(config, sink)) as engine:
-        nodes = Nodes(engine, requests, versions, loop.post)
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        versions = pool.submit(own_versions, config, name)  # while the engine connects
+        engine = stack.enter_context(_left(_maker(name)(config, sink)))
+        nodes = Nodes(engine, requests, versions.result(), loop.post)
         store = config.get("bundle_store")
         uploads = Uploads(nodes, requests, folder.parent / "packed", store, loop.post)
         core = Core(engine, requests, nodes, uploads, loop, config)
