@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +11,12 @@ import pytest
 
 from ramp_database import queue
 from ramp_database.states import State
-from ramp_engine.local import LocalWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from tests.integration.dispatching import wait_for
 from tests.integration.on_cluster import ClusterEvent, Gate, cluster_event
-from tests.kits.comparison import differences
-from tests.kits.evaluation import Event, bundled_event, run_many
+from tests.remote.cluster_workers import OURS, ray_workers
 from tests.remote.node_room import wait_until
 from tests.remote.ray_cluster import RayCluster
-from tests.remote.ray_workers import OURS, ray_workers
 
 _NODES = {name: ["--num-cpus=1"] for name in ("first", "second", "third")}
 
@@ -28,7 +24,6 @@ _NODES = {name: ["--num-cpus=1"] for name in ("first", "second", "third")}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAMP_INSTANCE_METADATA", "")  # no node asks a network for notices
         patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
         with RayCluster(_NODES) as cluster:
             yield cluster
@@ -262,38 +257,6 @@ def test_a_client_from_elsewhere_runs_folds_on_the_nodes_of_its_choice(
         assert workers.make(Scenario.GOOD).launch() == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("name", "submissions"),
-    [("iris", ["starting_kit", "random_forest", "sepals"]), ("digits", ["starting_kit"])],
-)
-def test_scores_are_those_of_the_local_worker(
-    name: str, submissions: list[str], cluster: RayCluster, toy_event: ToyEvent, tmp_path: Path
-) -> None:
-    event = bundled_event(name, tmp_path)
-    assert event.prepare().code == 0
-    with ray_workers(cluster, toy_event, event=name) as workers:
-        for submission in submissions:
-            keys = {"python": sys.executable, "work_dir": str(tmp_path / "work")}
-            config = _config(event, tmp_path / "local") | keys
-            local = LocalWorker(config, submission)
-            remote = workers.of(workers.keys | _config(event, tmp_path / "remote"), submission)
-            for worker in (local, remote):
-                assert worker.launch() == (0, "")
-    commands = []
-    for submission in submissions:
-        for side in ("local", "remote"):
-            predictions = tmp_path / side / "predictions" / submission
-            arguments = event.score_arguments(f"{side}-{submission}", predictions)
-            commands.append((arguments, tmp_path / f"{side}-{submission}.log"))
-    assert [result.code for result in run_many(commands)] == [0] * len(commands)
-    for submission in submissions:
-        scored = [tmp_path / "scored" / f"{side}-{submission}" for side in ("local", "remote")]
-        assert (scored[0] / "bagged_scores.csv").exists()
-        assert differences(scored[0], scored[1]) == []
-        made = [tmp_path / side / "predictions" / submission for side in ("local", "remote")]
-        assert differences(made[0], made[1]) == []
-
-
 def test_the_right_token_evaluates_and_a_wrong_one_is_told(tmp_path: Path) -> None:
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("1" * 64)
@@ -306,18 +269,3 @@ def test_the_right_token_evaluates_and_a_wrong_one_is_told(tmp_path: Path) -> No
             assert "a fold of the starting kit took" in found, found
         with cluster_event("closed", _worker(closed, token_file=str(wrong))) as event:
             assert "refuses the token" in event.doctor()
-
-
-def _config(event: Event, folder: Path) -> dict[str, Any]:
-    return {
-        "submissions_dir": str(event.kit / "submissions"),
-        "predictions_dir": str(folder / "predictions"),
-        "logs_dir": str(folder / "logs"),
-        "kit_dir": str(event.kit),
-        "data_dir": str(event.data),
-        "bundle_dir": str(event.bundle / "public"),
-        "n_folds": event.prepared["n_folds"],
-        "n_threads": 1,
-        "timeout": 300.0,
-        "time_between_collection": 1.0,
-    }

@@ -53,6 +53,7 @@ class RayCluster:
         self._variables = {
             "HOME": str(self._directory),
             "PYTHONPATH": str(_ROOT),
+            "RAMP_INSTANCE_METADATA": "",  # no node asks a network for notices
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_health_check_period_ms": "1000",
         }
