@@ -36,6 +36,7 @@ def _served(cluster: RayCluster) -> Iterator[ClusterEvent]:
         "ray_address": cluster.address,
         "start_timeout": 60,
         "lease_seconds": 10,
+        "memory": 1024,
     }
     with cluster_event("iris", worker) as event, event.dispatching():
         yield event
@@ -95,22 +96,6 @@ def test_a_fold_goes_on_from_its_checkpoint_when_its_node_is_drained(
     cluster.start(node)
 
 
-def test_a_fold_that_saves_nothing_starts_again_when_its_node_is_drained(
-    cluster: RayCluster, served: ClusterEvent
-) -> None:
-    number, gate = served.submit_gated()
-    gate.await_begun(2)
-    node = nodes_of(cluster, gate)[0]
-    cluster.drain(cluster.id_of(node), 300)
-    *_, again = gate.await_begun(3)
-    assert (again.fold, again.saved) == (0, ())
-    gate.open()
-    assert served.await_scored(number) == ["succeeded"]
-    assert served.row(number).attempt == 1
-    cluster.kill(node)
-    cluster.start(node)
-
-
 def test_a_cancel_ends_the_tree_and_frees_its_slots(
     cluster: RayCluster, served: ClusterEvent
 ) -> None:
@@ -165,14 +150,11 @@ def get_estimator():
 """
 
 
-def test_the_memory_limit_of_a_fold_is_the_participants(cluster: RayCluster) -> None:
-    worker = _worker(cluster, memory=400)
-    with cluster_event("tight", worker) as event, event.dispatching():
-        number = event.submit(OUT_OF_MEMORY)
-        found = event.await_end(number)
-        assert (found.state, found.n_crashes) == (State.TRAINING_ERROR, 0)
-        assert [one.outcome for one in event.attempts(number)] == ["out_of_memory"]
-        event.check()
+def test_the_memory_limit_of_a_fold_is_the_participants(served: ClusterEvent) -> None:
+    number = served.submit(OUT_OF_MEMORY)
+    found = served.await_end(number)
+    assert (found.state, found.n_crashes) == (State.TRAINING_ERROR, 0)
+    assert [one.outcome for one in served.attempts(number)] == ["out_of_memory"]
 
 
 def test_a_demand_that_nothing_meets_is_told_with_what_there_is(cluster: RayCluster) -> None:
@@ -188,46 +170,28 @@ def test_a_demand_that_nothing_meets_is_told_with_what_there_is(cluster: RayClus
         assert event.await_end(number).state in (State.CANCELED, State.CHECKING_ERROR)
 
 
-def test_two_events_share_a_cluster(cluster: RayCluster, served: ClusterEvent) -> None:
-    with cluster_event("other", _worker(cluster)) as event, event.dispatching():
-        (ours, gate), (theirs, other) = served.submit_gated(), event.submit_gated()
-        gate.await_begun(1)
-        other.await_begun(1)
-        assert cluster.processes_of("PostOffice") == 2
-        for one in (gate, other):
-            one.open()
-        assert event.await_scored(theirs) == ["succeeded"]
-        assert served.await_scored(ours) == ["succeeded"]
-        event.check()
-    wait_until(lambda: cluster.processes_of("PostOffice") == 1, "the end of the other's")
-
-
-def test_a_run_is_taken_over_when_its_dispatcher_is_killed(cluster: RayCluster) -> None:
+def test_a_run_is_taken_over_when_its_dispatcher_is_killed_and_another_event_goes_on(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
     with cluster_event("orphan", _worker(cluster)) as event:
         number, gate = event.submit_gated()
         with event.dispatcher_process() as first:
             gate.await_begun(2)
+            ours, our_gate = served.submit_gated()
+            our_gate.await_begun(1)
+            assert cluster.processes_of("PostOffice") == 2
             first.kill()
             first.wait()
             with event.dispatching():
                 assert wait_for(lambda: len(event.gateways()) == 2)
-                gate.open()
+                for one in (gate, our_gate):
+                    one.open()
                 assert event.await_scored(number) == ["succeeded"]
                 assert len(gate.begun) == 2, "nothing was started again"
                 event.check()
                 assert wait_for(lambda: len(event.gateways()) == 1)
-
-
-def test_a_run_that_nobody_takes_over_ends_with_its_gateway(cluster: RayCluster) -> None:
-    with cluster_event("lost", _worker(cluster, adopt_within_seconds=1)) as event:
-        _, gate = event.submit_gated()
-        with event.dispatcher_process() as only:
-            gate.await_begun(2)
-            only.kill()
-            only.wait()
-        gate.await_gone()
-        assert wait_for(lambda: not event.gateways())
-        event.nodes.await_no_agents()
+        assert served.await_scored(ours) == ["succeeded"]
+    wait_until(lambda: cluster.processes_of("PostOffice") == 1, "the end of the other's")
 
 
 def _worker(cluster: RayCluster, **more: Any) -> dict[str, Any]:
