@@ -13,7 +13,7 @@ help:
 	@echo "make demo    deploy the iris event, submit, evaluate, print the leaderboard"
 	@echo "make test    run the whole test suite"
 	@echo "make lint    run the linters and the type checker"
-	@echo "make benchmark       measure (about 13 minutes) and write benchmarks/RESULTS.md"
+	@echo "make benchmark       measure (about 20 minutes) and write benchmarks/RESULTS.md"
 	@echo "make benchmark-full  the same with a million rows and repetitions (hours)"
 	@echo "make setup   only set up .venv with everything for development"
 	@echo "make clean   remove .venv and what events and tests left behind"

@@ -131,9 +131,9 @@ class WorkerConformance:
         for worker in made:
             worker.teardown()
         left = set(descendants(os.getpid())) - before
-        assert left <= {pid for machine in machines for pid in descendants(machine)}, (
-            "processes are left"
-        )
+        left -= {pid for machine in machines for pid in descendants(machine)}
+        # One of a machine's own may have ended between the two looks.
+        assert left.isdisjoint(descendants(os.getpid())), "processes are left"
 
     def test_a_good_run_gives_predictions_and_log(self, make: MakeWorker) -> None:
         """The status goes its way, and what was asked for is there."""

@@ -1,4 +1,4 @@
-"""The Ray worker holds the contract of a worker, on a real cluster of three nodes."""
+"""The Ray worker holds the contract of a worker, on a real cluster."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterator
 import pytest
 
 from ramp_engine.remote import RayWorker
+from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from tests.remote.cluster_workers import ClusterWorkers, ray_workers
 from tests.remote.ray_cluster import RayCluster
-from tests.remote.ray_workers import RayWorkers, ray_workers
-
-_NODES = {"first": ["--num-cpus=2"], "second": ["--num-cpus=1"], "third": ["--num-cpus=1"]}
 
 
 class _WithoutGateway(RayWorker):
@@ -29,14 +28,12 @@ class _WithoutGateway(RayWorker):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAMP_INSTANCE_METADATA", "")  # no node asks a network for notices
-        with RayCluster(_NODES) as cluster:
-            yield cluster
+    with RayCluster({"only": ["--num-cpus=4"]}) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
-def workers(cluster: RayCluster, toy_event: ToyEvent) -> Iterator[RayWorkers]:
+def workers(cluster: RayCluster, toy_event: ToyEvent) -> Iterator[ClusterWorkers]:
     with ray_workers(cluster, toy_event) as workers:
         yield workers
 
@@ -44,7 +41,7 @@ def workers(cluster: RayCluster, toy_event: ToyEvent) -> Iterator[RayWorkers]:
 @pytest.fixture
 def mortal_workers(
     request: pytest.FixtureRequest, cluster: RayCluster, toy_event: ToyEvent
-) -> Iterator[RayWorkers | None]:
+) -> Iterator[ClusterWorkers | None]:
     """Those of another gateway, for the one test that loses it."""
     if "interruption" not in request.node.name:
         yield None
@@ -62,11 +59,11 @@ class TestRayWorker(WorkerConformance):
 
     @pytest.fixture
     def make_worker(
-        self, workers: RayWorkers, mortal_workers: RayWorkers | None
+        self, workers: ClusterWorkers, mortal_workers: ClusterWorkers | None
     ) -> Iterator[MakeWorker]:
         def make(
             scenario: Scenario, *, timeout: float = 60.0, submission: str = "submission_000000001"
-        ) -> RayWorker:
+        ) -> RemoteWorker:
             if scenario is not Scenario.INTERRUPTED:
                 return workers.make(scenario, submission, timeout=timeout)
             assert mortal_workers is not None

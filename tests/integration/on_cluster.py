@@ -25,7 +25,7 @@ from ramp_database.states import FINAL, State
 from ramp_engine.config import EventConfig, load_event
 from ramp_engine.deployment import deploy
 from ramp_engine.testing import violations, violations_on_disk
-from tests.integration.dispatching import attempts, dispatching_event, row, wait_for
+from tests.integration.dispatching import Witness, attempts, dispatching_event, row, wait_for
 from tests.kits.light import lighten
 from tests.open_environment import open_python
 from tests.remote.node_dirs import NodeDir
@@ -53,7 +53,7 @@ class Gated(NearestMean):
             os.setsid()
             time.sleep(3600)
         saved = sorted(path.read_text() for path in SAVED.parent.iterdir())
-        facts = dict(fold=fold, pids=[os.getpid(), child], saved=saved)
+        facts = dict(fold=fold, pids=[os.getpid(), child], saved=saved, where=os.getcwd())
         if {is_saving}:
             def save(number, frame):
                 SAVED.write_text(f"{{GATE.name}} {{fold}}")
@@ -79,6 +79,7 @@ class Begun:
     fold: int
     pids: tuple[int, ...]  #: its process, and a child that has left its session
     saved: tuple[str, ...]  #: what was in its checkpoint directory
+    where: str  #: the folder it works in
 
     @property
     def is_gone(self) -> bool:
@@ -115,7 +116,10 @@ class Gate:
         """All that have begun so far, in their order."""
         told = sorted(path for path in self._folder.glob("told-*") if not path.suffix)
         facts = [json.loads(path.read_text()) for path in told]
-        return [Begun(one["fold"], tuple(one["pids"]), tuple(one["saved"])) for one in facts]
+        return [
+            Begun(one["fold"], tuple(one["pids"]), tuple(one["saved"]), one["where"])
+            for one in facts
+        ]
 
     def await_begun(self, n_folds: int) -> list[Begun]:
         """Wait until so many folds have begun since the start."""
@@ -153,7 +157,7 @@ class ClusterEvent:
         keys = {"python": python, "sandbox": "off", "node_dir": str(self.nodes.path)}
         beat = {"heartbeat_seconds": 0.5, "stale_after_seconds": 2.0}
         beat |= {"time_between_collection": 0.2, "n_workers": 2, "n_threads": 1}
-        config = {
+        self._config: dict[str, Any] = {
             "ramp": {"problem_name": "iris", "event_name": name},
             "worker": keys | worker,
             "evaluation": {"python": python},
@@ -161,15 +165,22 @@ class ClusterEvent:
         }
         place = folder / "events" / name
         _copy_kit(place)
-        (place / "config.yml").write_text(yaml.safe_dump(config))
+        self.path = place / "config.yml"
+        self.configure()
         url = f"sqlite:///{folder}/ramp.db"
         (folder / "config.yml").write_text(f"sqlalchemy:\n  url: {url}\n")
         self.database = Database(url)
-        self.event: EventConfig = load_event(place / "config.yml")
         deploy(self.database, self.event)
         with self.database.session() as session:
             people.ensure_signed_up(session, name, "blue")
         self._n_gates = 0
+
+    def configure(self, **worker: Any) -> None:
+        """Write the event's file, with other keys of its worker; None: not there."""
+        section = self._config["worker"] | worker
+        self._config["worker"] = {key: item for key, item in section.items() if item is not None}
+        self.path.write_text(yaml.safe_dump(self._config))
+        self.event: EventConfig = load_event(self.path)
 
     # Submissions
 
@@ -231,17 +242,17 @@ class ClusterEvent:
     # Who evaluates
 
     @contextmanager
-    def dispatching(self) -> Iterator[None]:
+    def dispatching(self) -> Iterator[Witness]:
         """Dispatch in a thread of this process; at the end no agent is left."""
-        with dispatching_event(self.database, self.event, score=None):
-            yield
+        with dispatching_event(self.database, self.event, score=None) as witness:
+            yield witness
         self.nodes.await_no_agents()
 
     @contextmanager
-    def dispatcher_process(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the program; it is killed at the end if it still runs."""
-        command = self._ramp("launch", "dispatcher", "--event-config", str(self.event.path))
-        with (self.folder / "dispatcher.log").open("ab") as log:
+    def dispatcher_process(self, *prefix: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the program, perhaps by another one; it is killed at the end if it still runs."""
+        command = [*prefix, *self._ramp("launch", "dispatcher")]
+        with self.dispatcher_log.open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=log, env=self._environment
             )
@@ -253,9 +264,8 @@ class ClusterEvent:
 
     def doctor(self) -> str:
         """Give what the program finds."""
-        command = self._ramp("doctor", "--event-config", str(self.event.path))
         found = subprocess.run(
-            command,
+            self._ramp("doctor"),
             cwd=self.folder,
             env=self._environment,
             stdout=subprocess.PIPE,
@@ -265,8 +275,13 @@ class ClusterEvent:
         )
         return found.stdout
 
-    def _ramp(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "ramp_engine", *arguments]
+    def _ramp(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "ramp_engine", *words, "--event-config", str(self.path)]
+
+    @property
+    def dispatcher_log(self) -> Path:
+        """What the program has said as a dispatcher."""
+        return self.folder / "dispatcher.log"
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -304,7 +319,8 @@ def cluster_event(name: str, worker: dict[str, Any], **options: Any) -> Iterator
 
 
 def _copy_kit(place: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", "training_output")
+    ignored = shutil.ignore_patterns("*.csv", "__pycache__", "training_output")
     for part in ("kit", "data"):
         shutil.copytree(IRIS / part, place / part, ignore=ignored)
+    shutil.rmtree(place / "data" / "data", ignore_errors=True)
     lighten(place / "kit")

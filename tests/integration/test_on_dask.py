@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import Client
@@ -21,8 +22,9 @@ from ramp_database import queue
 from ramp_database.queue import returning
 from ramp_database.states import State
 from tests.integration.dispatching import Witness, wait_for
-from tests.integration.on_dask import ENVIRONMENT, IRIS, DaskEvent, dask_event
+from tests.integration.on_cluster import IRIS, ClusterEvent, cluster_event
 from tests.remote.dask_cluster import Certificates, DaskCluster
+from tests.remote.node_dirs import node_of
 from tests.remote.node_room import is_alive
 from tests.remote.two_hosts import two_hosts
 
@@ -52,26 +54,34 @@ def _soon() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[DaskCluster]:
     """Give three nodes of one slot; each test leaves all three there."""
-    with DaskCluster(n_nodes=3, environment=ENVIRONMENT) as found:
+    with DaskCluster(n_nodes=3) as found:
         yield found
 
 
-@pytest.fixture(scope="module")
-def deployed(cluster: DaskCluster) -> Iterator[DaskEvent]:
-    with dask_event(cluster, worker={"limits": {"memory_mb": 1024}, "lease_seconds": 6}) as event:
+@contextmanager
+def dask_event(cluster: DaskCluster, **worker: Any) -> Iterator[ClusterEvent]:
+    keys = {"worker_type": "dask", "dask_scheduler": cluster.address}
+    with cluster_event("iris", keys | worker) as event:
         yield event
 
 
 @pytest.fixture(scope="module")
-def witness(deployed: DaskEvent) -> Iterator[Witness]:
+def deployed(cluster: DaskCluster) -> Iterator[ClusterEvent]:
+    with dask_event(cluster, limits={"memory_mb": 1024}, lease_seconds=6) as event:
+        yield event
+
+
+@pytest.fixture(scope="module")
+def witness(deployed: ClusterEvent) -> Iterator[Witness]:
     """Give the dispatcher of all tests here that do not end theirs."""
     with deployed.dispatching() as witness:
         yield witness
 
 
 @pytest.fixture
-def event(deployed: DaskEvent, witness: Witness) -> Iterator[DaskEvent]:
+def event(deployed: ClusterEvent, witness: Witness) -> Iterator[ClusterEvent]:
     yield deployed
+    deployed.cancel_rest()
     deployed.check()
 
 
@@ -88,18 +98,18 @@ def bring_back(cluster: DaskCluster, *names: str) -> None:
 
 
 def test_a_killed_node_costs_one_fold_which_the_next_attempt_runs_elsewhere(
-    cluster: DaskCluster, event: DaskEvent
+    cluster: DaskCluster, event: ClusterEvent
 ) -> None:
     number, gate = event.submit_gated()
     first, second = sorted(gate.await_begun(2), key=lambda one: one.fold)
-    lost = event.room.node_of(second.where)
-    assert lost != event.room.node_of(first.where)
+    lost = node_of(second.where, cluster.names)
+    assert lost != node_of(first.where, cluster.names)
     cluster.kill(lost)
     assert wait_for(lambda: second.is_gone), "the node's agent lives on, the fold does not"
     gate.open(0)
     again = gate.await_begun(3)[2]
     assert (again.fold, event.row(number).n_crashes) == (1, 1)
-    assert event.room.node_of(again.where) != lost
+    assert node_of(again.where, cluster.names) != lost
     gate.open()
     assert event.await_scored(number) == ["crashed", "succeeded"]
     assert lost in (event.attempts(number)[0].error or "")
@@ -110,19 +120,19 @@ def test_a_killed_node_costs_one_fold_which_the_next_attempt_runs_elsewhere(
 
 @pytest.mark.parametrize("how", ["retired", "terminated"])
 def test_a_node_that_is_taken_away_costs_nothing(
-    cluster: DaskCluster, event: DaskEvent, how: str
+    cluster: DaskCluster, event: ClusterEvent, how: str
 ) -> None:
     number, gate = event.submit_gated()
     taken = gate.await_begun(2)[0]
-    name = event.room.node_of(taken.where)
+    name = node_of(taken.where, cluster.names)
     if how == "retired":
         with Client(cluster.address, set_as_default=False) as client:
             client.retire_workers([one for one in client.ncores() if f"/{name}:" in one])
     else:
         cluster.terminate(name)
     again = gate.await_begun(3)[2]
-    assert again.fold == taken.fold
-    assert event.room.node_of(again.where) != name
+    assert (again.fold, again.saved) == (taken.fold, ())
+    assert node_of(again.where, cluster.names) != name
     assert taken.is_gone
     gate.open()
     assert event.await_scored(number) == ["succeeded"]
@@ -135,7 +145,7 @@ def test_a_node_that_is_taken_away_costs_nothing(
 
 
 def test_a_scheduler_that_dies_and_comes_back_costs_no_attempt_and_no_dispatcher(
-    cluster: DaskCluster, event: DaskEvent, witness: Witness
+    cluster: DaskCluster, event: ClusterEvent, witness: Witness
 ) -> None:
     number, gate = event.submit_gated()
     gate.await_begun(2)
@@ -162,14 +172,14 @@ def test_a_scheduler_that_dies_and_comes_back_costs_no_attempt_and_no_dispatcher
 # Submissions
 
 
-def test_a_fold_that_takes_too_much_memory_is_the_participants_failure(event: DaskEvent) -> None:
+def test_a_fold_that_takes_too_much_memory_is_the_participants_failure(event: ClusterEvent) -> None:
     number = event.submit(GREEDY)
     found = event.await_end(number)
     assert found.state is State.TRAINING_ERROR
     assert [one.outcome for one in event.attempts(number)] == ["out_of_memory"]
 
 
-def test_a_canceled_submission_is_gone_at_once_and_its_slots_are_free(event: DaskEvent) -> None:
+def test_a_canceled_submission_is_gone_at_once_and_its_slots_are_free(event: ClusterEvent) -> None:
     number, gate = event.submit_gated()
     begun = gate.await_begun(2)
     asked_at = time.monotonic()
@@ -187,27 +197,8 @@ def test_a_canceled_submission_is_gone_at_once_and_its_slots_are_free(event: Das
 # The dispatcher
 
 
-def test_a_run_goes_on_under_the_next_dispatcher_when_one_is_killed(cluster: DaskCluster) -> None:
-    with dask_event(cluster) as event:
-        with event.dispatcher_process() as first:
-            number, gate = event.submit_gated()
-            begun = gate.await_begun(2)
-            first.send_signal(signal.SIGKILL)
-            first.wait()
-        [gateway] = event.gateways()
-        with event.dispatching() as witness:
-            assert witness.sees(lambda w: w.started == [number])
-            assert not any(one.is_gone for one in begun)
-            gate.open()
-            assert event.await_scored(number) == ["succeeded"]
-        assert len(gate.begun) == 2
-        assert wait_for(lambda: not is_alive(gateway))
-        gate.await_gone()
-        event.check()
-
-
 def test_what_nobody_takes_over_ends_with_its_gateway(cluster: DaskCluster) -> None:
-    with dask_event(cluster, worker={"adopt_within_seconds": 1.0, "lease_seconds": 60}) as event:
+    with dask_event(cluster, adopt_within_seconds=1.0, lease_seconds=60) as event:
         with event.dispatcher_process() as process:
             number, gate = event.submit_gated()
             gate.await_begun(2)
@@ -215,7 +206,7 @@ def test_what_nobody_takes_over_ends_with_its_gateway(cluster: DaskCluster) -> N
             process.wait()
         gate.await_gone()
         assert wait_for(lambda: not event.gateways())
-        event.room.await_no_agents()
+        event.nodes.await_no_agents()
         gate.open()
         with event.dispatching():
             assert event.await_scored(number) == ["crashed", "succeeded"]
@@ -226,7 +217,7 @@ def test_what_nobody_takes_over_ends_with_its_gateway(cluster: DaskCluster) -> N
 
 
 def test_a_full_disk_of_a_node_costs_no_attempt(cluster: DaskCluster) -> None:
-    with dask_event(cluster) as event, small_disk(event.folder / "nodes") as disk:
+    with dask_event(cluster) as event, small_disk(event.nodes.path) as disk:
         with event.dispatching() as witness:
             assert event.await_scored(event.submit(GOOD)) == ["succeeded"]
             fill(disk)
@@ -275,13 +266,13 @@ def test_a_node_whose_network_is_cut_ends_its_fold_which_runs_elsewhere() -> Non
     notices = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}  # the least that Dask takes
     with (
         two_hosts() as hosts,
-        DaskCluster(environment=ENVIRONMENT | notices, hosts=hosts) as cluster,
-        dask_event(cluster, worker={"lease_seconds": 4}) as event,
-        event.dispatcher_process(tuple(hosts[0].command())),
+        DaskCluster(environment=notices, hosts=hosts) as cluster,
+        dask_event(cluster, lease_seconds=4) as event,
+        event.dispatcher_process(*hosts[0].command()),
     ):
         number, gate = event.submit_gated()
         begun = gate.await_begun(2)
-        [lost] = [one for one in begun if event.room.node_of(one.where) == hosts[1].address]
+        [lost] = [one for one in begun if node_of(one.where, cluster.names) == hosts[1].address]
         hosts[1].cut()
         cut_at = time.monotonic()
         assert wait_for(lambda: lost.is_gone)
@@ -290,28 +281,28 @@ def test_a_node_whose_network_is_cut_ends_its_fold_which_runs_elsewhere() -> Non
         assert event.await_scored(number)[-1] == "succeeded"
         assert event.row(number).n_crashes <= 1
         again = [one for one in gate.begun if one.fold == lost.fold][-1]
-        assert event.room.node_of(again.where) == hosts[0].address
+        assert node_of(again.where, cluster.names) == hosts[0].address
         event.check()
 
 
 def test_only_a_dispatcher_with_certificates_is_let_in(tmp_path: Path) -> None:
     certificates = Certificates(tmp_path / "tls")
     with (
-        DaskCluster(1, certificates=certificates, environment=ENVIRONMENT) as cluster,
-        dask_event(cluster, worker={"dask_security": certificates.section}) as event,
+        DaskCluster(1, certificates=certificates) as cluster,
+        dask_event(cluster, dask_security=certificates.section) as event,
     ):
         with event.dispatching():
             assert event.await_scored(event.submit(GOOD)) == ["succeeded"]
-        doctor = event.ramp("doctor", "--event-config", str(event.event.path))
-        assert "node 127.0.0.2" in doctor.stdout, doctor.stdout
-        assert "a fold of the starting kit took" in doctor.stdout, doctor.stdout
+        doctor = event.doctor()
+        assert "node 127.0.0.2" in doctor, doctor
+        assert "a fold of the starting kit took" in doctor, doctor
         event.configure(dask_security=None)
-        doctor = event.ramp("doctor", "--event-config", str(event.event.path))
-        assert "Set dask_security" in doctor.stdout, doctor.stdout
-        assert "Traceback" not in doctor.stdout + doctor.stderr
+        doctor = event.doctor()
+        assert "Set dask_security" in doctor, doctor
+        assert "Traceback" not in doctor
         number = event.submit(GOOD)
         with event.dispatcher_process():
-            assert wait_for(lambda: "Set dask_security" in event.log().read_text())
+            assert wait_for(lambda: "Set dask_security" in event.dispatcher_log.read_text())
         assert event.row(number).n_crashes == 0
 
 
@@ -323,13 +314,13 @@ def test_a_node_with_another_ramp_is_told_in_one_message(cluster: DaskCluster) -
         cluster.start_node("127.0.0.4", python=python)
         cluster.wait_for_node("127.0.0.4")
         try:
-            doctor = event.ramp("doctor", "--event-config", str(event.event.path))
+            doctor = event.doctor()
         finally:
             bring_back(cluster, "127.0.0.4")
-        said = " ".join(doctor.stdout.split())
+        said = " ".join(doctor.split())
         assert f"ramp is 0.0.1 there and {ramp_engine.__version__} here" in said, said
         assert "node 127.0.0.4" in said
-        event.room.await_no_agents()
+        event.nodes.await_no_agents()
 
 
 def other_ramp(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +11,12 @@ import pytest
 
 from ramp_database import queue
 from ramp_database.states import State
-from ramp_engine.local import LocalWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from tests.integration.dispatching import wait_for
 from tests.integration.on_cluster import ClusterEvent, Gate, cluster_event
-from tests.kits.comparison import differences
-from tests.kits.evaluation import Event, bundled_event, run_many
+from tests.remote.cluster_workers import OURS, ray_workers
 from tests.remote.node_room import wait_until
 from tests.remote.ray_cluster import RayCluster
-from tests.remote.ray_workers import OURS, ray_workers
 
 _NODES = {name: ["--num-cpus=1"] for name in ("first", "second", "third")}
 
@@ -28,7 +24,6 @@ _NODES = {name: ["--num-cpus=1"] for name in ("first", "second", "third")}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAMP_INSTANCE_METADATA", "")  # no node asks a network for notices
         patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
         with RayCluster(_NODES) as cluster:
             yield cluster
@@ -41,6 +36,7 @@ def _served(cluster: RayCluster) -> Iterator[ClusterEvent]:
         "ray_address": cluster.address,
         "start_timeout": 60,
         "lease_seconds": 10,
+        "memory": 1024,
     }
     with cluster_event("iris", worker) as event, event.dispatching():
         yield event
@@ -100,22 +96,6 @@ def test_a_fold_goes_on_from_its_checkpoint_when_its_node_is_drained(
     cluster.start(node)
 
 
-def test_a_fold_that_saves_nothing_starts_again_when_its_node_is_drained(
-    cluster: RayCluster, served: ClusterEvent
-) -> None:
-    number, gate = served.submit_gated()
-    gate.await_begun(2)
-    node = nodes_of(cluster, gate)[0]
-    cluster.drain(cluster.id_of(node), 300)
-    *_, again = gate.await_begun(3)
-    assert (again.fold, again.saved) == (0, ())
-    gate.open()
-    assert served.await_scored(number) == ["succeeded"]
-    assert served.row(number).attempt == 1
-    cluster.kill(node)
-    cluster.start(node)
-
-
 def test_a_cancel_ends_the_tree_and_frees_its_slots(
     cluster: RayCluster, served: ClusterEvent
 ) -> None:
@@ -170,14 +150,11 @@ def get_estimator():
 """
 
 
-def test_the_memory_limit_of_a_fold_is_the_participants(cluster: RayCluster) -> None:
-    worker = _worker(cluster, memory=400)
-    with cluster_event("tight", worker) as event, event.dispatching():
-        number = event.submit(OUT_OF_MEMORY)
-        found = event.await_end(number)
-        assert (found.state, found.n_crashes) == (State.TRAINING_ERROR, 0)
-        assert [one.outcome for one in event.attempts(number)] == ["out_of_memory"]
-        event.check()
+def test_the_memory_limit_of_a_fold_is_the_participants(served: ClusterEvent) -> None:
+    number = served.submit(OUT_OF_MEMORY)
+    found = served.await_end(number)
+    assert (found.state, found.n_crashes) == (State.TRAINING_ERROR, 0)
+    assert [one.outcome for one in served.attempts(number)] == ["out_of_memory"]
 
 
 def test_a_demand_that_nothing_meets_is_told_with_what_there_is(cluster: RayCluster) -> None:
@@ -193,46 +170,28 @@ def test_a_demand_that_nothing_meets_is_told_with_what_there_is(cluster: RayClus
         assert event.await_end(number).state in (State.CANCELED, State.CHECKING_ERROR)
 
 
-def test_two_events_share_a_cluster(cluster: RayCluster, served: ClusterEvent) -> None:
-    with cluster_event("other", _worker(cluster)) as event, event.dispatching():
-        (ours, gate), (theirs, other) = served.submit_gated(), event.submit_gated()
-        gate.await_begun(1)
-        other.await_begun(1)
-        assert cluster.processes_of("PostOffice") == 2
-        for one in (gate, other):
-            one.open()
-        assert event.await_scored(theirs) == ["succeeded"]
-        assert served.await_scored(ours) == ["succeeded"]
-        event.check()
-    wait_until(lambda: cluster.processes_of("PostOffice") == 1, "the end of the other's")
-
-
-def test_a_run_is_taken_over_when_its_dispatcher_is_killed(cluster: RayCluster) -> None:
+def test_a_run_is_taken_over_when_its_dispatcher_is_killed_and_another_event_goes_on(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
     with cluster_event("orphan", _worker(cluster)) as event:
         number, gate = event.submit_gated()
         with event.dispatcher_process() as first:
             gate.await_begun(2)
+            ours, our_gate = served.submit_gated()
+            our_gate.await_begun(1)
+            assert cluster.processes_of("PostOffice") == 2
             first.kill()
             first.wait()
             with event.dispatching():
                 assert wait_for(lambda: len(event.gateways()) == 2)
-                gate.open()
+                for one in (gate, our_gate):
+                    one.open()
                 assert event.await_scored(number) == ["succeeded"]
                 assert len(gate.begun) == 2, "nothing was started again"
                 event.check()
                 assert wait_for(lambda: len(event.gateways()) == 1)
-
-
-def test_a_run_that_nobody_takes_over_ends_with_its_gateway(cluster: RayCluster) -> None:
-    with cluster_event("lost", _worker(cluster, adopt_within_seconds=1)) as event:
-        _, gate = event.submit_gated()
-        with event.dispatcher_process() as only:
-            gate.await_begun(2)
-            only.kill()
-            only.wait()
-        gate.await_gone()
-        assert wait_for(lambda: not event.gateways())
-        event.nodes.await_no_agents()
+        assert served.await_scored(ours) == ["succeeded"]
+    wait_until(lambda: cluster.processes_of("PostOffice") == 1, "the end of the other's")
 
 
 def _worker(cluster: RayCluster, **more: Any) -> dict[str, Any]:
@@ -262,38 +221,6 @@ def test_a_client_from_elsewhere_runs_folds_on_the_nodes_of_its_choice(
         assert workers.make(Scenario.GOOD).launch() == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("name", "submissions"),
-    [("iris", ["starting_kit", "random_forest", "sepals"]), ("digits", ["starting_kit"])],
-)
-def test_scores_are_those_of_the_local_worker(
-    name: str, submissions: list[str], cluster: RayCluster, toy_event: ToyEvent, tmp_path: Path
-) -> None:
-    event = bundled_event(name, tmp_path)
-    assert event.prepare().code == 0
-    with ray_workers(cluster, toy_event, event=name) as workers:
-        for submission in submissions:
-            keys = {"python": sys.executable, "work_dir": str(tmp_path / "work")}
-            config = _config(event, tmp_path / "local") | keys
-            local = LocalWorker(config, submission)
-            remote = workers.of(workers.keys | _config(event, tmp_path / "remote"), submission)
-            for worker in (local, remote):
-                assert worker.launch() == (0, "")
-    commands = []
-    for submission in submissions:
-        for side in ("local", "remote"):
-            predictions = tmp_path / side / "predictions" / submission
-            arguments = event.score_arguments(f"{side}-{submission}", predictions)
-            commands.append((arguments, tmp_path / f"{side}-{submission}.log"))
-    assert [result.code for result in run_many(commands)] == [0] * len(commands)
-    for submission in submissions:
-        scored = [tmp_path / "scored" / f"{side}-{submission}" for side in ("local", "remote")]
-        assert (scored[0] / "bagged_scores.csv").exists()
-        assert differences(scored[0], scored[1]) == []
-        made = [tmp_path / side / "predictions" / submission for side in ("local", "remote")]
-        assert differences(made[0], made[1]) == []
-
-
 def test_the_right_token_evaluates_and_a_wrong_one_is_told(tmp_path: Path) -> None:
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("1" * 64)
@@ -306,18 +233,3 @@ def test_the_right_token_evaluates_and_a_wrong_one_is_told(tmp_path: Path) -> No
             assert "a fold of the starting kit took" in found, found
         with cluster_event("closed", _worker(closed, token_file=str(wrong))) as event:
             assert "refuses the token" in event.doctor()
-
-
-def _config(event: Event, folder: Path) -> dict[str, Any]:
-    return {
-        "submissions_dir": str(event.kit / "submissions"),
-        "predictions_dir": str(folder / "predictions"),
-        "logs_dir": str(folder / "logs"),
-        "kit_dir": str(event.kit),
-        "data_dir": str(event.data),
-        "bundle_dir": str(event.bundle / "public"),
-        "n_folds": event.prepared["n_folds"],
-        "n_threads": 1,
-        "timeout": 300.0,
-        "time_between_collection": 1.0,
-    }

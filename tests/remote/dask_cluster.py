@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -159,6 +159,7 @@ class DaskCluster:
             "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
             "PYTHONPATH": str(ROOT),
             "HOME": self._folder.name,
+            "RAMP_INSTANCE_METADATA": "",  # no node asks a network for notices
             **self._environment,
         }
         with self.log(name).open("ab") as log:
@@ -248,12 +249,6 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def dask_cluster(**options: object) -> Iterator[DaskCluster]:
-    with DaskCluster(**options) as cluster:  # type: ignore[arg-type]
-        yield cluster
 
 
 def _free_port() -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from ramp_engine.remote.node.place import Place
 from tests.remote.node_room import wait_until
 
 
@@ -40,4 +42,14 @@ class NodeDir:
 
     def await_no_agents(self) -> None:
         """Wait until all agents, and what they have started, have ended by themselves."""
-        wait_until(lambda: not self.processes(), "the end of the agents")
+        try:
+            wait_until(lambda: not self.processes(), "the end of the agents")
+        except AssertionError:
+            raise AssertionError(f"agents are left: {self.processes()}") from None
+
+
+def node_of(path: str, names: Iterable[str]) -> str:
+    """Tell on which node of these a path is, by the engine's names of them."""
+    parts = Path(path).parts
+    [name] = [name for name in names if Place.of({"key": "any"}, name).root.name in parts]
+    return name

@@ -47,12 +47,16 @@ class RayCluster:
         variables_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        self._tmp = self._directory / "tmp"
+        self._tmp.mkdir()
         self.port, self.client_port = free_port(), free_port()
         self._nodes = nodes
         self._trees: dict[str, SupervisedProcess] = {}
         self._variables = {
             "HOME": str(self._directory),
             "PYTHONPATH": str(_ROOT),
+            "TMPDIR": str(self._tmp),  # what a node that is killed leaves there
+            "RAMP_INSTANCE_METADATA": "",  # no node asks a network for notices
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_health_check_period_ms": "1000",
         }
