@@ -203,11 +203,13 @@ def test_a_client_from_elsewhere_runs_folds_on_the_nodes_of_its_choice(
     cluster: RayCluster, toy_event: ToyEvent
 ) -> None:
     more = {
-        "ray_address": cluster.client_address,
         "runtime_env": {"env_vars": {"MARK": "theirs"}},
         "label_selector": {"name": "second"},
     }
-    with ray_workers(cluster, toy_event, **more) as workers:
+    with (
+        cluster.client_server() as address,
+        ray_workers(cluster, toy_event, **(more | {"ray_address": address})) as workers,
+    ):
         worker = workers.make(Scenario.HANGING)
         try:
             worker.setup()

@@ -6,6 +6,8 @@ once, and also when the tests are killed.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -78,8 +80,19 @@ class RayCluster:
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @contextlib.contextmanager
+    def client_server(self) -> Iterator[str]:
+        """Give the address for Ray's client, to one test of this machine at a time.
+
+        For each client Ray starts a server at the next port from 23000 on that seems free, so that
+        two clusters take the same one now and then.
+        """
+        with Path(tempfile.gettempdir(), f"ramp-test-ray-{os.getuid()}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self._client_address
+
     @property
-    def client_address(self) -> str:
+    def _client_address(self) -> str:
         return f"ray://{self.host}:{self.client_port}"
 
     @property
