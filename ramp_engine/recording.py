@@ -160,9 +160,14 @@ class Recorder:
         staged = attempt.stage_predictions(
             directory.fold_predictions_dir, parent, directory.root.name, bundle
         )
+        try:
+            logs = self._logs()
+        except CollectError:
+            remove_tree(staged)
+            raise
         deployed = self._transact(
             lambda session: queue.finish(session, self._claim),
-            [(staged, self.predictions), *self._logs()],
+            [(staged, self.predictions), *logs],
         )
         self._has_published_logs = True
         return deployed

@@ -15,8 +15,10 @@ from ramp_database import submissions
 from ramp_database.model import Attempt, Submission
 from ramp_database.session import Database
 from ramp_database.testing import add_toy_submission
+from ramp_engine.base import BaseWorker
 from ramp_engine.config import EventConfig
 from ramp_engine.dispatcher import Dispatcher
+from ramp_engine.premises import Premises
 from ramp_engine.run import Run
 from ramp_engine.scoring import ScoreStep
 from ramp_engine.testing import canned_scores, deploy_fake_event
@@ -64,11 +66,15 @@ def dispatching(
 
 @contextmanager
 def dispatching_event(
-    database: Database, event: EventConfig, score: ScoreStep | None = canned_scores
+    database: Database,
+    event: EventConfig,
+    score: ScoreStep | None = canned_scores,
+    worker_class: type[BaseWorker] | None = None,
 ) -> Iterator[Witness]:
     """Dispatch an event that is deployed already."""
     witness = Witness()
-    dispatcher = Dispatcher(database, event, observer=witness, score=score)
+    premises = None if worker_class is None else Premises(event, worker_class)
+    dispatcher = Dispatcher(database, event, observer=witness, score=score, premises=premises)
     witness.dispatcher = dispatcher
     thread = threading.Thread(target=dispatcher.run)
     thread.start()

@@ -19,6 +19,7 @@ from ramp_database.testing import TOY, add_toy_submission
 from ramp_engine.dispatcher import Dispatcher
 from ramp_engine.rehearsal.troubles import DISK_FULL
 from ramp_engine.testing import canned_scores, deploy_fake_event, violations, violations_on_disk
+from tests.integration.dispatching import dispatching_event, submit
 from tests.integration.mortal import WORKER_TYPE, dispatcher_processes, wait_until
 
 N_SUBMISSIONS, N_WORKERS = 16, 4
@@ -99,3 +100,17 @@ def test_a_copy_for_organisers_that_the_disk_refuses_in_its_midst_leaves_nothing
     with database.session(read_only=True) as session:
         assert violations(session, events.get_event(session, TOY).id) == []
         assert violations_on_disk(session, events.get_event(session, TOY).id, event) == []
+
+
+def test_logs_that_cannot_be_written_leave_no_predictions_behind(
+    database: Database, tmp_path: Path
+) -> None:
+    """Both are put beside their places before any is published."""
+    event = deploy_fake_event(database, tmp_path, n_workers=1, n_threads=1, max_attempts=1)
+    event.ramp.logs_dir.parent.mkdir(parents=True, exist_ok=True)
+    event.ramp.logs_dir.write_text("a file, where a folder should be")
+    number = submit(database)
+    with dispatching_event(database, event) as witness:
+        assert witness.sees(lambda seen: number in seen.ended)
+        assert list(event.ramp.predictions_dir.glob(".submission_*")) == []
+    assert [outcome for outcome, _ in outcomes(database)] == ["crashed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,11 +203,13 @@ def test_a_client_from_elsewhere_runs_folds_on_the_nodes_of_its_choice(
     cluster: RayCluster, toy_event: ToyEvent
 ) -> None:
     more = {
-        "ray_address": cluster.client_address,
         "runtime_env": {"env_vars": {"MARK": "theirs"}},
         "label_selector": {"name": "second"},
     }
-    with ray_workers(cluster, toy_event, **more) as workers:
+    with (
+        cluster.client_server() as address,
+        ray_workers(cluster, toy_event, **(more | {"ray_address": address})) as workers,
+    ):
         worker = workers.make(Scenario.HANGING)
         try:
             worker.setup()
@@ -219,6 +222,27 @@ def test_a_client_from_elsewhere_runs_folds_on_the_nodes_of_its_choice(
         finally:
             worker.teardown()
         assert workers.make(Scenario.GOOD).launch() == (0, "")
+
+
+TELLING = """
+import os, sys
+from nearest import NearestMean
+
+def get_estimator():
+    print("folds have", sys.executable, "and", os.environ.get("MARK"), flush=True)
+    return NearestMean()
+"""
+
+
+def test_folds_have_the_python_of_the_runtime_env_and_none_of_its_variables(
+    cluster: RayCluster,
+) -> None:
+    worker = _worker(cluster, python=None, runtime_env={"env_vars": {"MARK": "theirs"}})
+    with cluster_event("own", worker) as event, event.dispatching():
+        number = event.submit(TELLING)
+        assert event.await_scored(number) == ["succeeded"]
+        assert f"folds have {sys.executable} and None" in event.log(number)
+        event.check()
 
 
 def test_the_right_token_evaluates_and_a_wrong_one_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ once, and also when the tests are killed.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -14,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ramp_engine.evaluation.supervise import descendants, kill_descendants
 from ramp_engine.supervised import SupervisedProcess, last_lines
+from tests.remote.two_hosts import Host
 
 __all__ = ["RayCluster", "free_port"]
 
@@ -38,6 +41,9 @@ class RayCluster:
         Further options of `ray start`, by the name of the node.
     variables_of : mapping
         Environment variables of the processes of a node, by its name.
+    hosts : mapping
+        Machines with a network of their own that nodes run on, by the name of the node, ``head``
+        too; the others run on this machine.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class RayCluster:
         nodes: Mapping[str, list[str]],
         *,
         variables_of: Mapping[str, Mapping[str, str]] | None = None,
+        hosts: Mapping[str, Host] | None = None,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self._tmp = self._directory / "tmp"
@@ -61,6 +68,7 @@ class RayCluster:
             "RAY_health_check_period_ms": "1000",
         }
         self._variables_of = variables_of or {}
+        self._hosts = hosts or {}
 
     @property
     def host(self) -> str:
@@ -72,8 +80,19 @@ class RayCluster:
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @contextlib.contextmanager
+    def client_server(self) -> Iterator[str]:
+        """Give the address for Ray's client, to one test of this machine at a time.
+
+        For each client Ray starts a server at the next port from 23000 on that seems free, so that
+        two clusters take the same one now and then.
+        """
+        with Path(tempfile.gettempdir(), f"ramp-test-ray-{os.getuid()}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self._client_address
+
     @property
-    def client_address(self) -> str:
+    def _client_address(self) -> str:
         return f"ray://{self.host}:{self.client_port}"
 
     @property
@@ -180,11 +199,12 @@ class RayCluster:
     def _begin(self, name: str, options: list[str]) -> None:
         directory = self._directory / name
         log_path = self._directory / f"{name}.log"
+        host = self._hosts.get(name)
         shutil.rmtree(directory, ignore_errors=True)
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
             *(
-                "--node-ip-address=127.0.0.1",
+                f"--node-ip-address={host.address if host else '127.0.0.1'}",
                 "--disable-usage-stats",
                 "--include-log-monitor=false",
             ),
@@ -195,7 +215,7 @@ class RayCluster:
             command.append("--include-dashboard=false")
         with log_path.open("wb") as log:
             self._trees[name] = SupervisedProcess(
-                command,
+                host.command(*command) if host else command,
                 log=log,
                 environment=self._environment() | dict(self._variables_of.get(name, {})),
                 remove_when_orphaned=[self._directory],

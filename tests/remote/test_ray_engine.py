@@ -212,7 +212,10 @@ def test_a_client_from_elsewhere_runs_jobs_and_leaves_nothing_when_it_is_killed(
     # Ray waits 30 s for a client that is gone to come back, unless the client has said otherwise.
     monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "2")
     n_before = cluster.processes_of("PostOffice")
-    with EngineProcess(config_of(cluster, ray_address=cluster.client_address)) as engine:
+    with (
+        cluster.client_server() as address,
+        EngineProcess(config_of(cluster, ray_address=address)) as engine,
+    ):
         engine.submit("far", on("plain"), n_said=3, payload=b"x" * 300_000)
         end = engine.end_of("far")
         assert isinstance(end, JobEnded)

@@ -95,6 +95,12 @@ class Jobs:
             known = list(self._known.values())
         return [entry for entry in known if entry.node is None and entry.submitted_at < before]
 
+    def on(self, node: str) -> list[str]:
+        """Name those that run on a node, and have given no answer."""
+        with self._lock:
+            known = list(self._known.items())
+        return [name for name, entry in known if entry.node == node and entry.answer is None]
+
     def nodes(self) -> set[str]:
         """Give the nodes on which jobs run."""
         with self._lock:

@@ -43,6 +43,7 @@ LAST_WORDS_SECONDS = 5.0
 FATE_SECONDS = 1.0
 #: How long Ray may take to disconnect, in seconds.
 CLOSE_SECONDS = 20.0
+_GONE = "it is no longer part of the Ray cluster"
 _STOP: tuple[str, Future[Any]] = ("", Future())
 
 
@@ -212,7 +213,19 @@ class RaySession:
             case "leaving", (node, deadline):
                 self._jobs.tell(NodeLeaving(node, _until(deadline)))
             case "gone", (node,):
-                self._jobs.tell(NodeLost(node, "it is no longer part of the Ray cluster"))
+                self._jobs.tell(NodeLost(node, _GONE))
+                self._lose_all_on(node)
+
+    def _lose_all_on(self, node: str) -> None:
+        """Take the jobs of a node that has gone for lost.
+
+        Ray tells of them itself when the node's machine says so; where its network is cut, nobody
+        does, and Ray waits minutes for the connections to fail.
+        """
+        for name in self._jobs.on(node):
+            lost: Future[Any] = Future()
+            lost.set_exception(ray.exceptions.NodeDiedError(f"node {node}: {_GONE}"))
+            self._ended.put((name, lost))
 
     def _take_ends(self) -> None:
         """Take the ends of tasks, one after another."""
@@ -226,7 +239,7 @@ class RaySession:
     def _take_loss(self, name: str, error: BaseException) -> None:
         loss, reason = loss_of(error), short(error)
         known = self._jobs.get(name)
-        if known is None:
+        if known is None or known.answer is not None:
             return
         if loss is Loss.NODE and known.node is not None:
             is_node = isinstance(error, ray.exceptions.NodeDiedError)
