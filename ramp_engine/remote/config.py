@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 #: Keys whose paths are places on the nodes.
-NODE_PATHS = frozenset({"conda_env", "python", "extra_read_paths", "node_dir", "sandbox_user"})
+NODE_PATHS = frozenset({"conda_env", "python", "extra_read_paths", "node_dir"})
 
 _MB = {"": 1.0, "k": 2**-10, "m": 1.0, "g": 2.0**10, "t": 2.0**20}
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """Jobs on a Dask cluster: one client for all of them, in a thread of its own.
 
 The engine retries nothing, whatever the scheduler is set to: see `task` for how a job begins
-at most once, `dask_jobs` for how it ends, and `dask_guard` for how losses are told apart. When the
+at most once, `jobs` for how it ends, and `guard` for how losses are told apart. When the
 connection to the scheduler is lost, all is given up at once: a scheduler that comes back knows
 nothing of our jobs.
 """
