@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ramp_engine.bundle_archive import BundleArchive, BundleName, pack, store, unpack
 from ramp_engine.errors import TransportError
-from ramp_engine.remote.bundle_archive import BundleArchive, BundleName, pack, store, unpack
 from ramp_engine.remote.node.bundles import BundleCache
 from ramp_engine.remote.node.refusal import Refusal
 from ramp_engine.testing import ToyEvent
@@ -174,7 +174,7 @@ ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=32k tmpfs "$1" && exec "$0" -c '
 import sys
 from pathlib import Path
-from ramp_engine.remote.bundle_archive import BundleName
+from ramp_engine.bundle_archive import BundleName
 from ramp_engine.remote.node.bundles import BundleCache
 from ramp_engine.remote.node.refusal import Refusal
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ramp_engine.remote.bundle_archive import BundleArchive
+from ramp_engine.bundle_archive import BundleArchive
 from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.gateway.clients import Client
 from ramp_engine.remote.gateway.run_files import RunFiles, parts_of

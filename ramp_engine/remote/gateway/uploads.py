@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from ramp_engine import bundle_archive
+from ramp_engine.bundle_archive import BundleArchive
 from ramp_engine.errors import TransportError, WorkerError
-from ramp_engine.remote import bundle_archive
-from ramp_engine.remote.bundle_archive import BundleArchive
 from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.gateway.nodes import Nodes, Post
 from ramp_engine.remote.gateway.requests import Requests

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ramp_engine.remote.bundle_archive import BundleName
+from ramp_engine.bundle_archive import BundleName
 from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.node.refusal import Refusal
 from ramp_engine.remote.parts import PartsError, split

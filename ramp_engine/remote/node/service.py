@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+from ramp_engine.bundle_archive import BundleName
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.gpus import GpuPool
-from ramp_engine.remote.bundle_archive import BundleName
 from ramp_engine.remote.frames import Frame, send
 from ramp_engine.remote.node import notices
 from ramp_engine.remote.node.bundles import BundleCache
