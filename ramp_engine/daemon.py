@@ -233,7 +233,7 @@ class Daemon:
         status = child.event_config.stat()
         version = (status.st_ino, status.st_size, status.st_mtime_ns)
         if child.event is None or child.version != version:
-            child.event = None
+            child.event = child.reaping = None
             child.event = load_event(child.event_config, self._deployment_dir)
             child.version = version
         return child.event

@@ -147,7 +147,7 @@ class Dispatcher:
         premises = premises or Premises(event, registry.worker_class(event.worker_type))
         premises.deployment = deployment
         self._reaping = Reaping(
-            database, lambda: Place(event, premises.worker_class, premises.shared())
+            database, lambda: Place(event, premises.worker_class, premises.shared)
         )
         self._room = Room(event.ramp.work_dir)
         self._sweeper = Sweeper(database, event, self._event_id)

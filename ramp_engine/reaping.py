@@ -120,7 +120,8 @@ class Place:
 
     event: EventConfig  #: with all keys of the worker, as its model has them
     worker_class: type[BaseWorker]
-    shared: object = None  #: what the workers of the caller share
+    #: gives what the workers of the caller share; asked for only where the class reaps
+    shared: Callable[[], object] = lambda: None
 
     @classmethod
     def read(cls, event_config: Path, deployment_dir: Path | None) -> Self:
@@ -207,13 +208,18 @@ class Reaping:
         self._due_at = now if is_urgent else self._due_at
         if not self._is_needed or now < self._due_at:
             return
-        if self._thread is not None and self._thread.is_alive():
+        if self.is_busy:
             return
         self._due_at = now + REAP_SECONDS
         self._thread = threading.Thread(
             target=self._try_to_reap, args=(dispatcher_id,), name="reaping", daemon=True
         )
         self._thread.start()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._thread is not None and self._thread.is_alive()
 
     def doubt(self) -> None:
         """Note that the database was away, so that silence says nothing about who is alive."""
@@ -247,7 +253,7 @@ class Reaping:
         if self._witness is None:
             self._witness = Witness(self._database, place.event, self._clock)
         config = reap_config(self._database, place.event, dispatcher_id)
-        place.worker_class.reap(config, place.shared, self._witness.is_live)
+        place.worker_class.reap(config, place.shared(), self._witness.is_live)
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:
