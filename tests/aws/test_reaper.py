@@ -66,9 +66,27 @@ class Estate:
         token = f"test-{len(self.cloud.instances())}-{id(tags)}"
         return self.ec2.launch(Launch("t3.large", is_spot, token, tags)).id
 
-    def requests(self, state: str) -> int:
+    def request_spot(self, dispatcher: int) -> tuple[str, str]:
+        """Ask the spot market for an instance; give the ids of the request and of the instance."""
+        tags = [{"Key": k, "Value": v} for k, v in self.owner(dispatcher).tags().items()]
+        made = self.cloud.direct.request_spot_instances(
+            LaunchSpecification={"ImageId": self.cloud.image_id, "InstanceType": "t3.large"},
+            TagSpecifications=[
+                {"ResourceType": kind, "Tags": tags}
+                for kind in ("spot-instances-request", "instance")
+            ],
+        )
+        id_ = made["SpotInstanceRequests"][0]["SpotInstanceRequestId"]
+        return id_, self.requests()[id_]
+
+    def requests(self) -> dict[str, str]:
+        """The requests that are not cancelled, and their instances."""
         answer = self.cloud.direct.describe_spot_instance_requests()
-        return sum(one["State"] == state for one in answer["SpotInstanceRequests"])
+        return {
+            one["SpotInstanceRequestId"]: one.get("InstanceId", "")
+            for one in answer["SpotInstanceRequests"]
+            if one["State"] in ("open", "active")
+        }
 
 
 @pytest.fixture
@@ -83,8 +101,7 @@ def ended(reaped: Reaped) -> list[str]:
 def test_what_a_dead_dispatcher_left_is_ended_in_every_state_and_nothing_else(
     estate: Estate,
 ) -> None:
-    dead, stopped, spot = (estate.launch(DEAD, 1), estate.launch(DEAD, 2),
-                           estate.launch(DEAD, 3, is_spot=True))  # fmt: skip
+    dead, stopped = estate.launch(DEAD, 1), estate.launch(DEAD, 2, is_spot=True)
     estate.cloud.direct.stop_instances(InstanceIds=[stopped])
     kept = {
         estate.launch(ALIVE),
@@ -94,19 +111,32 @@ def test_what_a_dead_dispatcher_left_is_ended_in_every_state_and_nothing_else(
         estate.launch_tagged({"Name": "not of ramp"}),
     }
     first = estate.reaper.reap()
-    assert sorted(ended(first)) == sorted([dead, stopped, spot])
-    assert len(first.spot_requests) == 1
+    assert sorted(ended(first)) == sorted([dead, stopped])
     assert first.failed == {}
     assert estate.cloud.ids() == kept
-    assert (estate.requests("active"), estate.requests("cancelled")) == (1, 1)
     assert estate.reaper.reap() == Reaped(), "again is as good as once"
 
 
+def test_a_request_to_the_spot_market_goes_with_its_instance(estate: Estate) -> None:
+    dead, instance = estate.request_spot(DEAD)
+    _, reused = estate.request_spot(DEAD)  # its tags stay those of the first submission
+    estate.ec2.tag([reused], estate.owner(ALIVE, 3).tags())
+    lost, gone = estate.request_spot(DEAD)
+    estate.cloud.terminate(gone)
+    estate.request_spot(ALIVE)
+    before = estate.requests()
+    first = estate.reaper.reap()
+    assert ended(first) == [instance]
+    assert set(first.spot_requests) == {dead, lost}
+    assert estate.requests().keys() == before.keys() - {dead, lost}
+    assert estate.reaper.reap() == Reaped()
+
+
 def test_a_dry_run_ends_nothing(estate: Estate) -> None:
-    dead = estate.launch(DEAD, is_spot=True)
+    request, dead = estate.request_spot(DEAD)
     reaped = estate.reaper.reap(is_dry_run=True)
-    assert (ended(reaped), len(reaped.spot_requests)) == ([dead], 1)
-    assert estate.cloud.ids() == {dead}
+    assert (ended(reaped), reaped.spot_requests) == ([dead], [request])
+    assert (estate.cloud.ids(), set(estate.requests())) == ({dead}, {request})
     assert not estate.ledger.path.exists()
 
 
