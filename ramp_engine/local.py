@@ -210,12 +210,7 @@ class FoldProcessWorker(FoldWorker):
 
     def check_timeout(self) -> bool:
         """Tell whether the supervisor ended the run at its time limit, or should have by now."""
-        if self._timeout is None or self._started_at is None:
-            return False
-        seconds = self.clock() - self._started_at - self._timeout
-        returncode = self._made_run.returncode
-        has_ended_it = returncode == TIMEOUT_RETURNCODE and seconds >= 0
-        return has_ended_it or (returncode is None and seconds >= OVERDUE_SECONDS)
+        return self._is_out_of_time(OVERDUE_SECONDS)
 
     @property
     def _scratch(self) -> FoldScratch:
