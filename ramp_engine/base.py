@@ -21,7 +21,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
@@ -29,12 +29,15 @@ from pydantic import BaseModel
 
 from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError, nearest
 
-__all__ = ["TIMEOUT_RETURNCODE", "BaseWorker", "Capability", "WorkerStatus"]
+__all__ = ["TIMEOUT_RETURNCODE", "BaseWorker", "Capability", "IsLive", "WorkerStatus"]
 
 logger = logging.getLogger(__name__)
 
 #: The return code of a run that was ended at its time limit.
 TIMEOUT_RETURNCODE = 124
+
+#: Tells whether somebody answers for what (dispatcher, submission, attempt) name; see `reap`.
+IsLive = Callable[[int, int, int], bool]
 
 
 class WorkerStatus(StrEnum):
@@ -72,7 +75,10 @@ class BaseWorker(ABC):
         ``timeout`` (seconds) and ``time_between_collection`` (seconds); before `attach`,
         ``elapsed_seconds`` as well. With `Capability.FOLDS` it may find ``folds``, those that are
         to be run instead of all, and ``kept_folds``, from each other one to the attempt that has
-        done it: it says so in the log.
+        done it: it says so in the log. A dispatcher says for whom it runs as well: ``deployment``
+        (16 hexadecimal digits, of no other event of any database), ``dispatcher_id``,
+        ``submission_id`` and ``attempt``. A worker marks with these what might outlive its process,
+        for `reap`.
     submission : str
         Name of the submission's directory inside ``submissions_dir``.
 
@@ -96,6 +102,8 @@ class BaseWorker(ABC):
     #: Whether `open_shared` and `warm_up` may be called for a supposed bundle, before the database
     #: is asked, since that costs nobody anything; `warm_up` is called again for the right one.
     begins_early: ClassVar[bool] = False
+    #: Whether what it starts may outlive its dispatcher and cost something: `reap` is called then.
+    reaps: ClassVar[bool] = False
 
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:
         self.config: dict[str, Any] = dict(config)
@@ -124,7 +132,8 @@ class BaseWorker(ABC):
         Parameters
         ----------
         config : mapping
-            As for a worker, without what belongs to one submission.
+            As for a worker, without what belongs to one submission; ``deployment`` is missing where
+            the class `begins_early`.
         """
         yield None
 
@@ -140,6 +149,66 @@ class BaseWorker(ABC):
             What `open_shared` gave.
         """
         return
+
+    # The place where it runs, as a whole
+
+    @classmethod
+    def reap(cls, config: Mapping[str, Any], shared: Any, is_live: IsLive) -> None:  # noqa: ARG003
+        """End what workers of this event have left and nobody answers for; here, nothing.
+
+        Called where `reaps` is set: by each dispatcher when it starts and about once a minute, in
+        a thread of its own, and by the daemon for events that have none. So it may be called by
+        several at once, while workers run, and must end nothing of which it is not sure. An error
+        is logged, and it is called again.
+
+        Parameters
+        ----------
+        config : mapping
+            As for `open_shared`, and ``deployment`` in any case; ``dispatcher_id`` is that of the
+            caller, None when it is no dispatcher.
+        shared : object
+            What `open_shared` gave; None when the caller is no dispatcher.
+        is_live : callable
+            Told dispatcher, submission and attempt that something was started by and for (see
+            ``config`` of a worker), whether somebody may still answer for it. Asks the database: to
+            be asked after one has looked at what there is, never before, since what is started in
+            between would look dead. It raises `DatabaseUnavailableError` when nobody knows, which
+            ends the call. A dispatcher's number that there is not, such as 0, asks whether the
+            run of the attempt can be adopted.
+        """
+        return
+
+    @classmethod
+    def check_online(cls, config: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003
+        """Look for what would keep submissions from running where they are to run; here, nothing.
+
+        For ``ramp config check --online``: the place is asked, nothing is started, nothing costs.
+
+        Parameters
+        ----------
+        config : mapping
+            As for `open_shared`; ``deployment`` may be missing.
+
+        Returns
+        -------
+        sequence of str
+            A problem each, with what to do about it.
+
+        Raises
+        ------
+        WorkerError
+            The place cannot be asked: a problem as well.
+        """
+        return ()
+
+    @classmethod
+    def usage(cls, config: Mapping[str, Any]) -> str | None:  # noqa: ARG003
+        """Tell what the event has used of its budget, and when that will be spent; here, None.
+
+        For ``ramp status``: from files or memory, never by asking a service. The parameters are
+        those of `check_online`.
+        """
+        return None
 
     # Status
 

@@ -40,6 +40,7 @@ from ramp_engine.leftovers import Sweeper
 from ramp_engine.outcome import Stop
 from ramp_engine.premises import Premises
 from ramp_engine.provisions import Provisions
+from ramp_engine.reaping import Place, Reaping
 from ramp_engine.room import Room
 from ramp_engine.run import Run
 from ramp_engine.run_context import HungCall, RunContext
@@ -138,11 +139,16 @@ class Dispatcher:
         with database.session(read_only=True) as session:
             row = events.get_event(session, event.ramp.event_name)
             self._event_id = row.id
+            deployment = events.identity(row)
         self._watcher = changes.watch(database, self._event_id)
         self._has_changed = True
         self._has_more = True  # something may wait that can be claimed
         self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
         premises = premises or Premises(event, registry.worker_class(event.worker_type))
+        premises.deployment = deployment
+        self._reaping = Reaping(
+            database, lambda: Place(event, premises.worker_class, premises.shared)
+        )
         self._room = Room(event.ramp.work_dir)
         self._sweeper = Sweeper(database, event, self._event_id)
         self._provisions = Provisions(
@@ -157,6 +163,7 @@ class Dispatcher:
             bundle=self._provisions.bundle,
             score=score or WarmScoring(premises.score_servers),
             wake=self._watcher.wake,
+            deployment=deployment,
         )
 
     def stop(self) -> None:
@@ -207,6 +214,7 @@ class Dispatcher:
         self._provisions.stop()  # after: the end of the making is no crash of a run
         self._end_runs(Stop.SHUTDOWN)
         self._provisions.join(max(0.0, deadline - time.monotonic()))
+        self._reaping.join(max(0.0, deadline - time.monotonic()))
 
     def _register(self) -> int:
         with self._database.session() as session:
@@ -259,6 +267,7 @@ class Dispatcher:
                 self._start_over()
             is_done = self._turn()
         except DatabaseUnavailableError as error:
+            self._reaping.doubt()
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 logger.warning("the database is away, will try again: %s", error)
@@ -324,6 +333,7 @@ class Dispatcher:
                 adopted=adopted.get(claim),
             )
             self._start(run)
+        self._reaping.turn(self._dispatcher_id, is_urgent=rescued != queue.Rescued())
         return self.n_open == 0 and not self.runs
 
     @property

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ramp_engine.base import BaseWorker
 from ramp_engine.config import EventConfig
@@ -57,6 +57,8 @@ class Premises:
 
     def __init__(self, event: EventConfig, worker_class: type[BaseWorker]) -> None:
         self.worker_class = worker_class
+        #: Names the event as no other is named; empty until the database was asked.
+        self.deployment = ""
         self.score_servers = ScoreServers(event)
         self._event = event
         self._resources = ExitStack()
@@ -88,7 +90,7 @@ class Premises:
         if is_scoring and not self._ending.is_set():
             self.score_servers.prepare(self.python(), bundle.public)
         # what the workers share may need a look at the machine first: that server imports meanwhile
-        config = self._event.worker_config() | {"bundle_dir": str(bundle.public)}
+        config = self._worker_config() | {"bundle_dir": str(bundle.public)}
         self.worker_class.warm_up(config, self.shared())
 
     def close(self) -> None:
@@ -107,9 +109,13 @@ class Premises:
         except Exception:  # around a plugin; all of it is made again, and its failure told, later
             logger.debug("the servers were not begun early", exc_info=True)
 
+    def _worker_config(self) -> dict[str, Any]:
+        known = {"deployment": self.deployment} if self.deployment else {}
+        return self._event.worker_config() | known
+
     def _open_shared(self) -> object:
         try:
-            shared = self.worker_class.open_shared(self._event.worker_config())
+            shared = self.worker_class.open_shared(self._worker_config())
             return self._resources.enter_context(shared)
         except RampError:
             raise

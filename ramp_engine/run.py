@@ -320,6 +320,7 @@ class Run:
         shared = self._calls("open_shared", context.shared)
         self._write_files(files)
         config = context.event.worker_config() | self._directory.worker_keys()
+        config |= context.identity(self.claim)
         config |= {"bundle_dir": str(bundle.public), "n_folds": bundle.n_folds}
         kind = context.worker_class
         environment = self._calls("fold_environment", lambda: kind.fold_environment(config, shared))
