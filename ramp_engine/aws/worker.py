@@ -21,7 +21,7 @@ from ramp_engine.aws.reaching import reach
 from ramp_engine.aws.run_watch import RunWatch
 from ramp_engine.aws.station import Prepared, RunRequest, Station
 from ramp_engine.base import Capability, IsLive, WorkerStatus
-from ramp_engine.bundle_archive import pack
+from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.errors import (
     CollectError,
     TransportError,
@@ -33,7 +33,7 @@ from ramp_engine.evaluation.scratch import SERVERS, scratch_directory
 from ramp_engine.fold_outputs import MAX_TOTAL_BYTES, is_tested
 from ramp_engine.fold_process import FoldScratch, folds_in_flight, make_scratch, remove_tree
 from ramp_engine.fold_worker import FoldWorker
-from ramp_engine.sandbox import Sandbox, SandboxKeys
+from ramp_engine.sandbox import SandboxKeys
 from ramp_engine.transports.ssh import SshConnection
 
 __all__ = ["AWSWorker"]
@@ -67,6 +67,7 @@ class AWSWorker(FoldWorker):
         self._instance: Instance | None = None
         self._connection: SshConnection | None = None
         self._station: Station | None = None
+        self._archive: BundleArchive | None = None
         self._prepared: Prepared | None = None
         self._watch: RunWatch | None = None  # since the launch
         self._has_all = False  # whether everything that the run has left was fetched
@@ -109,18 +110,23 @@ class AWSWorker(FoldWorker):
         self._check_inputs()
         shared = self._shared()
         self._directories = self._new_directories()
-        archive = pack(self._path("bundle_dir"), shared.packed_dir)
+        self._archive = pack(self._path("bundle_dir"), shared.packed_dir)
         self._instance = shared.fleet.obtain(self._owner)
-        self._prepared = self._reach(self._instance).prepare(self.config, archive)
+        self._prepared = self._reach(self._instance).prepare(self.config, self._archive)
         self.sandbox = self._prepared.level
         super().setup()
 
     @property
     def _owner(self) -> Owner:
         """Whose the instance is; 0 where there is no dispatcher."""
-        numbers = (int(self.config.get(key, 0)) for key in ("dispatcher_id", "submission_id"))
-        deployment, event = (str(self.config.get(key, "")) for key in ("deployment", "event"))
-        return Owner(deployment, event, *numbers, int(self.config.get("attempt", 0)))
+        config = self.config
+        return Owner(
+            deployment=str(config.get("deployment", "")),
+            event=str(config.get("event", "")),
+            dispatcher=int(config.get("dispatcher_id", 0)),
+            submission=int(config.get("submission_id", 0)),
+            attempt=int(config.get("attempt", 0)),
+        )
 
     def _new_directories(self) -> FoldScratch:
         directories = make_scratch(self._path("submissions_dir").parent)
@@ -159,16 +165,14 @@ class AWSWorker(FoldWorker):
         prepared, bundle = self._prepared, self._path("bundle_dir")
         assert prepared is not None  # noqa: S101  setup was called
         n_jobs = int(self.config.get("n_jobs_per_submission", 1))
-        sandbox = Sandbox(prepared.level, prepared.uid, prepared.gid)
-        n_folds = folds_in_flight(bundle, n_jobs)
+        spec = prepared.spec(SandboxKeys.of(self.config), folds_in_flight(bundle, n_jobs))
         return RunRequest(
             run=self._run,
             submission=self._submission_dir,
-            prepared=prepared,
             folds=self.config.get("folds"),
             n_threads=self.config.get("n_threads"),
             n_jobs=n_jobs,
-            sandbox=sandbox.spec(SandboxKeys.of(self.config), n_folds, prepared.memory_mb),
+            sandbox=spec,
             timeout_seconds=self._timeout,
             orphan_seconds=self._settings.adopt_within_seconds,
         )
@@ -253,8 +257,12 @@ class AWSWorker(FoldWorker):
         return has_ended
 
     def _complete_log(self) -> None:
-        """Write the whole log, of which parts came before, where readers have it open."""
-        ...
+        """Put the whole log, of which parts came before, where whoever follows it has it open."""
+        whole = whole_log(self._scratch)
+        with self._scratch.log.open("r+b") as log, whole.open("rb") as source:
+            log.truncate()
+            log.write(self._kept_folds())
+            shutil.copyfileobj(source, log)
 
     # Its end
 
@@ -281,7 +289,7 @@ class AWSWorker(FoldWorker):
         if station is None or (watch is not None and not watch.is_reachable):
             return False
         try:
-            return station.wipe()
+            return station.wipe(() if self._archive is None else [self._archive.bundle.sha256])
         except WorkerError as error:
             logger.warning("an instance is not used again: %s", error, extra={"worker": repr(self)})
             return False
