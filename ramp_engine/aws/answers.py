@@ -33,10 +33,16 @@ class Prepared:
     """What an instance offers."""
 
     python: str  #: the event's interpreter there
+    bundle: str  #: hash of the archive of the bundle that is there
     sandbox: Sandbox
     facts: Mapping[str, Any]  #: ``hostname``, ``cpus``, ``memory_mb``, ``disk_free_mb``
     python_version: str  #: of the event's interpreter
     packages: Mapping[str, str]  #: name to version, those of the event's environment
+
+    @property
+    def memory_mb(self) -> float:
+        """The memory of the instance, in MB."""
+        return float(self.facts["memory_mb"])
 
     @property
     def level(self) -> str:
@@ -63,7 +69,7 @@ class Prepared:
             So many share the instance.
         """
         if keys.limits.memory_mb == "auto":
-            share = SHARE_OF_MEMORY * float(self.facts["memory_mb"]) / n_folds
+            share = SHARE_OF_MEMORY * self.memory_mb / n_folds
             limits = {"memory_mb": max(LEAST_MEMORY_MB, float(round(share)))}
             keys = keys.model_copy(update={"limits": keys.limits.model_copy(update=limits)})
         return self.sandbox.spec(keys, n_folds)
@@ -150,7 +156,7 @@ def refuse_folder(stderr: bytes) -> None:
     raise WorkerSetupError(f"nothing can be written on the instance: {words:.300}")
 
 
-def read_prepared(answer: Mapping[str, Any]) -> Prepared:
+def read_prepared(answer: Mapping[str, Any], bundle: str) -> Prepared:
     """Read what an instance offers.
 
     Raises
@@ -171,7 +177,7 @@ def read_prepared(answer: Mapping[str, Any]) -> Prepared:
         } if level in LEVELS:
             refusals = tuple(Refusal(**_texts(one)) for one in refused if isinstance(one, dict))
             sandbox = Sandbox(level, uid, gid, refusals)
-            return Prepared(python, sandbox, facts, version, _strings(packages))
+            return Prepared(python, bundle, sandbox, facts, version, _strings(packages))
     raise _senseless(answer)
 
 

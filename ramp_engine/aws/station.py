@@ -94,6 +94,7 @@ class RunRequest:
     """A run of the fold step on an instance."""
 
     run: str  #: its id, of word characters
+    prepared: Prepared
     submission: Path  #: the participant's files
     sandbox: Mapping[str, Any]  #: as `Prepared.spec` gives it
     timeout_seconds: float | None  #: of the whole run
@@ -137,8 +138,6 @@ class Station:
         self._stopping = stopping or threading.Event()
         self._back_off_seconds = back_off_seconds
         self._is_broken = True  # not connected yet
-        self._prepared: Prepared | None = None
-        self._bundle = ""
 
     # Its operations
 
@@ -177,9 +176,7 @@ class Station:
             answer = self._persist(lambda: self._ask(request))
             if answer.get("needs"):
                 raise WorkerLostError("the bundle was sent, and is not on the instance")
-        self._prepared = answers.read_prepared(answer)
-        self._bundle = archive.bundle.sha256
-        return self._prepared
+        return answers.read_prepared(answer, archive.bundle.sha256)
 
     def _check_room(self, archive: BundleArchive) -> None:
         said = self._persist(lambda: self._ask({"op": "hello"}))
@@ -192,7 +189,7 @@ class Station:
             raise ResourceUnavailableError(reason, "Take an image with a larger volume")
 
     def start(self, request: RunRequest) -> None:
-        """Start a run; `prepare` was called.
+        """Start a run, unless that was done before.
 
         Raises
         ------
@@ -201,16 +198,13 @@ class Station:
         ResourceUnavailableError
             There is no room for it.
         """
-        prepared = self._prepared
-        if prepared is None:
-            raise WorkerSetupError("a run is started on an instance that was not prepared")
         content = _packed(request.submission)
         sent = answers.describe(content)
         asked = {
             "op": "start",
             "run": request.run,
-            "python": prepared.python,
-            "bundle": self._bundle,
+            "python": request.prepared.python,
+            "bundle": request.prepared.bundle,
             "folds": None if request.folds is None else list(request.folds),
             "n_threads": request.n_threads,
             "n_jobs": request.n_jobs,
@@ -255,6 +249,7 @@ class Station:
         is_whole: bool,
         target: FoldScratch,
         max_bytes: int,
+        log_head: bytes = b"",
     ) -> None:
         """Fetch what a run has left, as far as it is there; what comes is taken as data.
 
@@ -268,6 +263,8 @@ class Station:
         target : FoldScratch
         max_bytes : int
             The most that is taken in all.
+        log_head : bytes
+            Comes before the run's own log. Who has the log open sees it grow to the whole.
 
         Raises
         ------
@@ -288,7 +285,7 @@ class Station:
                 sent,
                 target,
                 folds=folds,
-                is_whole=is_whole,
+                own=log_head if is_whole else None,
                 max_bytes=max_bytes,
             )
 
@@ -301,15 +298,16 @@ class Station:
         """End a run; tell whether it is gone."""
         return bool(self._persist(lambda: self._ask({"op": "end", "run": run})).get("gone"))
 
-    def wipe(self, keep: Collection[str]) -> bool:
+    def wipe(self, keep: Collection[str] | None = None) -> bool:
         """Remove everything of ours but some bundles; tell whether the instance is as new.
 
         Parameters
         ----------
-        keep : collection of str
-            Hashes of their archives.
+        keep : collection of str, optional
+            Hashes of their archives; default: all are kept.
         """
-        said = self._persist(lambda: self._ask({"op": "wipe", "keep_bundles": sorted(keep)}))
+        kept = None if keep is None else sorted(keep)
+        said = self._persist(lambda: self._ask({"op": "wipe", "keep_bundles": kept}))
         if not said.get("is_clean"):
             logger.info("the instance is not clean: %s", said.get("left"))
         return said.get("is_clean") is True

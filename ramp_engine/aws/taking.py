@@ -27,7 +27,7 @@ def take_parcel(
     target: FoldScratch,
     *,
     folds: Collection[int] | None,
-    is_whole: bool,
+    own: bytes | None,
     max_bytes: int,
 ) -> None:
     """Fetch a parcel and put its files where they belong.
@@ -41,8 +41,8 @@ def take_parcel(
         Folds that are there already are replaced.
     folds : collection of int or None
         The folds that were asked for; None: all.
-    is_whole : bool
-        Whether logs and result were.
+    own : bytes or None
+        What comes before the run's own log; None: neither logs nor result were asked for.
     max_bytes : int
         The most that is taken.
 
@@ -59,7 +59,7 @@ def take_parcel(
     def is_wanted(name: str) -> bool:
         match = _OUTPUT.fullmatch(name)
         if match is None:
-            return is_whole and name in _OWN
+            return own is not None and name in _OWN
         is_asked_for = folds is None or int(match[1]) in folds
         return is_asked_for and str(int(match[1])) == match[1] and is_output(match[2])
 
@@ -69,7 +69,7 @@ def take_parcel(
         if get(path) != parcel.sha256 or path.stat().st_size != parcel.n_bytes:
             raise ConnectionLostError("a file of results has changed on its way")
         _unpack(path, staged, is_wanted, max_bytes)
-        _place(staged, target)
+        _place(staged, target, own or b"")
     except ParcelError as error:
         raise CollectError(f"the instance's results make no sense: {error}") from error
     finally:
@@ -85,11 +85,22 @@ def _unpack(path: Path, staged: Path, is_wanted: Callable[[str], bool], max_byte
             copy_bytes(file, copy, size)
 
 
-def _place(staged: Path, target: FoldScratch) -> None:
+def _place(staged: Path, target: FoldScratch, head: bytes) -> None:
     target.output.mkdir(exist_ok=True)
     for fold in sorted((staged / "output").glob("fold_*")):
         shutil.rmtree(target.output / fold.name, ignore_errors=True)
         fold.rename(target.output / fold.name)
-    for name, path in zip(_OWN, (target.log, target.private_log, target.result), strict=True):
+    for name, path in ((_OWN[1], target.private_log), (_OWN[2], target.result)):
         if (staged / name).exists():
             (staged / name).replace(path)
+    if (staged / _OWN[0]).exists():
+        _complete(target.log, head, staged / _OWN[0])
+
+
+def _complete(log: Path, head: bytes, whole: Path) -> None:
+    """Write a log anew, where readers may have it open: what they know of it stays as it is."""
+    log.touch()
+    with log.open("r+b") as file, whole.open("rb") as content:
+        file.write(head)
+        shutil.copyfileobj(content, file)
+        file.truncate()

@@ -27,10 +27,10 @@ def wipe(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
     unconfined, or as the login's own user, could have changed anything: the machine is not clean.
     """
     left = [*_remove_runs(place)]
-    kept = {str(one) for one in request.get("keep_bundles", ())}
+    kept = request.get("keep_bundles")
     own = {place.program.parent, *place.root.glob(f"{place.program.parent.name}.*")}
     spared = {*own, place.bundles, place.runs, place.marks, place.token}
-    spared |= {place.bundles / name for name in kept}
+    spared |= {path for path in place.bundles.iterdir() if kept is None or path.name in kept}
     for path in (*place.root.iterdir(), *place.bundles.iterdir()):
         if path not in spared:
             left += _removed(path)
