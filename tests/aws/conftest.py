@@ -1,0 +1,31 @@
+"""Instances without a cloud."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ramp_engine.bundle_archive import BundleArchive, pack
+from ramp_engine.testing import ToyEvent
+from tests.aws.local_station import end_all
+
+
+@pytest.fixture(scope="session")
+def archive(toy_event: ToyEvent, tmp_path_factory: pytest.TempPathFactory) -> BundleArchive:
+    """The toy event's bundle, packed."""
+    return pack(toy_event.bundle_dir, tmp_path_factory.mktemp("packed"))
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """The login's folder on an instance; its path is short, as there. Nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix="ramp-instance-"))
+    try:
+        yield folder
+    finally:
+        end_all(folder)
+        shutil.rmtree(folder)
