@@ -42,13 +42,14 @@ requires_sshd = pytest.mark.skipif(
 )
 
 CONFIG = """\
+{extra}
 ListenAddress {address}
 Port {port}
 HostKey {host_key}
 AuthorizedKeysFile {authorized_keys}
 Subsystem sftp {sftp_server}
 SetEnv {environment}
-ForceCommand cd "$HOME" && exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
+ForceCommand cd "$HOME" && exec "$SHELL" -c "$SSH_ORIGINAL_COMMAND"
 PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -137,6 +138,8 @@ class SshServer:
         self._environment = dict(environment or {})
         self._mark = f"RAMP_TEST_MACHINE={secrets.token_hex(8)}"
         self._process: subprocess.Popen[bytes] | None = None
+        #: Lines for sshd_config, from the next `start` on; they win over ours.
+        self.extra_config = ""
         self.change_host_key()
 
     def __enter__(self) -> SshServer:
@@ -233,6 +236,7 @@ class SshServer:
         config = self.directory / "sshd_config"
         config.write_text(
             CONFIG.format(
+                extra=self.extra_config,
                 address=self.address,
                 port=self.port,
                 host_key=self.directory / "host_key",
@@ -266,6 +270,8 @@ class SshServer:
 
 def _make_key(path: Path, kind: str, passphrase: str = "") -> None:
     command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", str(path)]
+    if kind == "rsa":
+        command += ["-b", "2048"]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

@@ -17,7 +17,7 @@ QUOTED_LENGTH = 120
 class Completed:
     """A command that has ended."""
 
-    #: Its exit code; -1: a signal ended it.
+    #: Its exit code; -1, or 128 + its number from a shell in between: a signal ended it.
     returncode: int
     #: What it printed, as bytes: nothing says that it is text.
     stdout: bytes

@@ -10,11 +10,12 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 
 import paramiko
+from paramiko.sftp import SFTPError
 
 from ramp_engine.errors import TransportError
 from ramp_engine.transports.paramiko_session import FOREIGN, Session
 
-__all__ = ["CHUNK_BYTES", "RefusedError", "RemoteFiles"]
+__all__ = ["RefusedError", "RemoteFiles"]
 
 #: What one request carries: every server takes so much.
 CHUNK_BYTES = 32768
@@ -38,21 +39,27 @@ class RemoteFiles:
     def __init__(self, session: Session) -> None:
         self.session = session
         channel = session.open_channel()
-        channel.invoke_subsystem("sftp")
-        self._client = paramiko.SFTPClient(channel)
+        try:
+            channel.invoke_subsystem("sftp")
+            self._client = paramiko.SFTPClient(channel)
+        except (SFTPError, paramiko.SSHException) as error:
+            if not session.is_active:
+                raise
+            hint = "Does a start-up file of the login print something, or sshd have no SFTP?"
+            raise TransportError(f"{session.target} does not speak SFTP: {error}", hint) from error
 
     def store(self, chunks: Iterable[bytes], target: str) -> None:
         """Write a file under a hidden name, of mode 0600, and rename it when it is whole."""
         hidden = posixpath.join(posixpath.dirname(target), f".{secrets.token_hex(8)}.part")
         try:
-            with self._telling("writing", target):
-                handle = self._client.open(os.fsencode(hidden), "wx")
+            with self._opened(hidden, "wx", f"writing {target}") as handle:
                 handle.chmod(0o600)
                 _write(handle, chunks)
-                handle.close()
+            with self._telling(f"writing {target}"):
                 self._client.posix_rename(os.fsencode(hidden), os.fsencode(target))
         except TransportError:  # the host is there
-            self._remove(hidden)
+            with contextlib.suppress(*FOREIGN):
+                self._client.remove(os.fsencode(hidden))
             raise
 
     def fetch(self, source: str, max_bytes: int, write: Callable[[bytes], object]) -> None:
@@ -61,10 +68,10 @@ class RemoteFiles:
         A link in the last place of its path is refused. Somebody who writes there may put one in
         place between the look and the opening: SFTP cannot open without following.
         """
-        with self._telling("reading", source):
-            path = os.fsencode(source)
-            self._check(source, self._client.lstat(path), max_bytes)
-            handle = self._client.open(path, "rb")
+        doing = f"reading {source}"
+        with self._telling(doing):
+            self._check(source, self._client.lstat(os.fsencode(source)), max_bytes)
+        with self._opened(source, "rb", doing) as handle:
             before = handle.stat()
             n_bytes = self._check(source, before, max_bytes)
             n_read = 0
@@ -72,7 +79,6 @@ class RemoteFiles:
                 n_read += len(chunk)
                 write(chunk)
             after = handle.stat()
-            handle.close()
         if n_read != n_bytes or (after.st_size, after.st_mtime) != (n_bytes, before.st_mtime):
             raise TransportError(f"{self.session.target}: {source} changed while it was read")
 
@@ -85,20 +91,30 @@ class RemoteFiles:
             raise TransportError(f"{place} has {size} bytes, more than the {max_bytes} allowed")
         return size
 
-    def _remove(self, path: str) -> None:
-        if self.session.is_active:
+    @contextlib.contextmanager
+    def _opened(self, path: str, mode: str, doing: str) -> Iterator[paramiko.SFTPFile]:
+        """Open a file, and close it: one that stays open there keeps its room on the disk."""
+        with self._telling(doing):
+            handle = self._client.open(os.fsencode(path), mode)
+        try:
+            with self._telling(doing):
+                yield handle
+        except TransportError:  # the host is there
             with contextlib.suppress(*FOREIGN):
-                self._client.remove(os.fsencode(path))
+                handle.close()
+            raise
+        with self._telling(doing):
+            handle.close()
 
     @contextlib.contextmanager
-    def _telling(self, doing: str, path: str) -> Iterator[None]:
+    def _telling(self, doing: str) -> Iterator[None]:
         """Tell a host that says no from one that is gone: paramiko raises OSError for both."""
         try:
             yield
         except OSError as error:
             if isinstance(error, TimeoutError) or not self.session.is_active:
                 raise
-            text = f"{self.session.target}: {doing} {path} failed: {error.strerror or error}"
+            text = f"{self.session.target}: {doing} failed: {error.strerror or error}"
             raise (TransportError if error.errno else RefusedError)(text) from error
 
 
