@@ -168,6 +168,7 @@ class AWSWorker(FoldWorker):
         spec = prepared.spec(SandboxKeys.of(self.config), folds_in_flight(bundle, n_jobs))
         return RunRequest(
             run=self._run,
+            prepared=prepared,
             submission=self._submission_dir,
             folds=self.config.get("folds"),
             n_threads=self.config.get("n_threads"),
@@ -239,9 +240,13 @@ class AWSWorker(FoldWorker):
         return super().collect_done_folds()
 
     def _fetch(self, folds: Sequence[int] | None, *, is_whole: bool) -> None:
-        target = self._scratch
         self._made_station.fetch(
-            self._run, folds, is_whole=is_whole, target=target, max_bytes=MAX_TOTAL_BYTES
+            self._run,
+            folds,
+            is_whole=is_whole,
+            target=self._scratch,
+            max_bytes=MAX_TOTAL_BYTES,
+            log_head=self._kept_folds(),
         )
 
     def _end_run(self) -> bool:
@@ -253,16 +258,7 @@ class AWSWorker(FoldWorker):
         if has_ended:
             self._fetch(None, is_whole=True)
             self._has_all = True
-            self._complete_log()
         return has_ended
-
-    def _complete_log(self) -> None:
-        """Put the whole log, of which parts came before, where whoever follows it has it open."""
-        whole = whole_log(self._scratch)
-        with self._scratch.log.open("r+b") as log, whole.open("rb") as source:
-            log.truncate()
-            log.write(self._kept_folds())
-            shutil.copyfileobj(source, log)
 
     # Its end
 

@@ -1,4 +1,4 @@
-"""Instances without a cloud."""
+"""What tests of the worker on EC2 use: a cloud, and instances without one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import pytest
 
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.testing import ToyEvent
+from tests.aws.cloud import cloud, cloud_server
 from tests.aws.local_station import end_all
+
+__all__ = ["archive", "cloud", "cloud_server", "home"]
 
 
 @pytest.fixture(scope="session")
