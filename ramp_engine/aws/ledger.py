@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Protocol
 from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.errors import ResourceUnavailableError, WorkerSetupError
 
-__all__ = ["LEDGER_NAME", "Ledger", "Seen", "Usage"]
+__all__ = ["LEDGER_NAME", "Ledger", "Seen", "Usage", "forecast"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Ledger:
     settings : AWSWorkerConfig
         Prices, budget and the longest life of an instance.
     clock : callable
-        Gives the time, aware; tests move it.
+        Gives the time, aware UTC; tests move it.
 
     Notes
     -----
@@ -146,19 +146,21 @@ class Ledger:
         """Note that an instance has ended; again is as good as once, a failure as for a launch."""
         self._note(lambda: [self._end_line(instance_id)] if self._runs(instance_id) else [])
 
-    def settle(self, alive: Iterable[Seen]) -> None:
+    def settle(self, running: Iterable[Seen], as_of: datetime) -> None:
         """Have the ledger agree with what EC2 describes.
 
-        An instance that lives and that nobody noted, since its dispatcher died in between, is
+        An instance that runs and that nobody noted, since its dispatcher died in between, is
         noted; one that is gone is closed, unless it was launched within the last two minutes.
 
         Parameters
         ----------
-        alive : iterable of Seen
-            All instances of the event that are not terminated or about to be.
+        running : iterable of Seen
+            All instances of the event that are pending or running.
+        as_of : datetime
+            When that was asked for: what was noted since then stays as it is.
         """
-        known = {one.id: one for one in alive}
-        self._note(lambda: self._differences(known))
+        known = {one.id: one for one in running}
+        self._note(lambda: self._differences(known, as_of))
 
     def today(self) -> Usage:
         """Tell what has been used of this UTC day.
@@ -290,11 +292,13 @@ class Ledger:
         stay = self._stays.get(instance_id)
         return stay is not None and stay.end is None
 
-    def _differences(self, alive: Mapping[str, Seen]) -> list[dict[str, Any]]:
-        new = [self._launch_line(one) for id_, one in alive.items() if not self._runs(id_)]
-        before = self._clock() - timedelta(seconds=UNSEEN_SECONDS)
-        running = {id_: stay for id_, stay in self._stays.items() if stay.end is None}
-        gone = [id_ for id_, stay in running.items() if id_ not in alive and stay.begin < before]
+    def _differences(self, known: Mapping[str, Seen], as_of: datetime) -> list[dict[str, Any]]:
+        before = as_of - timedelta(seconds=UNSEEN_SECONDS)
+        stays = self._stays.items()
+        settled = {id_ for id_, stay in stays if stay.end is None or stay.end >= as_of}
+        new = [self._launch_line(one) for id_, one in known.items() if id_ not in settled]
+        running = {id_: stay.begin for id_, stay in stays if stay.end is None}
+        gone = [id_ for id_, begin in running.items() if id_ not in known and begin < before]
         return [*new, *map(self._end_line, gone)]
 
     def _usage(self, now: datetime) -> Usage:
@@ -307,6 +311,12 @@ class Ledger:
             n_running=len(running),
             cost_per_hour=sum(stay.price or 0.0 for stay in running),
         )
+
+
+def forecast(config: Mapping[str, Any]) -> str | None:
+    """Tell how the budget of an event stands, from its worker's ``config``; see `Ledger.forecast`."""
+    settings = AWSWorkerConfig.of(config)
+    return Ledger(Path(config["logs_dir"]), settings).forecast()
 
 
 def _reached(used: float, cap: float, rate: float, now: datetime) -> str:

@@ -150,12 +150,20 @@ def test_what_ec2_knows_corrects_the_ledger(book: Book) -> None:
     young = Machine("i-young", launched_at=book.now)
     ledger.launched(young)
     unnoted = Machine("i-unnoted", launched_at=NOON + timedelta(minutes=30))
-    ledger.settle([Machine("i-there"), unnoted])
+    ledger.settle([Machine("i-there"), unnoted], book.now)
     assert ledger.today().n_running == 3  # all but the one that is gone
     assert ledger.today().hours == pytest.approx(1 + 1 + 0.5)
     lines = ledger.path.read_bytes()
-    ledger.settle([Machine("i-there"), unnoted, young])
+    asked_at = book.now
+    book.pass_hours(0.01)
+    ledger.settle([Machine("i-there"), unnoted, young], asked_at)
     assert ledger.path.read_bytes() == lines
+    ledger.ended("i-there")
+    ledger.settle([Machine("i-there"), unnoted, young], asked_at)
+    assert ledger.today().n_running == 2, "it has ended since EC2 was asked"
+    book.pass_hours(1)
+    ledger.settle([Machine("i-there"), unnoted, young], book.now)
+    assert ledger.today().n_running == 3, "it lives all the same"
 
 
 def test_without_a_place_to_record_nothing_is_launched_on_a_budget(book: Book, caplog: Any) -> None:
