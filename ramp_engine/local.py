@@ -11,7 +11,7 @@ from typing import IO, Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from ramp_engine.base import TIMEOUT_RETURNCODE, Capability, WorkerStatus
+from ramp_engine.base import Capability, WorkerStatus
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import WorkerSetupError
 from ramp_engine.fold_process import FoldRun, FoldScratch, fold_servers, folds_in_flight

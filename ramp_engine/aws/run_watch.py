@@ -53,6 +53,8 @@ class RunWatch:
         Of the run; None before its end.
     interruption, loss : str
         Why the run was interrupted through no fault of its own, and why it was lost; or empty.
+    has_full_disk : bool
+        Whether the run has left the instance's disk full.
     done : set of int
         Folds that are done there.
     """
@@ -71,6 +73,7 @@ class RunWatch:
         self.returncode: int | None = None
         self.interruption = ""
         self.loss = ""
+        self.has_full_disk = False
         self.done: set[int] = set()
         self._station = station
         self._run = run
@@ -126,9 +129,10 @@ class RunWatch:
         if report.state == "unknown":
             self.loss = "the instance knows nothing of the run any more: was it started anew?"
         elif report.killed_by is not None:
-            self.loss = f"the supervisor on the instance was killed by {report.killed_by}"
+            self.loss = report.reason or f"the run was ended by {report.killed_by}"
         elif report.state == "ended":
             self.returncode = report.returncode
+            self.has_full_disk = report.disk_is_full
         elif report.notice:
             self.interruption = f"the spot instance is taken away: {report.notice}"
 

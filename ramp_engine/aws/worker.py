@@ -16,15 +16,14 @@ from pydantic import BaseModel
 from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Instance, Owner
-from ramp_engine.aws.ledger import Ledger
+from ramp_engine.aws.ledger import Ledger, forecast
 from ramp_engine.aws.reaching import reach
+from ramp_engine.aws.reaper import reap
 from ramp_engine.aws.run_watch import RunWatch
 from ramp_engine.aws.station import Prepared, RunRequest, Station
-from ramp_engine.base import Capability, IsLive, WorkerStatus
+from ramp_engine.base import Capability, WorkerStatus
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.errors import (
-    CollectError,
-    TransportError,
     WorkerError,
     WorkerLostError,
     WorkerSetupError,
@@ -91,6 +90,16 @@ class AWSWorker(FoldWorker):
             except OSError as error:
                 raise WorkerSetupError(f"no room for the packed bundle: {error}") from error
             yield Shared(stack.enter_context(Fleet(config, ledger)), packed)
+
+    @classmethod
+    def reap(cls, config: Mapping[str, Any], shared: Any, is_live: IsLive) -> None:
+        """Terminate instances of the event that nobody answers for, and cancel spot requests."""
+        reap(config, shared.fleet if isinstance(shared, Shared) else None, is_live)
+
+    @classmethod
+    def usage(cls, config: Mapping[str, Any]) -> str | None:
+        """Tell what the event has used of the day's budget; None where it has none."""
+        return forecast(config)
 
     # Its start
 
@@ -234,7 +243,9 @@ class AWSWorker(FoldWorker):
         """Fetch the folds that are done, and hand them over; as in the base class."""
         watch = self._watch
         if watch is not None and watch.is_reachable and not self._has_all:
-            missing = [number for number in watch.done if not is_tested(self._scratch.output, number)]
+            missing = [
+                number for number in watch.done if not is_tested(self._scratch.output, number)
+            ]
             if missing:
                 self._fetch(missing, is_whole=False)
         return super().collect_done_folds()
