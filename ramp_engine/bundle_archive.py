@@ -22,7 +22,7 @@ from typing import IO, Any
 from ramp_engine.errors import TransportError, WorkerSetupError
 
 __all__ = ["PART_BYTES", "BundleArchive", "BundleName", "open_stored", "pack", "read_part"]
-__all__ += ["store", "unpack"]
+__all__ += ["store", "unpack", "write_tar"]
 
 #: A bundle travels in parts of this size.
 PART_BYTES = 8 << 20
@@ -105,7 +105,7 @@ def pack(public: Path, folder: Path) -> BundleArchive:
         folder.mkdir(parents=True, exist_ok=True)
         with _appearing(path) as temporary:
             with temporary.open("wb") as file:
-                _write(public, file)
+                write_tar(public, file)
             with temporary.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             bundle = BundleName(name, sha256, temporary.stat().st_size)
@@ -116,15 +116,31 @@ def pack(public: Path, folder: Path) -> BundleArchive:
     return BundleArchive(path, bundle)
 
 
-def _write(public: Path, file: IO[bytes]) -> None:
-    """Write a tar of a folder: names in order, no times, no owners; what links lead to."""
+def write_tar(folder: Path, file: IO[bytes], *, follow_links: bool = True) -> None:
+    """Write a tar of a folder: names in order, no times, no owners.
+
+    Parameters
+    ----------
+    folder : Path
+    file : file
+        Open for writing.
+    follow_links : bool
+        Whether what links lead to goes with it; else they are left out.
+
+    Raises
+    ------
+    OSError
+        Something cannot be read, or the disk refuses.
+    """
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(public.rglob("*")):
-            member = tarfile.TarInfo(path.relative_to(public).as_posix())
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink() and not follow_links:
+                continue
+            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
             if path.is_dir():
                 member.type, member.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(member)
-            else:
+            elif path.is_file():
                 member.size, member.mode = path.stat().st_size, 0o644
                 with path.open("rb") as content:
                     tar.addfile(member, content)

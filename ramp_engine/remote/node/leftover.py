@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine.base import TIMEOUT_RETURNCODE
+from ramp_engine.evaluation.left_outputs import LOG_HALF_BYTES
 from ramp_engine.evaluation.untrusted_files import read_text
 from ramp_engine.fold_outputs import (
-    LOG_HALF_BYTES,
     MAX_FILE_BYTES,
     copy_log,
     open_untrusted,
