@@ -98,7 +98,8 @@ class Cloud:
             "AWS_MAX_ATTEMPTS": "1",
         }
 
-    def keys(self, key_path: Path, **more: Any) -> dict[str, Any]:
+    @staticmethod
+    def keys(key_path: Path, **more: Any) -> dict[str, Any]:
         """The keys of a section ``worker`` that fits."""
         return {
             "region_name": REGION,

@@ -286,7 +286,7 @@ def test_an_instance_that_ends_before_it_runs_says_why(cloud: Cloud, make_fleet:
 
     thread = threading.Thread(target=terminate)
     thread.start()
-    with pytest.raises(ResourceUnavailableError, match="ended before it ran: .*shutdown"):
+    with pytest.raises(ResourceUnavailableError, match=r"ended before it ran: .*shutdown"):
         fleet.obtain(OWNER)
     thread.join()
 
