@@ -248,6 +248,7 @@ class Fleet:
             described = self._launcher.launch(owner.tags(), self._new_token, stopping)
         except AnswerLostError:
             self._unanswered_until = time.monotonic() + UNANSWERED_SECONDS
+            self._watch.poke()
             raise
         instance = self._instance(described)
         self._hold(instance)
