@@ -17,11 +17,12 @@ from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Instance, Owner
 from ramp_engine.aws.ledger import Ledger, forecast
+from ramp_engine.aws.online import check_online
 from ramp_engine.aws.reaching import reach
 from ramp_engine.aws.reaper import reap
 from ramp_engine.aws.run_watch import RunWatch
 from ramp_engine.aws.station import Prepared, RunRequest, Station
-from ramp_engine.base import Capability, WorkerStatus
+from ramp_engine.base import Capability, IsLive, WorkerStatus
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.errors import (
     WorkerError,
@@ -100,6 +101,11 @@ class AWSWorker(FoldWorker):
     def usage(cls, config: Mapping[str, Any]) -> str | None:
         """Tell what the event has used of the day's budget; None where it has none."""
         return forecast(config)
+
+    @classmethod
+    def check_online(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """Ask AWS whether everything that is configured is there and allowed; nothing starts."""
+        return [f"{what}: {problem}" for what, problem in check_online(config)]
 
     # Its start
 

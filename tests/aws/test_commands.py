@@ -195,6 +195,15 @@ def test_the_check_online_asks_the_worker_once_the_files_are_in_order(
     assert "nowhere" not in result.stderr
 
 
+def test_the_worker_on_ec2_is_checked_at_aws(office: Office) -> None:
+    event = office.events[TOY]
+    change(event, worker_type="ramp_engine.aws.worker:AWSWorker", ami_image_name="no such image")
+    result = office.ramp("config", "check", "--online", "--event-config", str(event.path))
+    assert result.return_value == 2
+    assert "ami_image_name: " in result.stderr
+    assert office.cloud.ids() == set()
+
+
 def change(event: EventConfig, **keys: Any) -> None:
     sections = yaml.safe_load(event.path.read_text())
     sections["worker"] |= keys

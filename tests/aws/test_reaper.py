@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.ec2 import EC2, Launch
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Owner
 from ramp_engine.aws.ledger import Ledger
 from ramp_engine.aws.reaper import GRACE_SECONDS, Reaped, Reaper, reap
-from ramp_engine.errors import DatabaseUnavailableError, WorkerError
+from ramp_engine.errors import DatabaseUnavailableError, ResourceUnavailableError, WorkerError
 from tests.aws.cloud import Cloud
 
 DEPLOYMENT, EVENT = "0123456789abcdef", "iris_test"
@@ -42,11 +44,14 @@ class Estate:
         self.ec2 = EC2(self.reaper.settings)
 
     def new_reaper(self, **more: Any) -> Reaper:
-        return Reaper(self.config, self.is_live, clock=lambda: self.now, **more)
+        return Reaper(self.config, self.is_live, clock=self.time, **more)
+
+    def time(self) -> datetime:
+        return self.now
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(Path(self.config["logs_dir"]), self.reaper.settings, lambda: self.now)
+        return Ledger(Path(self.config["logs_dir"]), self.reaper.settings, self.time)
 
     def is_live(self, dispatcher: int, submission: int, attempt: int) -> bool:
         self.asked.append((dispatcher, submission, attempt))
@@ -202,6 +207,30 @@ def test_what_the_own_fleet_holds_is_its_own_affair(estate: Estate) -> None:
         fleet.let_go(held)
         reap(estate.config, fleet, estate.is_live)
         assert estate.cloud.ids() == {waiting.id}
+
+
+def test_a_spent_budget_keeps_back_instances_that_wait_as_well(estate: Estate) -> None:
+    estate.config["max_instance_hours"] = 1
+    ledger = Ledger(Path(estate.config["logs_dir"]), AWSWorkerConfig.of(estate.config), estate.time)
+    with Fleet(estate.config, ledger) as fleet:
+        first = fleet.obtain(estate.owner(ALIVE, 1))
+        estate.now = first.launched_at.replace(hour=23, minute=59)
+        ledger.launched(Yesterdays(estate.now - timedelta(hours=2)))
+        fleet.give_back(first, is_clean=True)
+        with pytest.raises(ResourceUnavailableError, match="used up"):
+            fleet.obtain(estate.owner(ALIVE, 2))
+        estate.now += timedelta(minutes=2)
+        assert fleet.obtain(estate.owner(ALIVE, 2)).id == first.id
+
+
+@dataclass(frozen=True)
+class Yesterdays:
+    """An instance that another dispatcher launched."""
+
+    launched_at: datetime
+    id: str = "i-another"
+    kind: str = "t3.large"
+    is_spot: bool = False
 
 
 def test_the_ledger_learns_what_its_writers_could_not_tell(estate: Estate) -> None:
