@@ -21,7 +21,7 @@ from ramp_engine.aws.reaching import reach
 from ramp_engine.aws.reaper import reap
 from ramp_engine.aws.run_watch import RunWatch
 from ramp_engine.aws.station import Prepared, RunRequest, Station
-from ramp_engine.base import Capability, WorkerStatus
+from ramp_engine.base import Capability, IsLive, WorkerStatus
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.errors import (
     WorkerError,
