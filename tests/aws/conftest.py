@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.testing import ToyEvent
-from tests.aws.local_station import end_all
+from tests.aws.local_station import new_home
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +20,6 @@ def archive(toy_event: ToyEvent, tmp_path_factory: pytest.TempPathFactory) -> Bu
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """The login's folder on an instance; its path is short, as there. Nothing of it is left."""
-    folder = Path(tempfile.mkdtemp(prefix="ramp-instance-"))
-    try:
+    """The login's folder on an instance."""
+    with new_home() as folder:
         yield folder
-    finally:
-        end_all(folder)
-        shutil.rmtree(folder)
