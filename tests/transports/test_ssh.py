@@ -27,7 +27,10 @@ from ramp_engine.errors import (
 from ramp_engine.transports.ssh import HostKey, SshConnection, SshTarget, check_private_key
 from tests.sshd import SshServer, can_mount, free_port, make_login, requires_sshd
 
-pytestmark = requires_sshd
+pytestmark = [
+    requires_sshd,
+    pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"),
+]
 
 #: What a machine that hangs is given here, in seconds.
 SHORT = 1.0
