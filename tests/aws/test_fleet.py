@@ -416,6 +416,17 @@ def test_while_ec2_is_away_instances_are_taken_as_they_were_seen_last(
     wait_until(lambda: fleet.look(instance.id) == "terminated")
 
 
+def test_nobody_waits_for_a_description_that_hangs(cloud: Cloud, make_fleet: MakeFleet) -> None:
+    fleet = make_fleet()
+    instance = fleet.obtain(OWNER)
+    with cloud.hanging("DescribeInstances"):
+        n_calls = cloud.calls["ec2:DescribeInstances"]
+        cloud.proxy.wait_for(lambda: cloud.calls["ec2:DescribeInstances"] > n_calls)
+        assert fleet.look(instance.id) == "running"
+        fleet.give_back(instance, is_clean=True)
+        assert fleet.obtain(NEXT) is instance
+
+
 def test_credentials_that_aws_does_not_know_are_told_before_anything_is_launched(
     cloud: Cloud, make_fleet: MakeFleet
 ) -> None:
