@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.lookup import find_groups, find_image
 from ramp_engine.aws.refusals import UnsupportedHereError, answered, boto
+from ramp_engine.errors import WorkerSetupError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -31,7 +32,7 @@ class Launch:
 
     kind: str  #: instance type
     is_spot: bool
-    token: str  #: asked for twice with the same, AWS launches once
+    token: str = ""  #: asked for twice with the same, AWS launches once
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -142,8 +143,12 @@ class EC2:
             It may have been launched: look for its token.
         """
         request = self._request(launch)
-        with answered("ec2:RunInstances", launch.kind):
-            answer = self._ec2.run_instances(**request)
+        try:
+            with answered("ec2:RunInstances", launch.kind):
+                answer = self._ec2.run_instances(**request)
+        except WorkerSetupError:  # an image that was replaced meanwhile, perhaps
+            self._forget_places()
+            raise
         return _described(answer["Instances"][0])
 
     def dry_run(self, launch: Launch) -> None:
@@ -216,12 +221,13 @@ class EC2:
             "SecurityGroupIds": groups,
             "MinCount": 1,
             "MaxCount": 1,
-            "ClientToken": launch.token,
             "InstanceInitiatedShutdownBehavior": "terminate",
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
             "UserData": dead_mans_switch(keys.max_lifetime_hours),
             "TagSpecifications": _tag_specifications(launch),
         }
+        if launch.token:
+            request["ClientToken"] = launch.token
         if keys.subnet_id is not None:
             request["SubnetId"] = keys.subnet_id
         if launch.is_spot:
@@ -242,7 +248,7 @@ class EC2:
                 self._groups = find_groups(self._ec2, self.settings)
             return self._image, self._groups
 
-    def forget_places(self) -> None:
+    def _forget_places(self) -> None:
         """Look image and security groups up anew before the next launch."""
         with self._launch_lock:
             self._groups = []

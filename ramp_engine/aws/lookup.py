@@ -35,7 +35,8 @@ def find_image(client: EC2Client, settings: AWSWorkerConfig) -> str:
     name = str(settings.ami_image_name)
     known: set[str] = set()
     for whose in ({"Owners": ["self"]}, {"ExecutableUsers": ["self"]}):
-        images = _images(client, whose)
+        is_own = "Owners" in whose
+        images = [one for one in _images(client, whose) if is_own or not one.get("Public")]
         usable = [image for image in images if image.get("State") == "available"]
         named = [image for image in usable if image.get("Name") == name]
         if named:

@@ -154,7 +154,7 @@ class Watch:
         if self._n_awaited:
             pause = min(pause, AWAITED_SECONDS)
         if self._n_failures:
-            pause = min(max(pause, 1.0) * 2**self._n_failures, LONGEST_SECONDS)
+            pause = min(pause * 2**self._n_failures, LONGEST_SECONDS)
         return self._last_at + pause
 
     def _is_due(self) -> bool:

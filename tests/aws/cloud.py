@@ -34,7 +34,7 @@ IMAGE, KEY, GROUP = "iris image", "iris_key", "launch-wizard-103"
 #: Addresses of instances, one after another: all lead to this machine.
 ADDRESSES = tuple(f"127.0.77.{number}" for number in range(1, 255))
 
-_NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
+_NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15"
 _LIVING = ["pending", "running", "stopping", "stopped"]
 
 
@@ -58,7 +58,7 @@ class Cloud:
 
     def reset(self) -> None:
         """Make it new: an image, a key pair, a security group, and nothing else of ours."""
-        self._hung.set()
+        self.release()
         self._hung = threading.Event()
         url = f"http://127.0.0.1:{self.proxy.upstream}/moto-api/reset"
         urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=60).close()
@@ -79,6 +79,10 @@ class Cloud:
         ):
             self.proxy.add(rule)
 
+    def release(self) -> None:
+        """Let go of what hangs."""
+        self._hung.set()
+
     # For those who use it
 
     def environment(self) -> dict[str, str]:
@@ -94,7 +98,8 @@ class Cloud:
             "AWS_MAX_ATTEMPTS": "1",
         }
 
-    def keys(self, key_path: Path, **more: Any) -> dict[str, Any]:
+    @staticmethod
+    def keys(key_path: Path, **more: Any) -> dict[str, Any]:
         """The keys of a section ``worker`` that fits."""
         return {
             "region_name": REGION,
@@ -256,19 +261,18 @@ class Cloud:
     def _as_seen(self, _params: Params, answer: Answer) -> Answer:
         if answer.status != 200 or not (self._n_hidden or self._n_pending):
             return answer
-        ET.register_namespace("", _NAMESPACE)
-        root = ET.fromstring(answer.content)  # noqa: S314  moto's own
-        for instances in root.iter(f"{{{_NAMESPACE}}}instancesSet"):
+        root = ET.fromstring(answer.content)  # noqa: S314 (moto wrote it)
+        for instances in root.iterfind(".//{*}instancesSet"):
             for item in list(instances):
                 self._see(instances, item)
         return Answer(200, ET.tostring(root), answer.headers)
 
     def _see(self, instances: ET.Element, item: ET.Element) -> None:
-        instance_id = str(item.findtext(f"{{{_NAMESPACE}}}instanceId"))
+        instance_id = str(item.findtext("{*}instanceId"))
         with self._launching:
             self._views[instance_id] += 1
             n_views = self._views[instance_id]
-        state = item.find(f"{{{_NAMESPACE}}}instanceState/{{{_NAMESPACE}}}name")
+        state = item.find("{*}instanceState/{*}name")
         if n_views <= self._n_hidden:
             instances.remove(item)
         elif n_views <= self._n_hidden + self._n_pending and state is not None:
@@ -334,4 +338,4 @@ def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clou
         monkeypatch.setenv(key, value)
     cloud_server.reset()
     yield cloud_server
-    cloud_server.reset()
+    cloud_server.release()

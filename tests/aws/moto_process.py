@@ -12,6 +12,7 @@ import sys
 
 
 def main(addresses: list[str]) -> None:
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # there are hundreds
     import moto.ec2.models.elastic_network_interfaces as interfaces
     from moto.server import ThreadedMotoServer
 
