@@ -96,6 +96,8 @@ class Witness:
     def lives(self, dispatcher: Presence) -> bool:
         """Tell whether a dispatcher lives, or might."""
         if not dispatcher.is_stale:
+            with self._lock:
+                self._silent.pop(dispatcher.id, None)
             return dispatcher.is_live
         patience = self._patience_seconds
         if patience is None:
@@ -107,6 +109,12 @@ class Witness:
                 since = now
             self._silent[dispatcher.id] = (dispatcher.beat_at, since)
         return now - since < patience
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """Dispatchers that were found silent, and that nobody has declared dead."""
+        with self._lock:
+            return tuple(sorted(self._silent))
 
     def doubt(self) -> None:
         """Forget how long dispatchers have been silent: the database was away."""

@@ -195,6 +195,7 @@ class Fleet:
                 self._end(instance)
                 continue
             try:
+                self._budget.allow(instance.kind, instance.is_spot)
                 self.ec2.tag([instance.id], owner.tags())
             except InstanceGoneError:
                 self._end(instance)

@@ -314,7 +314,7 @@ class Ledger:
 
 
 def forecast(config: Mapping[str, Any]) -> str | None:
-    """Tell how the budget of an event stands, from its worker's config; see `Ledger.forecast`."""
+    """Tell how the budget of an event stands: `BaseWorker.usage` of the worker."""
     settings = AWSWorkerConfig.of(config)
     return Ledger(Path(config["logs_dir"]), settings).forecast()
 

@@ -17,6 +17,7 @@ from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Instance, Owner
 from ramp_engine.aws.ledger import Ledger, forecast
+from ramp_engine.aws.online import check_online
 from ramp_engine.aws.reaching import reach
 from ramp_engine.aws.reaper import reap
 from ramp_engine.aws.run_watch import RunWatch
@@ -100,6 +101,11 @@ class AWSWorker(FoldWorker):
     def usage(cls, config: Mapping[str, Any]) -> str | None:
         """Tell what the event has used of the day's budget; None where it has none."""
         return forecast(config)
+
+    @classmethod
+    def check_online(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """Ask AWS whether everything that is configured is there and allowed; nothing starts."""
+        return [f"{what}: {problem}" for what, problem in check_online(config)]
 
     # Its start
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.ec2 import EC2, Launch
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Owner
 from ramp_engine.aws.ledger import Ledger
 from ramp_engine.aws.reaper import GRACE_SECONDS, Reaped, Reaper, reap
-from ramp_engine.errors import DatabaseUnavailableError, WorkerError
+from ramp_engine.errors import DatabaseUnavailableError, ResourceUnavailableError, WorkerError
 from tests.aws.cloud import Cloud
 
 DEPLOYMENT, EVENT = "0123456789abcdef", "iris_test"
@@ -42,11 +44,14 @@ class Estate:
         self.ec2 = EC2(self.reaper.settings)
 
     def new_reaper(self, **more: Any) -> Reaper:
-        return Reaper(self.config, self.is_live, clock=lambda: self.now, **more)
+        return Reaper(self.config, self.is_live, clock=self.time, **more)
+
+    def time(self) -> datetime:
+        return self.now
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(Path(self.config["logs_dir"]), self.reaper.settings, lambda: self.now)
+        return Ledger(Path(self.config["logs_dir"]), self.reaper.settings, self.time)
 
     def is_live(self, dispatcher: int, submission: int, attempt: int) -> bool:
         self.asked.append((dispatcher, submission, attempt))
@@ -66,9 +71,27 @@ class Estate:
         token = f"test-{len(self.cloud.instances())}-{id(tags)}"
         return self.ec2.launch(Launch("t3.large", is_spot, token, tags)).id
 
-    def requests(self, state: str) -> int:
+    def request_spot(self, dispatcher: int) -> tuple[str, str]:
+        """Ask the spot market for an instance; give the ids of the request and of the instance."""
+        tags = [{"Key": k, "Value": v} for k, v in self.owner(dispatcher).tags().items()]
+        made = self.cloud.direct.request_spot_instances(
+            LaunchSpecification={"ImageId": self.cloud.image_id, "InstanceType": "t3.large"},
+            TagSpecifications=[
+                {"ResourceType": kind, "Tags": tags}
+                for kind in ("spot-instances-request", "instance")
+            ],
+        )
+        id_ = made["SpotInstanceRequests"][0]["SpotInstanceRequestId"]
+        return id_, self.requests()[id_]
+
+    def requests(self) -> dict[str, str]:
+        """The requests that are not cancelled, and their instances."""
         answer = self.cloud.direct.describe_spot_instance_requests()
-        return sum(one["State"] == state for one in answer["SpotInstanceRequests"])
+        return {
+            one["SpotInstanceRequestId"]: one.get("InstanceId", "")
+            for one in answer["SpotInstanceRequests"]
+            if one["State"] in ("open", "active")
+        }
 
 
 @pytest.fixture
@@ -83,8 +106,7 @@ def ended(reaped: Reaped) -> list[str]:
 def test_what_a_dead_dispatcher_left_is_ended_in_every_state_and_nothing_else(
     estate: Estate,
 ) -> None:
-    dead, stopped, spot = (estate.launch(DEAD, 1), estate.launch(DEAD, 2),
-                           estate.launch(DEAD, 3, is_spot=True))  # fmt: skip
+    dead, stopped = estate.launch(DEAD, 1), estate.launch(DEAD, 2, is_spot=True)
     estate.cloud.direct.stop_instances(InstanceIds=[stopped])
     kept = {
         estate.launch(ALIVE),
@@ -94,19 +116,32 @@ def test_what_a_dead_dispatcher_left_is_ended_in_every_state_and_nothing_else(
         estate.launch_tagged({"Name": "not of ramp"}),
     }
     first = estate.reaper.reap()
-    assert sorted(ended(first)) == sorted([dead, stopped, spot])
-    assert len(first.spot_requests) == 1
+    assert sorted(ended(first)) == sorted([dead, stopped])
     assert first.failed == {}
     assert estate.cloud.ids() == kept
-    assert (estate.requests("active"), estate.requests("cancelled")) == (1, 1)
     assert estate.reaper.reap() == Reaped(), "again is as good as once"
 
 
+def test_a_request_to_the_spot_market_goes_with_its_instance(estate: Estate) -> None:
+    dead, instance = estate.request_spot(DEAD)
+    _, reused = estate.request_spot(DEAD)  # its tags stay those of the first submission
+    estate.ec2.tag([reused], estate.owner(ALIVE, 3).tags())
+    lost, gone = estate.request_spot(DEAD)
+    estate.cloud.terminate(gone)
+    estate.request_spot(ALIVE)
+    before = estate.requests()
+    first = estate.reaper.reap()
+    assert ended(first) == [instance]
+    assert set(first.spot_requests) == {dead, lost}
+    assert estate.requests().keys() == before.keys() - {dead, lost}
+    assert estate.reaper.reap() == Reaped()
+
+
 def test_a_dry_run_ends_nothing(estate: Estate) -> None:
-    dead = estate.launch(DEAD, is_spot=True)
+    request, dead = estate.request_spot(DEAD)
     reaped = estate.reaper.reap(is_dry_run=True)
-    assert (ended(reaped), len(reaped.spot_requests)) == ([dead], 1)
-    assert estate.cloud.ids() == {dead}
+    assert (ended(reaped), reaped.spot_requests) == ([dead], [request])
+    assert (estate.cloud.ids(), set(estate.requests())) == ({dead}, {request})
     assert not estate.ledger.path.exists()
 
 
@@ -172,6 +207,30 @@ def test_what_the_own_fleet_holds_is_its_own_affair(estate: Estate) -> None:
         fleet.let_go(held)
         reap(estate.config, fleet, estate.is_live)
         assert estate.cloud.ids() == {waiting.id}
+
+
+def test_a_spent_budget_keeps_back_instances_that_wait_as_well(estate: Estate) -> None:
+    estate.config["max_instance_hours"] = 1
+    ledger = Ledger(Path(estate.config["logs_dir"]), AWSWorkerConfig.of(estate.config), estate.time)
+    with Fleet(estate.config, ledger) as fleet:
+        first = fleet.obtain(estate.owner(ALIVE, 1))
+        estate.now = first.launched_at.replace(hour=23, minute=59)
+        ledger.launched(Yesterdays(estate.now - timedelta(hours=2)))
+        fleet.give_back(first, is_clean=True)
+        with pytest.raises(ResourceUnavailableError, match="used up"):
+            fleet.obtain(estate.owner(ALIVE, 2))
+        estate.now += timedelta(minutes=2)
+        assert fleet.obtain(estate.owner(ALIVE, 2)).id == first.id
+
+
+@dataclass(frozen=True)
+class Yesterdays:
+    """An instance that another dispatcher launched."""
+
+    launched_at: datetime
+    id: str = "i-another"
+    kind: str = "t3.large"
+    is_spot: bool = False
 
 
 def test_the_ledger_learns_what_its_writers_could_not_tell(estate: Estate) -> None:
