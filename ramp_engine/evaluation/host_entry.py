@@ -1,7 +1,7 @@
 """The first thing in the program's archive: unpack it beside itself, and answer the request.
 
-Parts of it are run as files, by interpreters other than this one, so that it has to be unpacked. Pythons
-that are too old for the rest can read this module, and say so.
+Parts of it are run as files, by interpreters other than this one, so that it has to be unpacked.
+Pythons that are too old for the rest can read this module, and say so.
 """
 
 import importlib

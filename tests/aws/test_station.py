@@ -24,8 +24,8 @@ from ramp_engine.errors import (
     WorkerLostError,
     WorkerSetupError,
 )
-from ramp_engine.fold_process import FoldScratch, make_scratch
 from ramp_engine.fold_outputs import is_tested
+from ramp_engine.fold_process import FoldScratch, make_scratch
 from ramp_engine.sandbox import SandboxKeys
 from ramp_engine.testing import Scenario
 from ramp_engine.testing.scenarios import estimator_source
@@ -145,7 +145,7 @@ def test_status_is_one_command_which_is_not_tried_again(
             station.status("nobody", 0, ())
         assert station.status("nobody", 0, ()).state == "unknown"
     finally:
-        connection.fault = lambda moment: None
+        connection.fault = lambda _moment: None
     assert connection.calls[1:] == ["run status", "connect", "run status"]
 
 
@@ -184,7 +184,7 @@ def test_a_file_that_changes_or_is_cut_on_its_way_is_fetched_again(
     connection.fault = replace_by_link
     with pytest.raises(TransportError, match="no regular file"):
         station.fetch("r2", None, is_whole=True, target=scratch, max_bytes=ROOM)
-    connection.fault = lambda moment: None
+    connection.fault = lambda _moment: None
     with pytest.raises(CollectError, match="at most"):
         station.fetch("r2", None, is_whole=True, target=scratch, max_bytes=-(16 << 20))
     station.wipe()
