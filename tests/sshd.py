@@ -222,7 +222,8 @@ class SshServer:
 
     def drop(self) -> None:
         """Break all connections; sshd and what commands have started live on."""
-        _signal(_children(self._running().pid), signal.SIGKILL)
+        pids = _descendants(self._running().pid)
+        _signal([pid for pid in pids if _name(pid).startswith("sshd")], signal.SIGKILL)
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "not started"
@@ -292,6 +293,12 @@ def _children(pid: int) -> list[int]:
 def _descendants(pid: int) -> list[int]:
     children = _children(pid)
     return [*children, *(item for child in children for item in _descendants(child))]
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

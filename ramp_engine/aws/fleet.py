@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ramp_engine.aws.config import AWSWorkerConfig
+from ramp_engine.aws.departures import Departures
 from ramp_engine.aws.ec2 import EC2, Described
 from ramp_engine.aws.instances import DEPLOYMENT, ENDED, EVENT, Instance, Owner
 from ramp_engine.aws.launching import Budget, Launcher, Unlimited
@@ -25,12 +26,8 @@ __all__ = ["Fleet"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds in which EC2 may not know yet what it has launched.
-SETTLING_SECONDS = 120.0
 #: Seconds after a launch without an answer in which its instance may appear.
 UNANSWERED_SECONDS = 600.0
-#: Seconds until an instance that is still there is terminated again.
-AGAIN_SECONDS = 20.0
 #: Seconds that the end of the block takes at most, for AWS to take the terminations.
 CLOSING_SECONDS = 60.0
 
@@ -69,10 +66,8 @@ class Fleet:
         self._pool = Pool(self.settings.idle_minutes * 60)
         self._n_launching = 0
         self._unanswered_until = float("-inf")
-        self._ending: dict[str, float] = {}  # and when it was last terminated
-        self._ended: set[str] = set()
+        self._departures = Departures(self.ec2, self._budget)
         self._released: set[str] = set()
-        self._seen_at: dict[str, float] = {}  # when it was launched or found
         self._is_closed = False
         turn = float(config.get("time_between_collection", 5.0))
         self._watch = Watch(self._describe, self._is_needed, self._tend, turn)
@@ -127,9 +122,11 @@ class Fleet:
         WorkerLostError
             It runs no more.
         ResourceUnavailableError
-            AWS has not answered for ``patience_seconds``.
+            AWS has not answered for ``patience_seconds``, or the fleet is closed.
         """
         with self._lock:
+            if self._is_closed:
+                raise ResourceUnavailableError("the dispatcher stops: no instance is taken over")
             if instance_id in self._held:
                 return self._held[instance_id]
         seen = self._found(instance_id)
@@ -156,11 +153,10 @@ class Fleet:
         seen = self._watch.look(instance_id)
         if seen is not None:
             return seen.state
-        with self._lock:
-            since = self._seen_at.get(instance_id)
-        if since is None:
+        is_settling = self._departures.is_settling(instance_id)
+        if is_settling is None:
             return "unknown"
-        return "pending" if time.monotonic() - since < SETTLING_SECONDS else "terminated"
+        return "pending" if is_settling else "terminated"
 
     def holds(self, instance_id: str) -> bool:
         """Tell whether an instance is in use here, or waits for the next submission."""
@@ -180,7 +176,7 @@ class Fleet:
             room = self._n_workers - len(self._held) - self._n_launching - len(self._pool)
             is_good = is_good and room > 0 and not self._is_closed
             if not (is_good and self._pool.put(instance, time.monotonic())):
-                self._ending.setdefault(instance.id, float("-inf"))
+                self._departures.add(instance.id)
         self._watch.poke()
 
     def let_go(self, instance: Instance) -> None:
@@ -188,6 +184,7 @@ class Fleet:
         with self._lock:
             self._held.pop(instance.id, None)
             self._released.add(instance.id)
+            self._departures.forget(instance.id)
 
     # A warm one
 
@@ -306,14 +303,17 @@ class Fleet:
 
     def _hold(self, instance: Instance) -> None:
         with self._lock:
-            self._held[instance.id] = instance
-            self._seen_at[instance.id] = time.monotonic()
+            self._departures.expect(instance.id)
+            if self._is_closed:  # while it was launched
+                self._departures.add(instance.id)
+            else:
+                self._held[instance.id] = instance
         self._watch.poke()
 
     def _end(self, instance: Instance) -> None:
         with self._lock:
             self._held.pop(instance.id, None)
-            self._ending.setdefault(instance.id, float("-inf"))
+            self._departures.add(instance.id)
         self._watch.poke()
 
     def _is_young(self, instance: Instance) -> bool:
@@ -337,71 +337,33 @@ class Fleet:
         return bool(
             self._held
             or len(self._pool)
-            or self._ending
+            or len(self._departures)
             or time.monotonic() < self._unanswered_until
         )
 
     def _tend(self) -> None:
-        """Do what follows from the last snapshot: terminate, and tell the budget."""
-        now, seen = time.monotonic(), {item.id: item for item in self._watch.all()}
+        """Do what follows from the last snapshot."""
+        seen = {item.id: item for item in self._watch.all()}
         with self._lock:
             self._pool.drop({key for key, item in seen.items() if item.state in ENDED})
-            doomed = [instance.id for instance in self._pool.expired(now)]
-            doomed += self._strays(seen.values())
-            for instance_id in doomed:
-                self._ending.setdefault(instance_id, float("-inf"))
-            gone = [key for key in self._ending if self._is_gone(key, seen.get(key), now)]
-            for instance_id in gone:
-                del self._ending[instance_id]
-            due = [key for key, last in self._ending.items() if now - last >= AGAIN_SECONDS]
-        self._tell_ended({key for key, item in seen.items() if item.state in ENDED} | {*gone})
-        self._terminate(due)
+            idle = [instance.id for instance in self._pool.expired(time.monotonic())]
+            for instance_id in idle + self._strays(seen.values()):
+                self._departures.add(instance_id)
+        self._departures.tend(seen)
 
     def _strays(self, seen: Collection[Described]) -> list[str]:
         """Find what was launched for us and never came to be held: the answer was lost."""
         if self._n_launching:
             return []
-        known = {*self._held, *self._ending, *self._released, *self._ended}
-        known |= {instance.id for instance in self._pool.all()}
+        known = {*self._held, *self._released, *(one.id for one in self._pool.all())}
         return [
             item.id
             for item in seen
             if item.token.startswith(f"{self._token}-")
-            and item.id not in known
             and item.state not in ("shutting-down", "terminated")
+            and item.id not in known
+            and item.id not in self._departures
         ]
-
-    def _is_gone(self, instance_id: str, seen: Described | None, now: float) -> bool:
-        if seen is not None:
-            return seen.state in ("shutting-down", "terminated")
-        return now - self._seen_at.get(instance_id, float("-inf")) >= SETTLING_SECONDS
-
-    def _terminate(self, ids: list[str]) -> None:
-        """Terminate; what fails is tried again, as long as the instance is there."""
-        if not ids:
-            return
-        try:
-            self.ec2.terminate(ids)
-        except InstanceGoneError:  # one unknown id, and none is terminated
-            if len(ids) > 1:
-                for instance_id in ids:
-                    self._terminate([instance_id])
-                return
-        except WorkerError as error:
-            logger.warning("instances are not terminated yet", extra={"why": str(error)})
-        else:
-            logger.info("terminated %s", ", ".join(ids))
-            self._tell_ended(ids)
-        with self._lock:
-            for instance_id in ids:
-                self._ending[instance_id] = time.monotonic()
-
-    def _tell_ended(self, ids: Collection[str]) -> None:
-        with self._lock:
-            new = [key for key in ids if key in self._seen_at and key not in self._ended]
-            self._ended.update(new)
-        for instance_id in new:
-            self._budget.ended(instance_id)
 
     # The end
 
@@ -409,21 +371,30 @@ class Fleet:
         """Terminate everything but what was let go; takes a minute at most."""
         with self._lock:
             self._is_closed = True
-            ours = [*self._held.values(), *self._pool.all()]
-            for instance in ours:
-                self._ending.setdefault(instance.id, float("-inf"))
+            for instance in [*self._held.values(), *self._pool.all()]:
+                self._departures.add(instance.id)
+            self._pool.drop(set(self._held) | {one.id for one in self._pool.all()})
             self._held.clear()
-            self._pool.drop({instance.id for instance in ours})
-        self._watch.poke()
         give_up_at = time.monotonic() + CLOSING_SECONDS
+        self._look_for_strays(give_up_at)
+        self._watch.poke()
         while self._is_unfinished() and time.monotonic() < give_up_at:
             self._watch.wait(0.1)
         self._watch.close(timeout_seconds=max(1.0, give_up_at - time.monotonic()))
-        left = sorted(key for key in self._ending if key not in self._ended)
+        left = self._departures.left()
         if left:
             hint = "`ramp aws reap` terminates them, and so does the daemon"
             logger.error("not known to be terminated: %s. %s", ", ".join(left), hint)
 
+    def _look_for_strays(self, give_up_at: float) -> None:
+        """Have what a lost answer has left behind seen before the end."""
+        if time.monotonic() >= self._unanswered_until:
+            return
+        try:
+            self._watch.refresh(max(1.0, give_up_at - time.monotonic()))
+        except WorkerError as error:
+            logger.warning("a launch without an answer is left", extra={"why": str(error)})
+
     def _is_unfinished(self) -> bool:
         with self._lock:
-            return any(key not in self._ended for key in self._ending)
+            return self._n_launching > 0 or bool(self._departures.left())

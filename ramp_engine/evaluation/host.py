@@ -21,6 +21,7 @@ op          what it does
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -28,8 +29,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from . import host_preparing, host_runs, host_wiping
-from .host_notices import find_notice
 from .host_place import HostError, HostPlace
 
 #: A longer request is refused [bytes].
@@ -72,34 +71,24 @@ def _answer(root: Path, text: bytes) -> dict[str, Any]:
         op = str(request["op"])
     except (ValueError, KeyError, TypeError) as error:
         raise HostError("request", f"no request: {text[:200]!r}") from error
-    place = HostPlace(root)
-    if op == "status":  # changes nothing, and waits for nobody
-        return {**host_runs.status(place, request), "notice": find_notice(place)}
-    if op not in _OPERATIONS:
+    if op not in _MODULES:
         raise HostError("request", f"nobody knows how to {op!r:.80}")
+    place = HostPlace(root)
+    operation = getattr(importlib.import_module(f".{_MODULES[op]}", __package__), op)
+    if op == "status":  # changes nothing, and waits for nobody
+        return dict(operation(place, request))
     place.make()
     with place.locked():
-        return _OPERATIONS[op](place, request)
+        return dict(operation(place, request))
 
 
-def _hello(place: HostPlace, _: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "python": list(sys.version_info[:3]),
-        "facts": host_preparing.facts(place),
-        "bundles": _names(place.bundles),
-        "runs": _names(place.runs),
-    }
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-
-
-_OPERATIONS = {
-    "hello": _hello,
-    "prepare": host_preparing.prepare,
-    "start": host_runs.start,
-    "pack": host_runs.pack,
-    "end": host_runs.end,
-    "wipe": host_wiping.wipe,
+#: Where an operation is; only that is imported, since one is asked for each turn.
+_MODULES = {
+    "hello": "host_preparing",
+    "prepare": "host_preparing",
+    "start": "host_starting",
+    "status": "host_runs",
+    "pack": "host_runs",
+    "end": "host_runs",
+    "wipe": "host_wiping",
 }

@@ -1,19 +1,15 @@
 """The first thing in the program's archive: unpack it beside itself, and answer the request.
 
 Parts of it are run as files, by interpreters other than this one, so that it has to be unpacked.
+Pythons that are too old for the rest can read this module, and say so.
 """
-
-from __future__ import annotations
 
 import importlib
 import importlib.machinery
 import importlib.util
 import json
 import os
-import shutil
 import sys
-import tempfile
-import zipfile
 
 PACKAGE = "ramp_evaluation"
 
@@ -22,6 +18,10 @@ def _unpacked(archive: str) -> str:
     """Return the folder of the archive's files, which appears as a whole."""
     folder = os.path.splitext(archive)[0]  # noqa: PTH122
     if not os.path.isdir(folder):  # noqa: PTH112
+        import shutil
+        import tempfile
+        import zipfile
+
         temporary = tempfile.mkdtemp(prefix=".unpacking-", dir=os.path.dirname(folder))  # noqa: PTH120
         try:
             with zipfile.ZipFile(archive) as files:
@@ -51,6 +51,7 @@ if __name__ == "__main__":
     if sys.version_info < (3, 9):
         _fail("python", f"python3 on the instance is {sys.version.split()[0]}; 3.9 is needed")
     else:
+        os.umask(0o022)
         try:
             _run(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
         except OSError as error:

@@ -106,6 +106,7 @@ class Keeper:
             The machine refuses.
         """
         supervise.become_subreaper()
+        write_state(self._folder, self._state)  # while there is room
         plan = self._plan
         with (self._folder / "log").open("ab") as log:
             self._process = SupervisedProcess(

@@ -26,8 +26,10 @@ def find_notice(place: HostPlace) -> Optional[str]:
         Where a token is kept from command to command.
     """
     host = metadata_host()
+    if not host:
+        return None
     token, asked_at = _kept(place.token, host)
-    if not host or (not token and time.monotonic() - asked_at < SILENT_SECONDS):
+    if not token and time.monotonic() - asked_at < SILENT_SECONDS:
         return None
     token = token or _renewed(place.token, host)
     status, said = get_notice(host, token) if token else (0, "")

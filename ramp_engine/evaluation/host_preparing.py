@@ -37,6 +37,20 @@ print(json.dumps({"python": platform.python_version(), "packages": found}))
 _IMAGE_HINT = "Correct conda_env or python in the worker's section, or take another image"
 
 
+def hello(place: HostPlace, _: dict[str, Any]) -> dict[str, Any]:
+    """Say what this machine is, and what of ours is on it."""
+    return {
+        "python": list(sys.version_info[:3]),
+        "facts": facts(place),
+        "bundles": _names(place.bundles),
+        "runs": _names(place.runs),
+    }
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def facts(place: HostPlace) -> dict[str, Any]:
     """Say what this machine is."""
     return {
@@ -60,8 +74,9 @@ def prepare(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
     if not take_bundle(place, request.get("bundle")):
         return {"needs": True}
     python = find_python(request.get("environment") or {})
+    confinement = _confinement(python, place, request)  # before what takes longer
     answer = {"needs": False, "python": str(python), "facts": facts(place)}
-    return {**answer, **_installed(python, place), **_confinement(python, place, request)}
+    return {**answer, **confinement, **_installed(python, place)}
 
 
 def find_python(environment: Mapping[str, Any]) -> Path:

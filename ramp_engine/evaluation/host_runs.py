@@ -1,4 +1,4 @@
-"""The runs on a machine that is reached from elsewhere: begun, asked about, packed, ended."""
+"""The runs on a machine that is reached from elsewhere: asked about, packed, ended."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, Optional
+from typing import Any, Optional
 
 from . import disk_use, supervise
 from .host_keeper import ASKED, PLAN, read_state
-from .host_place import HostError, HostPlace, Identity, checked_hash
-from .host_unpacking import unpack
+from .host_notices import find_notice
+from .host_place import HostError, HostPlace, Identity
 from .left_outputs import (
     LOG_HALF_BYTES,
     MAX_FILE_BYTES,
@@ -27,9 +26,7 @@ from .left_outputs import (
     open_untrusted,
     output_sizes,
 )
-from .parcel import write_parcel
-from .run_command import GRACE_SECONDS, fold_arguments, let_pass, run_environment, threads_of_a_fold
-from .run_folder import FoldScratch, find_tmp, remove_tree
+from .run_folder import remove_tree
 from .untrusted_files import read_text
 
 #: The most of a log in one answer [bytes].
@@ -120,100 +117,11 @@ class HostRun:
         remove_tree(self.folder)
 
 
-def start(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
-    """Start a run, unless that was done before."""
-    run = HostRun(place.run(request))
-    if run.is_known:
-        return {"state": "running" if run.end_of() is None else "ended"}
-    run.remove()  # what a start has left that was itself ended
-    archive, sha256, n_bytes = place.sent(request.get("submission"))
-    try:
-        run.folder.mkdir(mode=0o700)
-        unpack(archive, sha256, n_bytes, run.folder / "submission", "request")
-        _write_plan(place, run.folder, request)
-        _mark(place, request["sandbox"])
-        _launch(place, run.folder)
-    except BaseException:
-        run.remove()
-        raise
-    archive.unlink()
-    return {"state": "running"}
-
-
-def _write_plan(place: HostPlace, folder: Path, request: dict[str, Any]) -> None:
-    bundle = place.bundles / checked_hash(request, "bundle")
-    if not bundle.is_dir():
-        raise HostError("bundle", "the bundle of the run is not here")
-    scratch = FoldScratch(folder, find_tmp(folder))
-    plan: dict[str, Any] = {"tmp": str(scratch.tmp)}
-    (folder / PLAN).write_text(json.dumps(plan))  # it may be elsewhere, and must be found again
-    scratch.make()
-    (folder / ASKED).touch()
-    python, sandbox, n_jobs = Path(request["python"]), request["sandbox"], request["n_jobs"]
-    passed = (place.root, place.runs, place.bundles, folder, scratch.tmp)
-    let_pass(sandbox, (*passed, place.program.parent, place.program))
-    step = fold_arguments(
-        scratch,
-        bundle=bundle,
-        submission=folder / "submission",
-        n_jobs=n_jobs,
-        sandbox=sandbox,
-        folds=request["folds"],
-    )
-    threads = threads_of_a_fold(bundle, request["n_threads"], n_jobs)
-    environment = run_environment(python, scratch.home, scratch.tmp, threads, request["gpus"])
-    plan |= {"command": [str(python), "-I", str(place.program), *step], "environment": environment}
-    plan |= {"cwd": str(scratch.work), "grace_seconds": GRACE_SECONDS}
-    plan |= {key: request[key] for key in ("timeout_seconds", "orphan_seconds")}
-    (folder / PLAN).write_text(json.dumps(plan))
-
-
-def _mark(place: HostPlace, sandbox: dict[str, Any]) -> None:
-    """Remember what a less confined run could leave behind."""
-    level, uid = sandbox.get("level"), sandbox.get("uid")
-    if level != "namespaces":
-        (place.marks / ("loose" if level == "none" or uid is None else f"uid_{uid:d}")).touch()
-
-
-def _launch(place: HostPlace, folder: Path) -> None:
-    """Start the keeper, which nothing of this process's connection holds."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        _detach(place, folder, writer)
-    os.close(writer)
-    os.waitpid(pid, 0)
-    with open(reader, "rb") as pipe:  # noqa: PTH123 (a descriptor)
-        said = pipe.readline().decode("utf-8", "replace").strip()
-    if said != "started":
-        number, _, words = said.partition(" ")
-        code = int(number) if number.isdigit() else 0
-        raise OSError(code, words or "the keeper of the run does not start")
-
-
-def _detach(place: HostPlace, folder: Path, writer: int) -> NoReturn:
-    """Become the keeper, in a process just forked."""
-    try:
-        os.setsid()
-        if os.fork() == 0:
-            null = os.open(os.devnull, os.O_RDWR)
-            errors = os.open(folder / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            for source, target in ((null, 0), (null, 1), (errors, 2)):
-                os.dup2(source, target)
-            os.set_inheritable(writer, True)
-            script = str(place.program / "host_keeper.py")
-            command = [sys.executable, "-I", "-S", script, str(folder), str(writer)]
-            os.execv(sys.executable, command)  # noqa: S606 (this program, no shell)
-    finally:
-        os._exit(0)
-
-
 def status(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
     """Tell how a run stands; counts as asking about it."""
     run = HostRun(place.run(request))
     if not run.is_known:
-        return {"state": "unknown"}
+        return {"state": "unknown", "notice": find_notice(place)}
     with contextlib.suppress(OSError):
         os.utime(run.folder / ASKED)
     ended = run.end_of()  # before the log and the folds, which are whole then
@@ -228,6 +136,7 @@ def status(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
         "log_bytes": n_bytes,
         "done": [number for number in _tested(run.folder) if number not in known],
         "peak_mb": _peaks(run.folder),
+        "notice": find_notice(place),
         "disk_free_mb": shutil.disk_usage(place.root).free >> 20,
         "disk_is_full": disk_use.is_full(place.root),
     }
@@ -275,6 +184,8 @@ def pack(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
     if is_whole:
         files.update(_own_files(run.folder))
     target = run.folder / f"outgoing-{time.monotonic_ns()}"
+    from .parcel import write_parcel  # what is asked each turn starts without
+
     n_bytes, sha256 = write_parcel(target, files)
     about = {"n_bytes": n_bytes, "sha256": sha256}
     return {"file": f"{place.root.name}/{target.relative_to(place.root)}", **about}

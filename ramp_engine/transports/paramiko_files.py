@@ -41,6 +41,7 @@ class RemoteFiles:
         channel = session.open_channel()
         try:
             channel.invoke_subsystem("sftp")
+            _silence(channel)
             self._client = paramiko.SFTPClient(channel)
         except (SFTPError, paramiko.SSHException) as error:
             if not session.is_active:
@@ -116,6 +117,24 @@ class RemoteFiles:
                 raise
             text = f"{self.session.target}: {doing} failed: {error.strerror or error}"
             raise (TransportError if error.errno else RefusedError)(text) from error
+
+
+def _silence(channel: paramiko.Channel) -> None:
+    """Let writes into a broken connection pass: the answer that does not come tells.
+
+    paramiko asks for parts of a file from a thread, which would die with a traceback on stderr.
+    """
+    send = channel.send
+
+    def send_or_not(content: bytes) -> int:
+        try:
+            return send(content)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            return len(content)
+
+    channel.send = send_or_not  # type: ignore[method-assign, assignment]
 
 
 def _write(handle: paramiko.SFTPFile, chunks: Iterable[bytes]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.testing import ToyEvent
 from tests.aws.cloud import cloud, cloud_server
-from tests.aws.local_station import end_all
+from tests.aws.local_station import new_home
 
 __all__ = ["archive", "cloud", "cloud_server", "home"]
 
@@ -25,10 +23,6 @@ def archive(toy_event: ToyEvent, tmp_path_factory: pytest.TempPathFactory) -> Bu
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """The login's folder on an instance; its path is short, as there. Nothing of it is left."""
-    folder = Path(tempfile.mkdtemp(prefix="ramp-instance-"))
-    try:
+    """The login's folder on an instance."""
+    with new_home() as folder:
         yield folder
-    finally:
-        end_all(folder)
-        shutil.rmtree(folder)

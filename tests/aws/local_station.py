@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -168,3 +169,14 @@ def end_all(home: Path) -> None:
         return not pids
 
     wait_until(are_gone, "the end of everything")
+
+
+@contextlib.contextmanager
+def new_home() -> Iterator[Path]:
+    """Make a login's folder, whose path is short, as on an instance; nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix="ramp-instance-"))
+    try:
+        yield folder
+    finally:
+        end_all(folder)
+        shutil.rmtree(folder)

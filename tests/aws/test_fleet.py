@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ramp_engine.aws import fleet as fleet_module
+from ramp_engine.aws import departures
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Instance, Owner
 from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
@@ -123,6 +123,14 @@ def test_a_clean_instance_serves_the_next_submission_under_its_name(
 
 def test_an_instance_waits_no_longer_than_idle_minutes(cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(idle_minutes=0.001)
+    fleet.give_back(fleet.obtain(OWNER), is_clean=True)
+    wait_until(lambda: not cloud.ids())
+
+
+def test_an_instance_that_will_shut_itself_down_soon_does_not_wait(
+    cloud: Cloud, make_fleet: MakeFleet
+) -> None:
+    fleet = make_fleet(max_lifetime_hours=0.0001)
     fleet.give_back(fleet.obtain(OWNER), is_clean=True)
     wait_until(lambda: not cloud.ids())
 
@@ -321,6 +329,36 @@ def test_the_end_of_the_fleet_ends_all_but_those_that_were_let_go(
         fleet.obtain(OWNER)
 
 
+def test_the_end_of_the_fleet_ends_what_is_being_launched_and_what_was_never_answered(
+    cloud: Cloud, make_fleet: MakeFleet
+) -> None:
+    fleet = make_fleet()
+    cloud.lose_answers("RunInstances", times=1)
+    with pytest.raises(ResourceUnavailableError, match="did not answer"):
+        fleet.obtain(OWNER)
+    told: list[BaseException] = []
+
+    def obtain() -> None:
+        try:
+            fleet.obtain(NEXT)
+        except ResourceUnavailableError as error:
+            told.append(error)
+
+    thread = threading.Thread(target=obtain)
+    with cloud.hanging("RunInstances"):
+        n_calls = cloud.calls["ec2:RunInstances"]
+        thread.start()
+        cloud.proxy.wait_for(lambda: cloud.calls["ec2:RunInstances"] > n_calls)
+        closing = threading.Thread(target=fleet.close)
+        closing.start()
+        wait_until(lambda: fleet._is_closed)
+    thread.join()
+    closing.join()
+    assert "the dispatcher stops" in str(told[0])
+    assert len(cloud.ids(["terminated"])) == 2
+    assert cloud.ids() == set()
+
+
 def test_another_dispatcher_takes_an_instance_over(cloud: Cloud, make_fleet: MakeFleet) -> None:
     first, second = make_fleet(), make_fleet()
     instance = first.obtain(OWNER)
@@ -352,7 +390,7 @@ def test_an_instance_that_is_gone_cannot_be_taken_over(cloud: Cloud, make_fleet:
 def test_a_termination_that_fails_is_tried_again(
     cloud: Cloud, make_fleet: MakeFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_module, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(departures, "AGAIN_SECONDS", 0.1)
     fleet = make_fleet()
     one, other = fleet.obtain(OWNER), fleet.obtain(OWNER)
     cloud.refuse("TerminateInstances", "RequestLimitExceeded", times=2)
@@ -376,6 +414,17 @@ def test_while_ec2_is_away_instances_are_taken_as_they_were_seen_last(
             fleet.obtain(NEXT)
     cloud.terminate(instance.id)
     wait_until(lambda: fleet.look(instance.id) == "terminated")
+
+
+def test_nobody_waits_for_a_description_that_hangs(cloud: Cloud, make_fleet: MakeFleet) -> None:
+    fleet = make_fleet()
+    instance = fleet.obtain(OWNER)
+    with cloud.hanging("DescribeInstances"):
+        n_calls = cloud.calls["ec2:DescribeInstances"]
+        cloud.proxy.wait_for(lambda: cloud.calls["ec2:DescribeInstances"] > n_calls)
+        assert fleet.look(instance.id) == "running"
+        fleet.give_back(instance, is_clean=True)
+        assert fleet.obtain(NEXT) is instance
 
 
 def test_credentials_that_aws_does_not_know_are_told_before_anything_is_launched(

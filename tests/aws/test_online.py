@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -210,3 +211,13 @@ def test_an_answer_that_is_none_or_cannot_be_read_is_worth_another_try(
     away = EC2(AWSWorkerConfig.of(cloud.keys(key_path)))
     with pytest.raises(ResourceUnavailableError, match="AWS cannot be reached"):
         away.describe({})
+
+
+def test_without_boto3_one_line_says_how_to_get_it(
+    key_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    [(what, problem)] = check_online(Cloud.keys(key_path))
+    assert what == "credentials"
+    assert problem.endswith('pip install "ramp-engine[aws]"')
+    assert "\n" not in problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Collection, Iterator
@@ -13,22 +14,38 @@ import pytest
 from ramp_engine.aws import AWSWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
-from tests.aws.cloud import cloud, cloud_server
+from tests.aws.cloud import Cloud, cloud_server
 from tests.aws.farm import Farm, running_farm
 from tests.sshd import requires_sshd
 
-__all__ = ["cloud", "cloud_server"]
+__all__ = ["cloud_server"]
 
 
 @pytest.fixture(scope="module")
-def farm(cloud_server: Any) -> Iterator[Farm]:
+def farm(cloud_server: Cloud) -> Iterator[Farm]:
     with pytest.MonkeyPatch.context() as patch:
         for key, value in cloud_server.environment().items():
             patch.setenv(key, value)
         cloud_server.reset()
         with running_farm(cloud_server) as farm:
             yield farm
-        cloud_server.reset()
+        assert not cloud_server.ids(["pending", "running"])
+
+
+@pytest.fixture(scope="module")
+def keys(farm: Farm) -> Iterator[dict[str, Any]]:
+    """Those of all workers; their directories are gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="ramp-t-") as folder:
+        directories = {"work_dir": f"{folder}/work", "logs_dir": f"{folder}/logs"}
+        yield farm.keys(event="toy", deployment="d", n_workers=4, **directories)
+
+
+@pytest.fixture(scope="module")
+def shared(keys: dict[str, Any]) -> Iterator[object]:
+    """One fleet, whose instances go from test to test."""
+    Path(keys["logs_dir"]).mkdir()
+    with AWSWorker.open_shared(keys) as shared:
+        yield shared
 
 
 @requires_sshd
@@ -37,38 +54,37 @@ class TestAWSWorker(WorkerConformance):
 
     @pytest.fixture
     def machines(self, farm: Farm) -> Collection[int]:
-        return (os.getpid(),)
+        return (os.getpid(),)  # the sshd of each machine
 
     @pytest.fixture
-    def make_worker(self, farm: Farm, toy_event: ToyEvent) -> Iterator[MakeWorker]:
-        with tempfile.TemporaryDirectory(prefix="ramp-t-") as folder:
-            keys = farm.keys(event="toy", deployment="d", n_workers=4, work_dir=f"{folder}/work")
-            n_made = 0
-            with AWSWorker.open_shared(keys | {"logs_dir": folder}) as shared:
+    def make_worker(
+        self,
+        farm: Farm,
+        keys: dict[str, Any],
+        shared: object,
+        toy_event: ToyEvent,
+        tmp_path: Path,
+    ) -> MakeWorker:
+        class OnLostInstance(AWSWorker):
+            """Its instance is terminated as soon as the submission runs."""
 
-                def make(
-                    scenario: Scenario,
-                    *,
-                    timeout: float = 60.0,
-                    submission: str = "submission_000000001",
-                ) -> AWSWorker:
-                    nonlocal n_made
-                    n_made += 1
-                    where = Path(folder, f"attempt-{n_made}")
-                    more = keys | {"timeout": timeout}
-                    config = toy_event.config(where, submission, scenario, **more)
-                    kind = OnLostInstance if scenario is Scenario.INTERRUPTED else AWSWorker
-                    worker = kind(config, submission)
-                    worker.shared = shared
-                    return worker
+            def launch_submission(self) -> None:
+                super().launch_submission()
+                assert self._instance is not None
+                farm.terminate(self._instance.id)
 
-                class OnLostInstance(AWSWorker):
-                    """Its instance is terminated as soon as the submission runs."""
+        numbers = itertools.count(1)
 
-                    def launch_submission(self) -> None:
-                        super().launch_submission()
-                        assert self._instance is not None
-                        farm.terminate(self._instance.id)
+        def make(
+            scenario: Scenario, *, timeout: float = 60.0, submission: str = "submission_000000001"
+        ) -> AWSWorker:
+            is_lost = scenario is Scenario.INTERRUPTED
+            played = Scenario.HANGING if is_lost else scenario
+            attempt = tmp_path / str(next(numbers))
+            mine = {key: value for key, value in keys.items() if key != "logs_dir"}
+            config = toy_event.config(attempt, submission, played, **mine, timeout=timeout)
+            worker = (OnLostInstance if is_lost else AWSWorker)(config, submission)
+            worker.shared = shared
+            return worker
 
-                yield make
-        assert not farm.cloud.ids(["pending", "running"])
+        return make
