@@ -205,8 +205,9 @@ class BaseWorker(ABC):
     def usage(cls, config: Mapping[str, Any]) -> str | None:  # noqa: ARG003
         """Tell what the event has used of its budget, and when that will be spent; here, None.
 
-        For ``ramp status``: from files or memory, never by asking a service. The parameters are
-        those of `check_online`.
+        For ``ramp status``, where the section ``worker`` has ``max_instance_hours`` or
+        ``max_cost``: from files, never by asking a service. The parameters are those of
+        `check_online`.
         """
         return None
 

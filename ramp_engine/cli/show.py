@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: So many rows are on a page of the leaderboard.
 _PAGE_ROWS = 50
+#: Keys of the section `worker` that limit what an event may use.
+_BUDGET_KEYS = ("max_instance_hours", "max_cost")
 
 
 @click.command()
@@ -57,11 +59,19 @@ def status(config: Path | None, event_name: str | None, limit: int | None, as_js
 
 
 def _usage(event_config: Path, config: Path | None) -> str | None:
-    """Ask the worker of an event what of its budget is used; None: nothing is to be told."""
-    from ramp_engine.errors import RampError
-    from ramp_engine.reaping import Place
+    """Ask the worker of an event what of its budget is used; None: nothing is to be told.
+
+    To import a worker takes a while: only where the event has a budget.
+    """
+    from ramp_database.config_file import read
+    from ramp_database.errors import RampError
 
     try:
+        worker = read(event_config).data.get("worker")
+        if not isinstance(worker, dict) or worker.keys().isdisjoint(_BUDGET_KEYS):
+            return None
+        from ramp_engine.reaping import Place
+
         place = Place.read(event_config, options.deployment_dir(config))
         return place.worker_class.usage(place.event.worker_config())
     except (RampError, OSError):  # `ramp doctor` and `ramp config check` tell what is wrong

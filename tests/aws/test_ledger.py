@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
-import multiprocessing
-from collections.abc import Iterator
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -192,29 +192,18 @@ def test_the_forecast_says_when_the_budget_will_be_used_up(book: Book) -> None:
     assert "10.0 of 10 instance-hours (used up until 00:00 UTC)" in (ledger.forecast() or "")
 
 
-def _write_many(logs_dir: Path, name: str) -> None:
-    ledger = Book(logs_dir).ledger()
-    for number in range(50):
-        ledger.launched(Machine(f"{name}-{number}"))
-        if number % 2:
-            ledger.ended(f"{name}-{number}")
-
-
-@pytest.fixture
-def writers(book: Book) -> Iterator[list[Any]]:
-    context = multiprocessing.get_context("spawn")
-    names = ("i-a", "i-b", "i-c")
-    started = [context.Process(target=_write_many, args=(book.logs_dir, name)) for name in names]
-    for one in started:
-        one.start()
-    yield started
-    for one in started:
-        one.kill()
-        one.join()
-
-
-def test_processes_that_write_at_once_lose_no_line(book: Book, writers: list[Any]) -> None:
-    for one in writers:
-        one.join()
-    assert len(book.ledger().path.read_bytes().splitlines()) == 3 * 75
-    assert book.ledger().today().n_running == 3 * 25
+def test_who_writes_waits_for_another_that_is_in_the_midst_of_a_line(book: Book) -> None:
+    ledger = book.ledger()
+    ledger.launched(Machine("i-1"))
+    line = ledger.path.read_bytes().replace(b"i-1", b"i-2")
+    with ledger.path.open("ab", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(line[:30])
+        writer = threading.Thread(target=ledger.launched, args=(Machine("i-3"),))
+        writer.start()
+        writer.join(0.5)
+        assert writer.is_alive()
+        other.write(line[30:])
+    writer.join()
+    assert book.ledger().today().n_running == 3
+    assert len(ledger.path.read_bytes().splitlines()) == 3
