@@ -259,9 +259,11 @@ class Fleet:
     def _await_running(self, instance: Instance, stopping: threading.Event) -> None:
         give_up_at = time.monotonic() + self.settings.start_timeout
         with self._watch.awaited():
-            while not self._has_started(instance):
+            while True:
                 if stopping.is_set() or self._is_closed:
                     raise ResourceUnavailableError("the dispatcher stops: no instance is awaited")
+                if self._has_started(instance):
+                    return
                 left = give_up_at - time.monotonic()
                 if left <= 0:
                     raise self._never_started(instance)
