@@ -447,7 +447,7 @@ def test_a_notice_is_told_at_once_with_a_token_that_is_kept(
 # The program
 
 
-def test_the_same_program_has_the_same_bytes_and_needs_only_the_standard_library() -> None:
+def test_the_same_files_make_the_same_program() -> None:
     first = build_program()
     build_program.cache_clear()
     assert build_program() == first
