@@ -21,7 +21,6 @@ from ramp_engine.errors import (
 from ramp_engine.evaluation.parcel import MAX_HEADER_BYTES
 from ramp_engine.evaluation.plan import LEVELS
 from ramp_engine.sandbox import Refusal, Sandbox, SandboxKeys
-from ramp_engine.sandbox.settings import LEAST_MEMORY_MB, SHARE_OF_MEMORY
 
 __all__ = ["Parcel", "Prepared", "Report"]
 
@@ -68,11 +67,7 @@ class Prepared:
         n_folds : int
             So many share the instance.
         """
-        if keys.limits.memory_mb == "auto":
-            share = SHARE_OF_MEMORY * self.memory_mb / n_folds
-            limits = {"memory_mb": max(LEAST_MEMORY_MB, float(round(share)))}
-            keys = keys.model_copy(update={"limits": keys.limits.model_copy(update=limits)})
-        return self.sandbox.spec(keys, n_folds)
+        return self.sandbox.spec(keys, n_folds, self.memory_mb)
 
 
 @dataclass(frozen=True)
