@@ -158,7 +158,7 @@ def _installed(python: Path, place: HostPlace) -> dict[str, Any]:
 def _run(
     command: Sequence[str], seconds: float, place: HostPlace, python: Path
 ) -> tuple[int, str, str]:
-    environment = run_environment(python, place.root, Path("/tmp"), None, ())  # noqa: S108
+    environment = run_environment(python, place.root, Path("/tmp"), None, ())  # noqa: S108 (TMPDIR of ours)
     try:
         done = subprocess.run(
             list(command),

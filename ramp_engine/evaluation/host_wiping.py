@@ -15,7 +15,7 @@ from .host_runs import END_SECONDS, HostRun
 from .run_folder import remove_tree
 
 #: Where everybody may write.
-_SHARED = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
+_SHARED = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (they are only looked through)
 _LOOK_SECONDS = 0.05
 
 

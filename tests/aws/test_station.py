@@ -29,7 +29,15 @@ from ramp_engine.fold_process import FoldScratch, make_scratch
 from ramp_engine.sandbox import SandboxKeys
 from ramp_engine.testing import Scenario
 from ramp_engine.testing.scenarios import estimator_source
-from tests.aws.local_station import Done, LocalConnection, lost, new_home, pids_of, wait_until
+from tests.aws.local_station import (
+    Done,
+    LocalConnection,
+    lost,
+    new_home,
+    no_fault,
+    pids_of,
+    wait_until,
+)
 from tests.open_environment import open_python
 
 ROOM = 1 << 30
@@ -145,7 +153,7 @@ def test_status_is_one_command_which_is_not_tried_again(
             station.status("nobody", 0, ())
         assert station.status("nobody", 0, ()).state == "unknown"
     finally:
-        connection.fault = lambda _moment: None
+        connection.fault = no_fault
     assert connection.calls[1:] == ["run status", "connect", "run status"]
 
 
@@ -184,7 +192,7 @@ def test_a_file_that_changes_or_is_cut_on_its_way_is_fetched_again(
     connection.fault = replace_by_link
     with pytest.raises(TransportError, match="no regular file"):
         station.fetch("r2", None, is_whole=True, target=scratch, max_bytes=ROOM)
-    connection.fault = lambda _moment: None
+    connection.fault = no_fault
     with pytest.raises(CollectError, match="at most"):
         station.fetch("r2", None, is_whole=True, target=scratch, max_bytes=-(16 << 20))
     station.wipe()
