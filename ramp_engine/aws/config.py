@@ -128,9 +128,10 @@ class AWSWorkerConfig(SandboxKeys):
         default=22, description="Port of the SSH server on the instances."
     )
     host_key_check: Literal["console", "first-use"] = Field(
-        default="console",
-        description="How an instance proves who it is: by the host keys in its console output "
-        "(console), or by the first key it shows (first-use); either is then held to.",
+        default="first-use",
+        description="How an instance proves who it is: by the host keys in its console output and "
+        "in no other way (console), which some types show minutes late; or by these where they are "
+        "there in time, and else by the first key that it shows (first-use). Either is held to.",
     )
     conda_env: _InstanceText | None = Field(
         default=None, description="Name or prefix of the conda environment on the instance."
