@@ -150,6 +150,20 @@ class BaseWorker(ABC):
         """
         return
 
+    @classmethod
+    def give_up_waiting(cls, shared: Any) -> None:  # noqa: ARG003
+        """Have calls end that wait for what is not there yet, such as a cluster that is away.
+
+        Called when the dispatcher ends, before its runs have; returns at once. What is there goes
+        on.
+
+        Parameters
+        ----------
+        shared : object
+            What `open_shared` gave.
+        """
+        return
+
     # The place where it runs, as a whole
 
     @classmethod

@@ -66,6 +66,12 @@ class RemoteWorker(FoldWorker):
             shared.ask("warm", bundle_dir=str(config["bundle_dir"]))
 
     @classmethod
+    def give_up_waiting(cls, shared: Any) -> None:
+        """Have nobody wait for the first connection to the cluster."""
+        if isinstance(shared, GatewayClient):
+            shared.give_up_waiting()
+
+    @classmethod
     def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:  # noqa: ARG003
         """Name packages and confinement on the nodes."""
         return shared.environment if isinstance(shared, GatewayClient) else ""

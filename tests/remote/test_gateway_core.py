@@ -45,6 +45,8 @@ class NotingEngine:
         self.withdrawn: list[str] = []
         self.asked: list[tuple[str, Frame]] = []
         self.facts: dict[str, dict[str, Any]] = {"n1": {"python": "3.11"}}
+        self.hanging: set[str] = set()
+        self.unanswered: list[Future[Frame]] = []
 
     def nodes(self, demands: Demands) -> list[Node]:
         return [Node(name, name, 2, 2) for name in self.facts]
@@ -58,8 +60,17 @@ class NotingEngine:
     def call(self, node: str, request: Frame) -> Future[Frame]:
         self.asked.append((node, request))
         answer: Future[Frame] = Future()
-        answer.set_result(Frame({"facts": self.facts.get(node, {})}))
+        if node in self.hanging:
+            self.unanswered.append(answer)
+        else:
+            answer.set_result(Frame({"facts": self.facts.get(node, {})}))
         return answer
+
+    def answer(self) -> None:
+        """Have the nodes that hang go on."""
+        self.hanging.clear()
+        for answer in self.unanswered:
+            answer.set_result(Frame({}))
 
     def ops(self, op: str) -> list[tuple[str, Any]]:
         found = [(node, request) for node, request in self.asked if request.header["op"] == op]
@@ -77,7 +88,7 @@ class Room:
         requests = Requests(config, "lease")
         engine = cast("Engine", self.engine)
         versions = Versions("3.11", "1")
-        self.nodes = Nodes(engine, requests, versions, self.loop.post)
+        self.nodes = Nodes(engine, requests, versions, self.loop.post, self.clock)
         uploads = Uploads(self.nodes, requests, folder / "packed", None, self.loop.post)
         self.core = Core(engine, requests, self.nodes, uploads, self.loop, config)
         self.nodes.on_change = self.core.shun
@@ -141,8 +152,8 @@ class Room:
         result = {"folds": [{"fold": number, "state": state}]}
         code = int(state != "tested")
         header = {"said": "ended", "how": how, "returncode": code, "result": result, "parts": names}
-        payload = more.pop("payload", payload)
-        self.core.handle(JobEnded(self.job(number), "n1", Frame(header | more, payload)))
+        payload, node = more.pop("payload", payload), more.pop("node", "n1")
+        self.core.handle(JobEnded(self.job(number), node, Frame(header | more, payload)))
         self.turn()
 
     def ended(self, name: str) -> dict[str, Any]:
@@ -218,11 +229,15 @@ def test_a_node_of_other_versions_that_came_later_gets_its_fold_ended(room: Room
     room.engine.facts["n2"] = {"python": "3.9", "hostname": "old"}
     room.start(0, "n2")
     wait_until(lambda: room.turn() and bool(room.engine.ops("cancel")), "the end of the fold")
-    assert room.engine.ops("cancel") == [("n2", [room.job(0)])]
-    room.end(0, "canceled")
-    end = room.ended("a")
-    assert end["how"] == "lost"
-    assert "n2 (old) does not go with this machine: Python is 3.9 there and 3.11" in end["message"]
+    misplaced = room.job(0)
+    assert room.engine.ops("cancel") == [("n2", [misplaced])]
+    room.end(0, "canceled", node="n2")
+    words = b"n2 (old) does not go with this machine: Python is 3.9 there and 3.11"
+    assert words in (room.folder / "a" / "log").read_bytes()
+    assert room.job(0) != misplaced, "the fold is begun again"
+    assert room.engine.jobs[room.job(0)].avoid == {"n2"}
+    room.end(0)
+    assert room.ended("a")["how"] == "done"
 
 
 def test_a_node_that_leaves_is_asked_to_save_what_is_ours_and_only_once(room: Room) -> None:
@@ -368,6 +383,87 @@ def test_leases_are_renewed_where_there_may_be_folds(room: Room) -> None:
     room.begin("a", 1)
     room.core.renew()
     assert [node for node, _ in room.engine.ops("renew")] == ["n1"]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Room:
+    """A room with two nodes, which have told of themselves."""
+    room = Room(tmp_path, lease_seconds=20)
+    room.engine.facts["n2"] = {"python": "3.11"}
+    room.look()
+    wait_until(lambda: room.turn() and room.nodes.is_complete, "their answers")
+    return room
+
+
+def _pass(room: Room, seconds: int) -> None:
+    """Let time pass, and renew leases meanwhile."""
+    for _ in range(seconds // 5):
+        room.clock.advance(5.0)
+        room.core.renew()
+        room.turn()
+
+
+def test_folds_on_a_node_that_hangs_are_lost_when_their_lease_has_run_out(pair: Room) -> None:
+    pair.begin("a", 2)
+    pair.start(0, "n1")
+    pair.start(1, "n2")
+    late = pair.job(0)
+    pair.engine.hanging.add("n1")
+    _pass(pair, 25)
+    held = pair.core.find("a")
+    assert held is not None
+    assert held.run.folds[0].is_open, "the lease may not have run out"
+    _pass(pair, 10)
+    pair.end(1)
+    end = pair.ended("a")
+    assert end["how"] == "lost"
+    assert "fold 0: node n1 has not answered for 25 s" in end["message"]
+    names, payload = parts.join({"output/state.txt": b"tested"})
+    said = {"said": "ended", "how": "done", "returncode": 0, "parts": names}
+    pair.core.handle(JobEnded(late, "n1", Frame(said, payload)))
+    assert not (pair.folder / "a" / "output" / "fold_0").exists(), "it came too late"
+
+
+def test_a_node_that_hangs_gets_no_folds_until_it_answers(pair: Room) -> None:
+    pair.begin("a", 1)
+    pair.start(0, "n1")
+    late = pair.job(0)
+    pair.engine.hanging.add("n1")
+    _pass(pair, 35)
+    assert pair.engine.ops("renew") == [("n1", None)], "one question at a time"
+    pair.begin("b", 1)
+    assert pair.engine.jobs[pair.job(0)].avoid == {"n1"}
+    pair.engine.answer()
+    _pass(pair, 5)
+    assert pair.engine.ops("cancel") == [("n1", [late])]
+    pair.begin("c", 1)
+    assert pair.engine.jobs[pair.job(0)].avoid == frozenset()
+
+
+def test_folds_wait_where_all_nodes_hang(room: Room) -> None:
+    room.look()
+    room.begin("a", 1)
+    room.start(0)
+    room.engine.hanging.add("n1")
+    _pass(room, 90)
+    held = room.begin("b", 1)
+    assert held.run.has_waiting
+    room.engine.answer()
+    room.turn()
+    assert not held.run.has_waiting
+
+
+def test_a_gateway_that_was_stopped_holds_that_against_no_node(pair: Room) -> None:
+    pair.begin("a", 1)
+    pair.start(0, "n1")
+    pair.engine.hanging.add("n1")
+    _pass(pair, 5)
+    pair.clock.advance(1000.0)
+    _pass(pair, 20)
+    pair.engine.answer()
+    pair.turn()
+    pair.end(0)
+    assert pair.ended("a")["how"] == "done"
 
 
 def test_a_loop_that_was_run_for_a_while_goes_on_later_for_as_long_as_it_is_needed() -> None:

@@ -95,7 +95,7 @@ def _serve(name: str, folder: Path, channel: socket.socket, config: dict[str, An
         pool = stack.enter_context(ThreadPoolExecutor(1))
         versions = pool.submit(own_versions, config, name)  # while the engine connects
         engine = stack.enter_context(_left(_maker(name)(config, sink)))
-        nodes = Nodes(engine, requests, versions.result(), loop.post)
+        nodes = Nodes(engine, requests, versions.result(), loop.post, loop.clock)
         store = config.get("bundle_store")
         uploads = Uploads(nodes, requests, folder.parent / "packed", store, loop.post)
         core = Core(engine, requests, nodes, uploads, loop, config)

@@ -73,6 +73,7 @@ class Core:
         self._hungry: dict[str, HeldRun] = {}  # those with folds that wait
         self._orders = itertools.count()
         self._jobs = Jobs(requests.lease)
+        nodes.on_silent = self._give_up
         #: Called when a run is held no more.
         self.on_forgotten: Callable[[], None] = lambda: None
         #: Why the cluster is given up; None as long as it is not.
@@ -187,6 +188,7 @@ class Core:
         if given is None:
             return
         given.node = event.node
+        self._nodes.hear(event.node)
         if event.node not in self._nodes.names:
             self._nodes.look()
         fault = self._nodes.fault(event.node)
@@ -233,7 +235,9 @@ class Core:
             return
         held, fold = given.held, given.fold
         if fold.job == job and fold.phase is Phase.GIVEN:
-            if given.fault is not None:
+            if given.fault is not None and self._nodes.fault(event.node) and self._nodes.avoided:
+                held.reclaim(fold, given.fault)  # there are nodes that do
+            elif given.fault is not None:
                 held.lose(fold, given.fault)
             else:
                 now = self._loop.clock()
@@ -266,15 +270,19 @@ class Core:
 
     def fill(self) -> None:
         """Give the engine folds, of the oldest run first, as many as may be in flight."""
+        avoided = self._nodes.avoided if self._hungry else None
         for held in sorted(self._hungry.values(), key=lambda held: held.order):
+            is_placed = held.run.node is not None
             while held.is_packed and (fold := held.run.next_fold(self._loop.clock())) is not None:
                 if self._max_folds is not None and len(self._jobs) >= self._max_folds:
                     return
-                self._submit(held, fold)
+                if avoided is None and not is_placed:
+                    break
+                self._submit(held, fold, frozenset() if is_placed else avoided or frozenset())
             if not held.run.has_waiting:
                 self._hungry.pop(held.name, None)
 
-    def _submit(self, held: HeldRun, fold: Fold) -> None:
+    def _submit(self, held: HeldRun, fold: Fold, avoid: frozenset[str]) -> None:
         given = self._jobs.make(held, fold)
         try:
             request = self._requests.fold(
@@ -285,7 +293,8 @@ class Core:
                 held.files.submission_parts(),
                 held.files.checkpoint_parts(fold.number),
             )
-            self._engine.submit(Job(given.job, request, self._requests.demands, held.run.node))
+            demands = self._requests.demands
+            self._engine.submit(Job(given.job, request, demands, held.run.node, avoid))
         except (OSError, WorkerError) as error:
             self._jobs.take(given.job)
             held.run.stop(Ended.INTERRUPTED, str(error))
@@ -366,12 +375,27 @@ class Core:
                 if not given.is_called_off:
                     given.fault, given.is_called_off = fault, True
                     self._end_job(given)
+        self.fill()
+
+    def _give_up(self, node: str, why: str) -> list[str]:
+        """Take as lost what runs on a node that hangs: nothing more is heard of it.
+
+        Returns
+        -------
+        list of str
+            The jobs.
+        """
+        given_up = self._jobs.on(node)
+        for given in given_up:
+            self._jobs.take(given.job)
+            if given.fold.job == given.job and given.fold.phase is Phase.GIVEN:
+                given.held.lose(given.fold, why)
+        for held in {given.held.name: given.held for given in given_up}.values():
+            self._look_after(held)
+        return [given.job for given in given_up]
 
     # Leases
 
     def renew(self) -> None:
         """Renew the lease wherever there are folds, or may be."""
-        nodes = self._jobs.nodes()
-        if nodes is not None and not nodes:
-            return
-        self._nodes.renew(nodes)
+        self._nodes.renew(self._jobs.nodes())

@@ -167,7 +167,7 @@ def _greeted(place: Place) -> socket.socket:
                 raise
             channel.close()
         if time.monotonic() > until:
-            raise _NoAgent(f"the agent does not answer; its log is {place.log}")
+            raise _NoAgent(f"the agent does not answer; its log is {place.log}", "busy")
         if not _start(place):
             time.sleep(RETRY_SECONDS)  # another one is about to end, or to begin
 
