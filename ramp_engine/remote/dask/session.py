@@ -97,8 +97,9 @@ class DaskSession:
         allowed = self._view.allowed(node, avoid)
         if (node is not None or avoid) and not allowed:
             loss = Loss.RECLAIMED if node is None else Loss.UNPLACED
+            reason = f"there is no Dask worker on {node or 'other nodes'}"
             for job in jobs:
-                self.book.lose(job.name, loss, f"there is no Dask worker on {node or 'other nodes'}")
+                self.book.lose(job.name, loss, reason)
             return
         futures = self._client.map(
             run_job,

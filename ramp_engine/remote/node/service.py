@@ -68,7 +68,14 @@ class Service:
         """Whether there is neither a lease nor a fold."""
         return not self.leases and not self._jobs
 
-    def answer(self, channel: socket.socket, request: Frame, may_end: Callable[[], bool]) -> bool:
+    @property
+    def has_jobs(self) -> bool:
+        """Whether there is a fold."""
+        return bool(self._jobs)
+
+    def answer(
+        self, channel: socket.socket, request: Frame, may_end: Callable[[bool], bool]
+    ) -> bool:
         """Do what is asked for, to the end.
 
         Parameters
@@ -77,7 +84,8 @@ class Service:
             Where the answer goes.
         request : Frame
         may_end : callable
-            Decides whether the agent ends now, which nobody may need any more.
+            Decides whether the agent ends now, which nobody may need any more; told whether
+            another one takes its place.
 
         Returns
         -------
@@ -90,9 +98,11 @@ class Service:
             Nobody hears the answer any more.
         """
         header = request.header
-        if header["op"] == "release":
-            self._release(str(header["lease"]))
-            is_ending = may_end()
+        if header["op"] in ("release", "replace"):
+            is_replaced = header["op"] == "replace"
+            if not is_replaced:
+                self._release(str(header["lease"]))
+            is_ending = may_end(is_replaced)
             if is_ending:
                 self._tools.shelf.close()
             send(channel, {"is_ending": is_ending})
