@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
+import fsspec
 import pytest
 
 from ramp_engine.fold_process import FoldScratch
@@ -45,6 +48,7 @@ class NotingEngine:
         self.withdrawn: list[str] = []
         self.asked: list[tuple[str, Frame]] = []
         self.facts: dict[str, dict[str, Any]] = {"n1": {"python": "3.11"}}
+        self.answers: dict[str, Callable[[Frame], dict[str, Any]]] = {}
         self.hanging: set[str] = set()
         self.unanswered: list[Future[Frame]] = []
 
@@ -62,6 +66,8 @@ class NotingEngine:
         answer: Future[Frame] = Future()
         if node in self.hanging:
             self.unanswered.append(answer)
+        elif (op := request.header["op"]) in self.answers:
+            answer.set_result(Frame(self.answers[op](request)))
         else:
             answer.set_result(Frame({"facts": self.facts.get(node, {})}))
         return answer
@@ -89,7 +95,9 @@ class Room:
         engine = cast("Engine", self.engine)
         versions = Versions("3.11", "1")
         self.nodes = Nodes(engine, requests, versions, self.loop.post, self.clock)
-        uploads = Uploads(self.nodes, requests, folder / "packed", None, self.loop.post)
+        store = config.get("bundle_store")
+        packed = folder / "packed"
+        uploads = Uploads(self.nodes, requests, packed, store, self.loop.post, store_seconds=0.1)
         self.core = Core(engine, requests, self.nodes, uploads, self.loop, config)
         self.nodes.on_change = self.core.shun
         self.bundle = folder / ("b" * 8) / "public"
@@ -351,6 +359,63 @@ def test_a_node_that_tells_nonsense_of_itself_gets_no_folds(room: Room, facts: A
     room.look()
     wait_until(lambda: room.turn() and room.nodes.is_complete, "its answer")
     assert "n1 tells nonsense" in str(room.nodes.fault("n1"))
+
+
+def _upload(room: Room, haves: list[int]) -> list[int]:
+    """Have a bundle brought to a node that says so much has come; give the offsets of the parts."""
+    offsets: list[int] = []
+
+    def take(request: Frame) -> dict[str, Any]:
+        offsets.append(request.header["offset"])
+        return {"have": haves[min(len(offsets), len(haves)) - 1]}
+
+    room.look()
+    room.engine.answers["bundle"] = take
+    held = room.begin("a", 1)
+    said = Frame({"said": "needs"})
+    room.core.handle(JobSaid(room.job(0), "n1", said))
+    assert held.is_packed
+    for _ in range(100):
+        room.turn()
+    return offsets
+
+
+def test_an_upload_of_which_nothing_comes_is_given_up(room: Room) -> None:
+    assert 3 <= len(_upload(room, [0])) < 20
+
+
+def test_an_upload_that_comes_slowly_goes_on(room: Room) -> None:
+    haves = [10 * n for n in range(60)]
+    assert _upload(room, haves)[:60] == [0, *haves[:59]]
+
+
+class HangingStore(fsspec.AbstractFileSystem):  # type: ignore[misc]
+    """A store that answers when it is told to."""
+
+    protocol = "hanging"
+    is_over = threading.Event()
+
+    def exists(self, path: str, **_: Any) -> bool:
+        self.is_over.wait()
+        raise OSError("it is over")
+
+
+@pytest.fixture
+def hanging_store() -> Iterator[str]:
+    fsspec.register_implementation("hanging", HangingStore, clobber=True)
+    yield "hanging://store"
+    HangingStore.is_over.set()
+
+
+def test_a_store_that_hangs_is_told_and_counts_for_nobody(
+    hanging_store: str, tmp_path: Path
+) -> None:
+    room = Room(tmp_path, bundle_store=hanging_store)
+    held = room.begin("a", 1, is_packed=False)
+    wait_until(lambda: room.turn() and held.is_told, "the end")
+    end = room.ended("a")
+    assert end["how"] == "interrupted"
+    assert "has not taken the bundle in" in end["message"]
 
 
 def test_all_folds_share_the_files_of_their_submission(room: Room) -> None:

@@ -112,7 +112,13 @@ class ThreadEngine:
                 gone.set_exception(WorkerLostError(f"there is no node {node}"))
                 return gone
             self._note_place(node, request)
-        return self._pool.submit(ask, node, request)
+        return self._pool.submit(self._ask, node, request)
+
+    def _ask(self, node: str, request: Frame) -> Frame:
+        answer = ask(node, request)
+        if request.header["op"] == "info" and node in self._config.get("old_nodes", ()):
+            answer.header["facts"]["python"] = "3.2.1"
+        return answer
 
     def _place_jobs(self) -> None:
         for job in [] if self._is_held else list(self._waiting):

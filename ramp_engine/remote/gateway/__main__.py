@@ -121,7 +121,7 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
     Raises
     ------
     WorkerSetupError
-        One of them does not go with this machine.
+        None of them goes with this machine. Where some do, the others get no folds.
     """
 
     def look() -> None:
@@ -132,7 +132,7 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
     nodes.look(look)
     loop.run(FACTS_SECONDS)
     nodes.on_answer = lambda: None
-    if nodes.faults:
+    if nodes.faults and not nodes.has_fitting:
         nodes.release(RELEASE_SECONDS)
         hint = "Give all machines the same versions, or name another environment"
         raise WorkerSetupError("; ".join(nodes.faults), hint)

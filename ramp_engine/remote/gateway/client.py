@@ -70,6 +70,7 @@ class GatewayClient:
         self._beginner: threading.Thread | None = None  # starts one again
         self._has_tried = threading.Event()
         self._facts = KnownFacts(config)
+        self._faults: set[str] = set()  # why nodes get no folds
         self._problem = "connecting takes long"
 
     def __enter__(self) -> Self:
@@ -212,7 +213,7 @@ class GatewayClient:
             with self._lock:
                 self._starting = None
                 self._check_open()
-                self._facts.note(facts)
+                self._note(facts)
                 path = folder / "socket"
                 self._connection = GatewayConnection(ours, path, self._said, self._lost)
         except BaseException:
@@ -266,7 +267,15 @@ class GatewayClient:
 
     def _said(self, header: dict[str, Any]) -> None:
         if header["said"] == "nodes":
-            self._facts.note(header)
+            self._note(header)
+
+    def _note(self, facts: Mapping[str, Any]) -> None:
+        """Take what is known of the nodes; those that are left out are told once each."""
+        self._facts.note(facts)
+        faults = set(facts.get("faults") or ())
+        for fault in sorted(faults - self._faults):
+            logger.warning("it gets no folds: %s", fault)
+        self._faults = faults
 
     def _lost(self, connection: GatewayConnection) -> None:
         """Start another gateway; in the thread that has read from this one."""

@@ -302,6 +302,8 @@ class Core:
 
     def _packed(self, held: HeldRun) -> None:
         error = held.packing.exception()
+        if error is not None:
+            held.note_full(error)
         if isinstance(error, TransportError) or isinstance(error and error.__cause__, OSError):
             held.run.stop(Ended.INTERRUPTED, str(error))  # store or disk, that may be there again
         elif error is not None:

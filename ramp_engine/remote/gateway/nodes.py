@@ -92,6 +92,11 @@ class Nodes:
         return [known.fault for known in self._known.values() if known.fault]
 
     @property
+    def has_fitting(self) -> bool:
+        """Whether nothing speaks against some node."""
+        return any(not known.fault for known in self._known.values())
+
+    @property
     def avoided(self) -> frozenset[str] | None:
         """The nodes that get no folds; None: no other is there, and one of them may answer again.
 

@@ -123,9 +123,7 @@ class _Agent:
         self._is_ending = True
         os.eventfd_write(self._wakes, 1)
 
-    def _may_end(
-        self, n_callers: int, patience_seconds: float, is_replaced: bool = False
-    ) -> bool:
+    def _may_end(self, n_callers: int, patience_seconds: float, is_replaced: bool = False) -> bool:
         """Decide to end, unless somebody needs it: from then on nobody comes in.
 
         Parameters
