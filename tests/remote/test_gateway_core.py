@@ -32,7 +32,7 @@ from ramp_engine.remote.gateway.nodes import Nodes
 from ramp_engine.remote.gateway.requests import Requests
 from ramp_engine.remote.gateway.run_files import RunFiles
 from ramp_engine.remote.gateway.run_log import RunLog
-from ramp_engine.remote.gateway.runs import Run
+from ramp_engine.remote.gateway.runs import Ended, Run
 from ramp_engine.remote.gateway.timers import Loop
 from ramp_engine.remote.gateway.uploads import Uploads
 from ramp_engine.remote.gateway.versions import Versions
@@ -114,13 +114,14 @@ class Room:
         n_folds: int,
         timeout_seconds: float | None = None,
         is_packed: bool = True,
+        files: Callable[[FoldScratch, Path], RunFiles] = RunFiles,
     ) -> HeldRun:
         scratch = FoldScratch(self.folder / name, self.folder / name / "tmp")
         scratch.root.mkdir()
         numbers = list(range(n_folds))
         held = HeldRun(
             Run(name, numbers, timeout_seconds),
-            RunFiles(scratch, self.folder / "files"),
+            files(scratch, self.folder / "files"),
             RunLog(scratch, numbers),
             self.bundle,
             cast("Client", self),
@@ -281,8 +282,11 @@ def test_a_cluster_without_nodes_counts_for_nobody(room: Room) -> None:
     assert (end["how"], end["message"]) == ("interrupted", "the cluster has no worker")
 
 
+@pytest.mark.parametrize("n_bytes", [1, 2 << 20])
 @pytest.mark.parametrize("is_reclaimed", [False, True])
-def test_a_disk_here_that_refuses_interrupts_the_run(room: Room, is_reclaimed: bool) -> None:
+def test_a_disk_here_that_refuses_interrupts_the_run(
+    room: Room, is_reclaimed: bool, n_bytes: int
+) -> None:
     room.begin("a", 3)
     room.end(0)
     room.start(2)
@@ -290,13 +294,59 @@ def test_a_disk_here_that_refuses_interrupts_the_run(room: Room, is_reclaimed: b
     if in_the_way.exists():
         in_the_way.rename(room.folder / "done")
     in_the_way.write_text("a file where a folder has to be")
-    names, payload = parts.join({"checkpoint/step": b"1", "output/state.txt": b"tested"})
+    left = {"checkpoint/step": bytes(n_bytes), "output/state.txt": b"tested"}
+    names, payload = parts.join(left)
     room.end(1, "reclaimed" if is_reclaimed else "done", parts=names, payload=payload)
+    wait_until(lambda: room.turn() and bool(room.engine.ops("cancel")), "the end of the others")
     assert room.engine.ops("cancel") == [("n1", [room.job(2)])]
     room.end(2, "canceled")
     end = room.ended("a")
     assert end["how"] == "interrupted"
     assert "cannot be kept" in end["message"]
+
+
+class _OnASlowDisk(RunFiles):
+    """Writes large files when it is told to."""
+
+    is_free = threading.Event()
+
+    def stage(self, fold: int, frame: Frame) -> None:
+        self.is_free.wait()
+        super().stage(fold, frame)
+
+
+def test_a_slow_disk_here_delays_nothing_but_what_is_written(room: Room) -> None:
+    held = room.begin("a", 3, files=_OnASlowDisk)
+    room.start(0)
+    room.start(1)
+    names, payload = parts.join({"output/state.txt": b"tested", "output/large": bytes(2 << 20)})
+    try:
+        room.end(0, parts=names, payload=payload)
+        room.core.renew()
+        assert [node for node, _ in room.engine.ops("renew")] == ["n1"]
+        room.end(1)
+        assert held.run.folds[1].verdict is not None, "others are taken meanwhile"
+        room.core.call_off(held, how=Ended.TIMEOUT)
+        assert room.engine.withdrawn == [room.job(2)]
+        room.core.handle(JobLost(room.job(2), Loss.RECLAIMED, "withdrawn"))
+        assert not held.is_told
+    finally:
+        _OnASlowDisk.is_free.set()
+    wait_until(lambda: room.turn() and held.is_told, "the end")
+    assert {path.name for path in held.files.scratch.output.iterdir()} == {"fold_1"}
+
+
+def test_large_outputs_are_there_before_the_fold_is_told(room: Room) -> None:
+    held = room.begin("a", 1)
+    large = bytes(range(256)) * (1 << 13)
+    files = {"output/state.txt": b"tested", "output/y_pred_train.npz": large}
+    names, payload = parts.join(files)
+    room.end(0, parts=names, payload=payload)
+    wait_until(lambda: room.turn() and held.is_told, "the end")
+    assert [said["said"] for said in room.said] == ["fold", "ended"]
+    output = held.files.scratch.output
+    assert [path.name for path in output.iterdir()] == ["fold_0"]
+    assert (output / "fold_0" / "y_pred_train.npz").read_bytes() == large
 
 
 def test_a_result_that_cannot_be_written_is_not_the_fault_of_the_code(room: Room) -> None:
