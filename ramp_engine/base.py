@@ -21,49 +21,21 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
 
-from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError, nearest
+from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError
+from ramp_engine.worker_place import IsLive, WorkerPlace
+from ramp_engine.worker_status import TIMEOUT_RETURNCODE, Capability, WorkerStatus, as_status
 
 __all__ = ["TIMEOUT_RETURNCODE", "BaseWorker", "Capability", "IsLive", "WorkerStatus"]
 
 logger = logging.getLogger(__name__)
 
-#: The return code of a run that was ended at its time limit.
-TIMEOUT_RETURNCODE = 124
 
-#: Tells whether somebody answers for what (dispatcher, submission, attempt) name; see `reap`.
-IsLive = Callable[[int, int, int], bool]
-
-
-class WorkerStatus(StrEnum):
-    """Status of a worker, in memory; the state of a submission, in SQL, is another thing."""
-
-    INITIALIZED = "initialized"  #: made, nothing was done yet
-    SETUP = "setup"  #: where the submission will run is ready
-    RUNNING = "running"  #: the submission runs
-    FINISHED = "finished"  #: the run has ended, its results wait to be collected
-    COLLECTED = "collected"  #: the results are where the dispatcher wants them
-    RETRY = "retry"  #: the run was interrupted through no fault of its own
-    TIMEOUT = "timeout"  #: the run took longer than allowed
-    ERROR = "error"  #: the worker itself failed
-    KILLED = "killed"  #: torn down
-
-
-class Capability(StrEnum):
-    """What a worker can do beyond running a submission."""
-
-    ADOPT = "adopt"  #: `BaseWorker.handle` and `BaseWorker.attach`: its runs outlive a dispatcher
-    INTERRUPT = "interrupt"  #: it may lose its machine, and then reports ``retry``
-    TIME_LIMIT = "time_limit"  #: it ends a run at the time limit; what there is can be collected
-    FOLDS = "folds"  #: `BaseWorker.collect_done_folds`, and it runs ``config["folds"]`` only
-
-
-class BaseWorker(ABC):
+class BaseWorker(WorkerPlace, ABC):
     """Run one submission somewhere.
 
     Parameters
@@ -122,107 +94,219 @@ class BaseWorker(ABC):
         """Tell what it is and how it stands; asks nobody and shows no configuration."""
         return f'{type(self).__name__}(submission="{self.submission}", status="{self._status}")'
 
-    @classmethod
-    @contextlib.contextmanager
-    def open_shared(cls, config: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ARG003
-        """Hold what all workers of one dispatcher share, such as a client of a cluster.
+    # Status
 
-        Entered once per dispatcher; the value becomes the attribute ``shared`` of each worker.
+    @property
+    def status(self) -> WorkerStatus:
+        """How the worker stands; while it runs, reading asks the place where it runs.
 
-        Parameters
-        ----------
-        config : mapping
-            As for a worker, without what belongs to one submission; ``deployment`` is missing where
-            the class `begins_early`.
+        A second reader, in another thread or inside the question itself, gets the last answer.
         """
-        yield None
+        if self._status is WorkerStatus.RUNNING and self._poll_lock.acquire(blocking=False):
+            try:
+                self._poll()
+            finally:
+                self._poll_lock.release()
+        return self._status
 
-    @classmethod
-    def warm_up(cls, config: Mapping[str, Any], shared: Any) -> None:  # noqa: ARG003
-        """Have ready what runs will soon need; called once, in the background of a dispatcher.
+    @status.setter
+    def status(self, value: str) -> None:
+        status = as_status(value)
+        with self._status_lock:
+            self._status = status
 
-        Parameters
-        ----------
-        config : mapping
-            As for `open_shared`, and ``bundle_dir``.
-        shared : object
-            What `open_shared` gave.
-        """
-        return
+    @property
+    def last_status(self) -> WorkerStatus:
+        """The status as it was last seen; asks nobody."""
+        return self._status
 
-    @classmethod
-    def give_up_waiting(cls, shared: Any) -> None:  # noqa: ARG003
-        """Have calls end that wait for what is not there yet, such as a cluster that is away.
+    def _poll(self) -> None:
+        if self._is_submission_interrupted():
+            status = WorkerStatus.RETRY
+        elif self._is_submission_finished():
+            status = WorkerStatus.FINISHED
+        elif self.check_timeout():
+            status = WorkerStatus.TIMEOUT
+        else:
+            return
+        with self._status_lock:
+            if self._status is WorkerStatus.RUNNING:
+                self._status = status
 
-        Called when the dispatcher ends, before its runs have; returns at once. What is there goes
-        on.
+    @abstractmethod
+    def _is_submission_finished(self) -> bool:
+        """Tell whether the run has ended, well or not. Asked often: it should take no time."""
 
-        Parameters
-        ----------
-        shared : object
-            What `open_shared` gave.
-        """
-        return
+    def _is_submission_interrupted(self) -> bool:
+        """Tell whether the run was lost through no fault of its own, such as a reclaimed node."""
+        return False
 
-    # The place where it runs, as a whole
+    def check_timeout(self) -> bool:
+        """Tell whether the run takes longer than ``config["timeout"]`` seconds allow."""
+        limit = self.config.get("timeout")
+        if limit is None or self._started_at is None:
+            return False
+        return self.clock() - self._started_at >= float(limit)
 
-    @classmethod
-    def reap(cls, config: Mapping[str, Any], shared: Any, is_live: IsLive) -> None:  # noqa: ARG003
-        """End what workers of this event have left and nobody answers for; here, nothing.
+    def _require(self, method: str, *expected: WorkerStatus) -> None:
+        """Raise `WorkerStateError` unless the last known status is one of `expected`."""
+        if self._status not in expected:
+            raise WorkerStateError(method, str(self._status), expected)
 
-        Called where `reaps` is set: by each dispatcher when it starts and about once a minute, in
-        a thread of its own, and by the daemon for events that have none. So it may be called by
-        several at once, while workers run, and must end nothing of which it is not sure. An error
-        is logged, and it is called again.
+    # The life of a worker
 
-        Parameters
-        ----------
-        config : mapping
-            As for `open_shared`, and ``deployment`` in any case; ``dispatcher_id`` is that of the
-            caller, None when it is no dispatcher.
-        shared : object
-            What `open_shared` gave; None when the caller is no dispatcher.
-        is_live : callable
-            Told dispatcher, submission and attempt that something was started by and for (see
-            ``config`` of a worker), whether somebody may still answer for it. Asks the database: to
-            be asked after one has looked at what there is, never before, since what is started in
-            between would look dead. It raises `DatabaseUnavailableError` when nobody knows, which
-            ends the call. A dispatcher's number that there is not, such as 0, asks whether the
-            run of the attempt can be adopted.
-        """
-        return
-
-    @classmethod
-    def check_online(cls, config: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003
-        """Look for what would keep submissions from running where they are to run; here, nothing.
-
-        For ``ramp config check --online``: the place is asked, nothing is started, nothing costs.
-
-        Parameters
-        ----------
-        config : mapping
-            As for `open_shared`; ``deployment`` may be missing.
-
-        Returns
-        -------
-        sequence of str
-            A problem each, with what to do about it.
+    def setup(self) -> None:
+        """Make ready where the submission will run.
 
         Raises
         ------
-        WorkerError
-            The place cannot be asked: a problem as well.
+        WorkerStateError
+            The worker is set up already.
+        """
+        self._require("setup", WorkerStatus.INITIALIZED)
+        self._become(WorkerStatus.SETUP)
+
+    def launch_submission(self) -> None:
+        """Start the submission, and do not wait for its end.
+
+        Raises
+        ------
+        WorkerStateError
+            The worker is not set up, or has launched its submission already.
+        """
+        self._require("launch_submission", WorkerStatus.SETUP)
+        self._started_at = self.clock()
+        self._become(WorkerStatus.RUNNING)
+
+    def collect_results(self) -> tuple[int, str]:
+        """Put predictions and log where the dispatcher wants them; here, check the status only.
+
+        A worker writes ``predictions_dir/<submission>/fold_<i>/`` and
+        ``logs_dir/<submission>/log``, and sets the status to ``collected``.
+
+        Returns
+        -------
+        returncode : int
+            0 when all is well.
+        error_msg : str
+            What failed, for the participant; empty when all is well.
+
+        Raises
+        ------
+        WorkerStateError
+            The submission was not launched, still runs, or was collected already.
+        """
+        ended = (
+            WorkerStatus.FINISHED,
+            WorkerStatus.TIMEOUT,
+            WorkerStatus.ERROR,
+            WorkerStatus.RETRY,
+        )
+        if self.status not in ended:
+            raise WorkerStateError("collect_results", str(self._status), ended)
+        return 0, ""
+
+    def collect_done_folds(self) -> Collection[int]:
+        """Hand over the folds that are done while others still run; here, none.
+
+        For each, ``predictions_dir/<submission>/fold_<i>/`` appears as a whole, filled under a
+        hidden name and renamed; its ``state.txt`` says ``tested``. The dispatcher takes it from
+        there, shows its scores, and keeps it should the run be lost: `collect_results` need not
+        give it again. Called now and then while the worker runs, and before the end of a run that
+        is to be repeated. An error of it costs the submission nothing.
+
+        Returns
+        -------
+        collection of int
+            Those that are done, also those that were handed over before.
         """
         return ()
 
-    @classmethod
-    def usage(cls, config: Mapping[str, Any]) -> str | None:  # noqa: ARG003
-        """Tell what the event has used of its budget, and when that will be spent; here, None.
+    def teardown(self): ...; super().teardown()
 
-        For ``ramp status``: from files or memory, never by asking a service. The parameters are
-        those of `check_online`.
-        """
-        return None
+One thread drives one worker from setup to teardown. Only `wake`, `last_status` and ``repr`` are for
+other threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel
+
+from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError
+from ramp_engine.worker_place import IsLive, WorkerPlace
+from ramp_engine.worker_status import TIMEOUT_RETURNCODE, Capability, WorkerStatus, as_status
+
+__all__ = ["TIMEOUT_RETURNCODE", "BaseWorker", "Capability", "IsLive", "WorkerStatus"]
+
+logger = logging.getLogger(__name__)
+
+
+class BaseWorker(WorkerPlace, ABC):
+    """Run one submission somewhere.
+
+    Parameters
+    ----------
+    config : mapping
+        The ``worker`` section of the event's file, and what the dispatcher adds:
+        ``submissions_dir``, ``predictions_dir``, ``logs_dir``, ``kit_dir``, ``data_dir``,
+        ``bundle_dir``, ``work_dir``, ``n_folds``, ``n_threads``, ``n_jobs_per_submission``,
+        ``timeout`` (seconds) and ``time_between_collection`` (seconds); before `attach`,
+        ``elapsed_seconds`` as well. With `Capability.FOLDS` it may find ``folds``, those that are
+        to be run instead of all, and ``kept_folds``, from each other one to the attempt that has
+        done it: it says so in the log. A dispatcher says for whom it runs as well: ``deployment``
+        (16 hexadecimal digits, of no other event of any database), ``dispatcher_id``,
+        ``submission_id`` and ``attempt``. A worker marks with these what might outlive its process,
+        for `reap`.
+    submission : str
+        Name of the submission's directory inside ``submissions_dir``.
+
+    Attributes
+    ----------
+    config : dict
+    submission : str
+    shared : object
+        What `open_shared` gave, None without a dispatcher.
+    sandbox : str or None
+        How the submission is confined, such as ``namespaces``; known after `setup`, None when the
+        worker does not say.
+    interruption : str
+        Why the run was interrupted, for people; empty when the worker does not say.
+    """
+
+    #: A model of the worker's own keys of the ``worker`` section; None: they pass as they are.
+    config_model: ClassVar[type[BaseModel] | None] = None
+    #: What the worker can do beyond the least.
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    #: Whether `open_shared` and `warm_up` may be called for a supposed bundle, before the database
+    #: is asked, since that costs nobody anything; `warm_up` is called again for the right one.
+    begins_early: ClassVar[bool] = False
+    #: Whether what it starts may outlive its dispatcher and cost something: `reap` is called then.
+    reaps: ClassVar[bool] = False
+
+    def __init__(self, config: Mapping[str, Any], submission: str) -> None:
+        self.config: dict[str, Any] = dict(config)
+        self.submission = submission
+        self.shared: Any = None
+        self.sandbox: str | None = None
+        self.interruption = ""
+        self.clock: Callable[[], float] = time.monotonic
+        self._status = WorkerStatus.INITIALIZED
+        self._status_lock = threading.Lock()
+        self._poll_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._started_at: float | None = None
+
+    def __repr__(self) -> str:
+        """Tell what it is and how it stands; asks nobody and shows no configuration."""
+        return f'{type(self).__name__}(submission="{self.submission}", status="{self._status}")'
 
     # Status
 
@@ -241,7 +325,7 @@ class BaseWorker(ABC):
 
     @status.setter
     def status(self, value: str) -> None:
-        status = _as_status(value)
+        status = as_status(value)
         with self._status_lock:
             self._status = status
 
@@ -477,13 +561,3 @@ class BaseWorker(ABC):
         if has_timed_out and Capability.TIME_LIMIT not in self.capabilities:
             return TIMEOUT_RETURNCODE, "time limit exceeded"  # collecting might wait for its end
         return self.collect_results()
-
-
-def _as_status(value: str) -> WorkerStatus:
-    try:
-        return WorkerStatus(value)
-    except ValueError as error:
-        suggestion = nearest(value, map(str, WorkerStatus))
-        hint = f"Did you mean {suggestion!r}?" if suggestion else ""
-        known = ", ".join(WorkerStatus)
-        raise WorkerError(f"a worker has no status {value!r} ({known})", hint) from error

@@ -22,10 +22,13 @@ class Job(threading.Thread):
         self.has_begun = threading.Event()
 
     def run(self) -> None:
-        with pytest.raises(WorkerCloses), ended_with(self._plugin):
-            self.has_begun.set()
-            while True:
-                self._wait()
+        try:
+            with ended_with(self._plugin):
+                self.has_begun.set()
+                while True:
+                    self._wait()
+        except WorkerCloses:
+            return
 
     def _wait(self) -> None:
         try:
