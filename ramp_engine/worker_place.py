@@ -117,3 +117,12 @@ class WorkerPlace:
         those of `check_online`.
         """
         return None
+
+    @classmethod
+    def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:  # noqa: ARG003
+        """Name what folds depend on beside bundle, files and the keys of the worker.
+
+        Such as the packages on the nodes; with another answer no fold is kept for the next attempt.
+        The parameters are those of `warm_up`.
+        """
+        return ""
