@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -112,6 +115,28 @@ def _refused(premises: Premises) -> None:
     """Be a run that waits for the cluster."""
     with suppress(ResourceUnavailableError):
         cast("GatewayClient", premises.shared()).connection()
+
+
+MORTAL = """
+import json, sys, time
+from ramp_engine.remote.gateway.client import GatewayClient
+with GatewayClient(sys.argv[1], json.loads(sys.argv[2]), is_patient=True) as client:
+    while client.pid is None:
+        time.sleep(0.01)
+    print(client.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_gateway_that_connects_ends_with_a_dispatcher_that_is_killed(cluster: Cluster) -> None:
+    Path(cluster.keys["away"]).write_text("hangs")
+    keys = {**cluster.keys, "dask_scheduler": "tcp://of-others:1"}
+    command = [sys.executable, "-c", MORTAL, ENGINE, json.dumps(keys)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as dispatcher:
+        assert dispatcher.stdout is not None
+        gateway = int(dispatcher.stdout.readline())
+        dispatcher.kill()
+    wait_until(lambda: not is_alive(gateway), "the end of the gateway")
 
 
 def test_a_gateway_that_dies_when_it_has_answered_is_noticed() -> None:
