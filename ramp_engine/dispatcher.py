@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import socket
 import threading
 import time
 from contextlib import suppress
 
 from sqlalchemy.orm import Session
 
-from ramp_database import changes, dispatchers, events, queue, submissions
+from ramp_database import changes, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_database.states import State
@@ -41,6 +39,7 @@ from ramp_engine.outcome import Stop
 from ramp_engine.premises import Premises
 from ramp_engine.provisions import Provisions
 from ramp_engine.reaping import Place, Reaping
+from ramp_engine.registration import Registration
 from ramp_engine.room import Room
 from ramp_engine.run import Run
 from ramp_engine.run_context import RunContext
@@ -112,6 +111,7 @@ class Dispatcher:
             row = events.get_event(session, event.ramp.event_name)
             self._event_id = row.id
             deployment = events.identity(row)
+        self._registration = Registration(database, self._event_id, event.dispatcher)
         self._watcher = changes.watch(database, self._event_id)
         self._has_changed = True
         self._has_more = True  # something may wait that can be claimed
@@ -145,9 +145,9 @@ class Dispatcher:
 
     def run(self) -> None:
         """Claim and evaluate until told to stop, or until all is done."""
-        self._dispatcher_id = self._register()
+        self._dispatcher_id = self._registration.register()
         heartbeat = Heartbeat(
-            self._beat,
+            self._registration.beat,
             seconds=self.event.dispatcher.heartbeat_seconds,
             stalled_after_seconds=self.event.dispatcher.stalled_after_seconds,
             on_lost=self._lost,
@@ -158,7 +158,7 @@ class Dispatcher:
                 with self._provisions:
                     self._loop(heartbeat)
         finally:
-            self._deregister()
+            self._registration.deregister()
 
     def _loop(self, heartbeat: Heartbeat) -> None:
         while not self._ending.is_set():
@@ -187,28 +187,6 @@ class Dispatcher:
         self._provisions.join(max(0.0, deadline - time.monotonic()))
         self._reaping.join(max(0.0, deadline - time.monotonic()))
 
-    def _register(self) -> int:
-        with self._database.session() as session:
-            return dispatchers.register(
-                session,
-                self._event_id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                n_workers=self.event.dispatcher.n_workers,
-                stale_after_seconds=self.event.dispatcher.stale_after_seconds,
-            )
-
-    def _deregister(self) -> None:
-        try:
-            with self._database.session() as session:
-                dispatchers.deregister(session, self._dispatcher_id)
-        except DatabaseUnavailableError:
-            logger.warning("the database is away: others will see that this dispatcher ended")
-
-    def _beat(self) -> bool:
-        with self._database.session() as session:
-            return dispatchers.beat(session, self._dispatcher_id)
-
     def _lost(self) -> None:
         """Note that another dispatcher took this one for dead, as after a laptop's sleep."""
         self._is_lost.set()
@@ -222,7 +200,7 @@ class Dispatcher:
             row = events.get_event(session, self.event.ramp.event_name)
         if row.id != self._event_id:
             raise NotFoundError("event", self.event.ramp.event_name, hint="It was deleted")
-        self._dispatcher_id = self._register()
+        self._dispatcher_id = self._registration.register()
         self._is_lost.clear()
 
     def _try_turn(self) -> bool:

@@ -35,7 +35,7 @@ def stopped(place: Place) -> Iterator[None]:
 
 def test_a_node_that_hangs_costs_its_folds_which_run_elsewhere(toy_event: ToyEvent) -> None:
     with (
-        thread_cluster(toy_event, lease_seconds=4) as cluster,
+        thread_cluster(toy_event, lease_seconds=8) as cluster,
         cluster.client() as client,
     ):
         worker = cluster.worker(client, Scenario.HALF)
