@@ -21,49 +21,21 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
 
-from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError, nearest
+from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError
+from ramp_engine.worker_place import IsLive, WorkerPlace
+from ramp_engine.worker_status import TIMEOUT_RETURNCODE, Capability, WorkerStatus, as_status
 
 __all__ = ["TIMEOUT_RETURNCODE", "BaseWorker", "Capability", "IsLive", "WorkerStatus"]
 
 logger = logging.getLogger(__name__)
 
-#: The return code of a run that was ended at its time limit.
-TIMEOUT_RETURNCODE = 124
 
-#: Tells whether somebody answers for what (dispatcher, submission, attempt) name; see `reap`.
-IsLive = Callable[[int, int, int], bool]
-
-
-class WorkerStatus(StrEnum):
-    """Status of a worker, in memory; the state of a submission, in SQL, is another thing."""
-
-    INITIALIZED = "initialized"  #: made, nothing was done yet
-    SETUP = "setup"  #: where the submission will run is ready
-    RUNNING = "running"  #: the submission runs
-    FINISHED = "finished"  #: the run has ended, its results wait to be collected
-    COLLECTED = "collected"  #: the results are where the dispatcher wants them
-    RETRY = "retry"  #: the run was interrupted through no fault of its own
-    TIMEOUT = "timeout"  #: the run took longer than allowed
-    ERROR = "error"  #: the worker itself failed
-    KILLED = "killed"  #: torn down
-
-
-class Capability(StrEnum):
-    """What a worker can do beyond running a submission."""
-
-    ADOPT = "adopt"  #: `BaseWorker.handle` and `BaseWorker.attach`: its runs outlive a dispatcher
-    INTERRUPT = "interrupt"  #: it may lose its machine, and then reports ``retry``
-    TIME_LIMIT = "time_limit"  #: it ends a run at the time limit; what there is can be collected
-    FOLDS = "folds"  #: `BaseWorker.collect_done_folds`, and it runs ``config["folds"]`` only
-
-
-class BaseWorker(ABC):
+class BaseWorker(WorkerPlace, ABC):
     """Run one submission somewhere.
 
     Parameters
@@ -122,95 +94,6 @@ class BaseWorker(ABC):
         """Tell what it is and how it stands; asks nobody and shows no configuration."""
         return f'{type(self).__name__}(submission="{self.submission}", status="{self._status}")'
 
-    @classmethod
-    @contextlib.contextmanager
-    def open_shared(cls, config: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ARG003
-        """Hold what all workers of one dispatcher share, such as a client of a cluster.
-
-        Entered once per dispatcher; the value becomes the attribute ``shared`` of each worker.
-
-        Parameters
-        ----------
-        config : mapping
-            As for a worker, without what belongs to one submission; ``deployment`` is missing where
-            the class `begins_early`.
-        """
-        yield None
-
-    @classmethod
-    def warm_up(cls, config: Mapping[str, Any], shared: Any) -> None:  # noqa: ARG003
-        """Have ready what runs will soon need; called once, in the background of a dispatcher.
-
-        Parameters
-        ----------
-        config : mapping
-            As for `open_shared`, and ``bundle_dir``.
-        shared : object
-            What `open_shared` gave.
-        """
-        return
-
-    # The place where it runs, as a whole
-
-    @classmethod
-    def reap(cls, config: Mapping[str, Any], shared: Any, is_live: IsLive) -> None:  # noqa: ARG003
-        """End what workers of this event have left and nobody answers for; here, nothing.
-
-        Called where `reaps` is set: by each dispatcher when it starts and about once a minute, in
-        a thread of its own, and by the daemon for events that have none. So it may be called by
-        several at once, while workers run, and must end nothing of which it is not sure. An error
-        is logged, and it is called again.
-
-        Parameters
-        ----------
-        config : mapping
-            As for `open_shared`, and ``deployment`` in any case; ``dispatcher_id`` is that of the
-            caller, None when it is no dispatcher.
-        shared : object
-            What `open_shared` gave; None when the caller is no dispatcher.
-        is_live : callable
-            Told dispatcher, submission and attempt that something was started by and for (see
-            ``config`` of a worker), whether somebody may still answer for it. Asks the database: to
-            be asked after one has looked at what there is, never before, since what is started in
-            between would look dead. It raises `DatabaseUnavailableError` when nobody knows, which
-            ends the call. A dispatcher's number that there is not, such as 0, asks whether the
-            run of the attempt can be adopted.
-        """
-        return
-
-    @classmethod
-    def check_online(cls, config: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003
-        """Look for what would keep submissions from running where they are to run; here, nothing.
-
-        For ``ramp config check --online``: the place is asked, nothing is started, nothing costs.
-
-        Parameters
-        ----------
-        config : mapping
-            As for `open_shared`; ``deployment`` may be missing.
-
-        Returns
-        -------
-        sequence of str
-            A problem each, with what to do about it.
-
-        Raises
-        ------
-        WorkerError
-            The place cannot be asked: a problem as well.
-        """
-        return ()
-
-    @classmethod
-    def usage(cls, config: Mapping[str, Any]) -> str | None:  # noqa: ARG003
-        """Tell what the event has used of its budget, and when that will be spent; here, None.
-
-        For ``ramp status``, where the section ``worker`` has ``max_instance_hours`` or
-        ``max_cost``: from files, never by asking a service. The parameters are those of
-        `check_online`.
-        """
-        return None
-
     # Status
 
     @property
@@ -228,7 +111,7 @@ class BaseWorker(ABC):
 
     @status.setter
     def status(self, value: str) -> None:
-        status = _as_status(value)
+        status = as_status(value)
         with self._status_lock:
             self._status = status
 
@@ -338,15 +221,6 @@ class BaseWorker(ABC):
             Those that are done, also those that were handed over before.
         """
         return ()
-
-    @classmethod
-    def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:  # noqa: ARG003
-        """Name what folds depend on beside bundle, files and the keys of the worker.
-
-        Such as the packages on the nodes; with another answer no fold is kept for the next attempt.
-        The parameters are those of `warm_up`.
-        """
-        return ""
 
     def teardown(self) -> None:
         """End what still runs and release everything; safe from any status, and twice."""
@@ -464,13 +338,3 @@ class BaseWorker(ABC):
         if has_timed_out and Capability.TIME_LIMIT not in self.capabilities:
             return TIMEOUT_RETURNCODE, "time limit exceeded"  # collecting might wait for its end
         return self.collect_results()
-
-
-def _as_status(value: str) -> WorkerStatus:
-    try:
-        return WorkerStatus(value)
-    except ValueError as error:
-        suggestion = nearest(value, map(str, WorkerStatus))
-        hint = f"Did you mean {suggestion!r}?" if suggestion else ""
-        known = ", ".join(WorkerStatus)
-        raise WorkerError(f"a worker has no status {value!r} ({known})", hint) from error

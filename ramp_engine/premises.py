@@ -43,6 +43,11 @@ class _Lazy(Generic[_T]):
                 self._value.append(self._make())
             return self._value[0]
 
+    @property
+    def made(self) -> list[_T]:
+        """The value; empty before it is made. Waits for nobody."""
+        return list(self._value)
+
 
 class Premises:
     """Hold the interpreter of the trusted steps, what the workers share, and the score servers.
@@ -67,7 +72,7 @@ class Premises:
         #: The interpreter of the trusted steps.
         self.python: Callable[[], Path] = _Lazy(lambda: trusted_python(event))
         #: What the workers share.
-        self.shared: Callable[[], object] = _Lazy(self._open_shared)
+        self.shared = _Lazy(self._open_shared)
 
     def begin(self) -> None:
         """Start to warm up in the background, where the workers allow that; to be called once.
@@ -93,9 +98,21 @@ class Premises:
         config = self._worker_config() | {"bundle_dir": str(bundle.public)}
         self.worker_class.warm_up(config, self.shared())
 
+    def stop(self) -> None:
+        """Have nothing more begun, and nobody wait for what is not there; may be called again."""
+        self._ending.set()
+        for shared in self.shared.made:
+            self._give_up_waiting(shared)
+
+    def _give_up_waiting(self, shared: object) -> None:
+        try:
+            self.worker_class.give_up_waiting(shared)
+        except Exception:  # around a plugin
+            logger.exception("what the workers share does not stop waiting")
+
     def close(self) -> None:
         """Release everything; may be called again."""
-        self._ending.set()
+        self.stop()
         if self._beginning.is_alive():
             self._beginning.join(JOIN_SECONDS)  # what it opens would be nobody's
         self.score_servers.close()
@@ -115,13 +132,16 @@ class Premises:
 
     def _open_shared(self) -> object:
         try:
-            shared = self.worker_class.open_shared(self._worker_config())
-            return self._resources.enter_context(shared)
+            opening = self.worker_class.open_shared(self._worker_config())
+            shared = self._resources.enter_context(opening)
         except RampError:
             raise
         except Exception as error:  # around a plugin
             reason = f"open_shared raised {type(error).__name__}: {error}"
             raise PluginError(self._event.worker_type, reason) from error
+        if self._ending.is_set():
+            self._give_up_waiting(shared)
+        return shared
 
 
 def _latest_bundle(event: EventConfig) -> Bundle | None:

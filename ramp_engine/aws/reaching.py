@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection
 
@@ -31,6 +32,7 @@ def reach(
     instance: Instance,
     settings: AWSWorkerConfig,
     state: Callable[[], str],
+    stopping: threading.Event,
     clock: Callable[[], float] = time.monotonic,
 ) -> SshConnection:
     """Connect to an instance that runs, and remember by which key it is known.
@@ -42,6 +44,8 @@ def reach(
     settings : AWSWorkerConfig
     state : callable
         Gives the state of the instance as EC2 told it last.
+    stopping : Event
+        Ends the waiting when it is set.
     clock : callable
         Monotonic seconds.
 
@@ -53,13 +57,13 @@ def reach(
     Raises
     ------
     ResourceUnavailableError
-        The instance has ended meanwhile.
+        The instance has ended meanwhile, or the dispatcher stops.
     WorkerSetupError
         It does not let us in, does not answer within ``start_timeout``, or does not tell its keys.
     HostKeyError
         What answers has another key.
     """
-    return _Reaching(instance, settings, state, clock).connection()
+    return _Reaching(instance, settings, state, stopping, clock).connection()
 
 
 class _Reaching:
@@ -68,11 +72,13 @@ class _Reaching:
         instance: Instance,
         settings: AWSWorkerConfig,
         state: Callable[[], str],
+        stopping: threading.Event,
         clock: Callable[[], float],
     ) -> None:
         self._instance = instance
         self._settings = settings
         self._state = state
+        self._stopping = stopping
         self._clock = clock
         self._give_up_at = clock() + settings.start_timeout
         self._is_new = instance.host_key is None
@@ -86,7 +92,7 @@ class _Reaching:
                 return self._connected(known)
             except (ConnectionLostError, AuthenticationError) as error:
                 self._weigh(error)
-            time.sleep(back_off)
+            self._pause(back_off)
             back_off = min(2 * back_off, MAX_BACK_OFF_SECONDS)
 
     def _connected(self, known: Collection[HostKey]) -> SshConnection:
@@ -116,6 +122,10 @@ class _Reaching:
             )
             raise WorkerSetupError(f"{reason}: {error.reason}", hint) from error
 
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise ResourceUnavailableError("the dispatcher stops: no instance is waited for")
+
     def _check_state(self) -> None:
         state = self._state()
         if state in ENDED:
@@ -136,7 +146,7 @@ class _Reaching:
                 hint = "Does the image run cloud-init? Without it, set host_key_check: first-use"
                 raise WorkerSetupError(reason, hint)
             self._check_state()
-            time.sleep(MAX_BACK_OFF_SECONDS)
+            self._pause(MAX_BACK_OFF_SECONDS)
 
     def _console_keys(self) -> Collection[HostKey]:
         try:

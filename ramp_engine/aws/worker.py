@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import threading
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,6 +51,7 @@ class Shared:
 
     fleet: Fleet
     packed_dir: Path  #: bundles as they are sent
+    stopping: threading.Event = field(default_factory=threading.Event)  #: nobody waits any more
 
 
 class AWSWorker(FoldWorker):
@@ -93,6 +95,12 @@ class AWSWorker(FoldWorker):
             yield Shared(stack.enter_context(Fleet(config, ledger)), packed)
 
     @classmethod
+    def give_up_waiting(cls, shared: Any) -> None:
+        """Have nobody wait any longer for an instance that starts, or that does not answer."""
+        if isinstance(shared, Shared):
+            shared.stopping.set()
+
+    @classmethod
     def reap(cls, config: Mapping[str, Any], shared: Any, is_live: IsLive) -> None:
         """Terminate instances of the event that nobody answers for, and cancel spot requests."""
         reap(config, shared.fleet if isinstance(shared, Shared) else None, is_live)
@@ -126,7 +134,7 @@ class AWSWorker(FoldWorker):
         shared = self._shared()
         self._directories = self._new_directories()
         self._archive = pack(self._path("bundle_dir"), shared.packed_dir)
-        self._instance = shared.fleet.obtain(self._owner)
+        self._instance = shared.fleet.obtain(self._owner, stopping=shared.stopping)
         self._prepared = self._reach(self._instance).prepare(self.config, self._archive)
         self.sandbox = self._prepared.level
         super().setup()
@@ -152,9 +160,13 @@ class AWSWorker(FoldWorker):
         return directories
 
     def _reach(self, instance: Instance) -> Station:
-        self._connection = reach(instance, self._settings, self._state)
-        patience = self._settings.patience_seconds
-        self._station = Station(self._connection, patience_seconds=patience)
+        stopping = self._shared().stopping
+        self._connection = reach(instance, self._settings, self._state, stopping)
+        self._station = Station(
+            self._connection,
+            patience_seconds=self._settings.patience_seconds,
+            stopping=stopping,
+        )
         return self._station
 
     def _state(self) -> str:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -31,16 +32,21 @@ def cache(tmp_path: Path) -> BundleCache:
 def test_what_nodes_have_left_that_are_gone_is_removed(own_room: NodeRoom) -> None:
     own_room.place.make()
     roots = {name: own_room.place.root.parent / name for name in ("old", "new", "alive")}
+    key = own_room.site["key"]
+    others = {name: own_room.place.home / f"{key}{name}" / "root" for name in ("past", "paused")}
+    roots |= others
     for root in roots.values():
         for folder in ("runs/run", "bundles/bundle"):
             (root / folder).mkdir(parents=True)
         (root / "lock").touch()
         os.utime(root, (0, 0))
     os.utime(roots["new"])
+    os.utime(others["paused"], (time.time() - 20 * 86400,) * 2)
     with (roots["alive"] / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         own_room.agent_pid()
-        left = [roots["new"] / "bundles", *(roots["alive"] / name for name in ("bundles", "runs"))]
+        left = [roots["new"] / "bundles"]
+        left += [roots[name] / kind for name in ("alive", "paused") for kind in ("bundles", "runs")]
         folders = [root / name for root in roots.values() for name in ("bundles", "runs")]
         wait_until(lambda: [path for path in folders if path.exists()] == left, "an empty place")
 
