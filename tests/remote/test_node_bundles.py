@@ -20,6 +20,7 @@ from ramp_engine.remote.node.refusal import Refusal
 from ramp_engine.testing import ToyEvent
 from ramp_engine.testing.scenarios import Scenario
 from tests.remote.node_room import NodeRoom, wait_until
+from tests.remote.s3_bucket import objects_in, s3_bucket
 
 MUCH = 1 << 30
 
@@ -174,6 +175,54 @@ def test_a_bundle_comes_from_a_store_that_has_a_url(
     (tmp_path / "store" / archive.bundle.file_name).write_bytes(b"something else")
     other = BundleCache(tmp_path / "other", set).arrival(archive.bundle, where, MUCH)
     assert "hash" in str(other.exception(60)) or "damaged" in str(other.exception(60))
+
+
+def test_a_bundle_comes_from_s3_and_whoever_may_not_read_it_is_told(
+    cache: BundleCache, archive: BundleArchive
+) -> None:
+    with s3_bucket() as bucket:
+        _keep_in(bucket, cache, archive)
+
+
+def _keep_in(bucket: str, cache: BundleCache, archive: BundleArchive) -> None:
+    where = f"{bucket}/of/iris/"
+    missing = cache.arrival(archive.bundle, where, MUCH)
+    assert f"the bundle_store {where} refuses" in str(missing.exception(60))
+    url = f"{where}{archive.bundle.file_name}"
+    assert store(archive, where) == url
+    (listed,) = objects_in(bucket)
+    assert (listed["Key"], listed["Size"]) == (
+        url.removeprefix(f"{bucket}/"),
+        archive.bundle.n_bytes,
+    )
+    assert store(archive, where) == url
+    (again,) = objects_in(bucket)
+    assert again["LastModified"] == listed["LastModified"], "it was there"
+    found = cache.arrival(archive.bundle, where, MUCH).result(60)
+    assert (found / "manifest.json").exists()
+    with pytest.raises(TransportError, match="the bundle_store s3://no-such-bucket refuses"):
+        store(archive, "s3://no-such-bucket")
+
+
+WITHOUT_BOTO3 = """
+import sys
+from pathlib import Path
+from ramp_engine.bundle_archive import BundleArchive, BundleName, store
+from ramp_engine.errors import WorkerSetupError
+
+sys.modules["boto3"] = None
+try:
+    store(BundleArchive(Path("any"), BundleName("any", "0", 1)), "s3://bundles")
+except WorkerSetupError as error:
+    print(error)
+"""
+
+
+def test_a_store_whose_package_is_missing_says_which() -> None:
+    command = [sys.executable, "-c", WITHOUT_BOTO3]
+    (line,) = subprocess.check_output(command, text=True).splitlines()
+    assert "boto3" in line
+    assert "pip install 'ramp-engine[s3]'" in line
 
 
 ON_A_SMALL_DISK = """

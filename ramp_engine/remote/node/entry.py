@@ -78,6 +78,8 @@ def run_fold(
     header = request.header | {"n_slots": n_slots}
     if gpus is not None:
         header["gpus"] = list(gpus)
+    elif header.get("gpus"):  # worker processes of a node may have GPUs of their own
+        header["visible_gpus"] = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         with _connected(node, header) as channel:
             _send(channel, header, request.payload)

@@ -264,7 +264,7 @@ class FoldJob:
         if isinstance(wanted, tuple):
             return wanted
         try:
-            taken = self._tools.gpus.take(wanted)
+            taken = self._tools.gpus.take(wanted, self.request.visible_gpus)
         except RampError as error:
             kind = "setup" if isinstance(error, WorkerSetupError) else "busy"
             raise Refusal(kind, str(error)) from error
