@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, Self
 
 from sqlalchemy import delete, insert, select
@@ -74,6 +76,21 @@ class EventSpec:
         values = {name: value for name, value in vars(self).items() if name not in nested}
         values |= vars(self.limits)
         return values | {"required_files": list(self.required_files), "n_folds": len(self.folds)}
+
+
+def identity(event: Event) -> str:
+    """Name the deployment of an event as no other is named, whatever the database.
+
+    It stays as long as the event's row does, also when the event is deployed again.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits: a hash of number, name and time of creation.
+    """
+    created_at = event.created_at.astimezone(UTC).isoformat(timespec="milliseconds")
+    facts = f"{event.id}\0{event.name}\0{created_at}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
 def ensure_problem(session: Session, name: str, title: str = "") -> Problem:

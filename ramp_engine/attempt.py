@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramp_database import submissions
 from ramp_database.queue import Claim
 from ramp_engine.errors import CollectError
 from ramp_engine.evaluation.untrusted_files import is_regular, read_text
@@ -263,6 +264,30 @@ def publish(staged: Path, target: Path) -> None:
     except OSError as error:
         raise CollectError(f"{target} cannot be published: {error}") from error
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_submission(
+    files: Sequence[submissions.SubmissionFile], directory: AttemptDirectory, kept_dir: Path
+) -> None:
+    """Write the participant's files for an attempt, and a copy for organisers to read.
+
+    Parameters
+    ----------
+    files : sequence of SubmissionFile
+    directory : AttemptDirectory
+        Made.
+    kept_dir : Path
+        Holds the copies of all submissions.
+    """
+    directory.make()
+    submissions.write_files(files, directory.submissions_dir / directory.submission)
+    staged = kept_dir / f".{directory.root.name}"
+    try:
+        remove_tree(staged)
+        submissions.write_files(files, staged)
+        publish(staged, kept_dir / directory.submission)
+    finally:
+        remove_tree(staged)  # what a full disk left of it
 
 
 def move_across(source: Path, staged: Path) -> Path:

@@ -22,45 +22,20 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
-from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
 
-from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError, nearest
+from ramp_engine.errors import WorkerError, WorkerLostError, WorkerStateError
+from ramp_engine.worker_place import IsLive, WorkerPlace
+from ramp_engine.worker_status import TIMEOUT_RETURNCODE, Capability, WorkerStatus, as_status
 
-__all__ = ["TIMEOUT_RETURNCODE", "BaseWorker", "Capability", "WorkerStatus"]
+__all__ = ["TIMEOUT_RETURNCODE", "BaseWorker", "Capability", "IsLive", "WorkerStatus"]
 
 logger = logging.getLogger(__name__)
 
-#: The return code of a run that was ended at its time limit.
-TIMEOUT_RETURNCODE = 124
 
-
-class WorkerStatus(StrEnum):
-    """Status of a worker, in memory; the state of a submission, in SQL, is another thing."""
-
-    INITIALIZED = "initialized"  #: made, nothing was done yet
-    SETUP = "setup"  #: where the submission will run is ready
-    RUNNING = "running"  #: the submission runs
-    FINISHED = "finished"  #: the run has ended, its results wait to be collected
-    COLLECTED = "collected"  #: the results are where the dispatcher wants them
-    RETRY = "retry"  #: the run was interrupted through no fault of its own
-    TIMEOUT = "timeout"  #: the run took longer than allowed
-    ERROR = "error"  #: the worker itself failed
-    KILLED = "killed"  #: torn down
-
-
-class Capability(StrEnum):
-    """What a worker can do beyond running a submission."""
-
-    ADOPT = "adopt"  #: `BaseWorker.handle` and `BaseWorker.attach`: its runs outlive a dispatcher
-    INTERRUPT = "interrupt"  #: it may lose its machine, and then reports ``retry``
-    TIME_LIMIT = "time_limit"  #: it ends a run at the time limit; what there is can be collected
-    FOLDS = "folds"  #: `BaseWorker.collect_done_folds`, and it runs ``config["folds"]`` only
-
-
-class BaseWorker(ABC):
+class BaseWorker(WorkerPlace, ABC):
     """Run one submission somewhere.
 
     Parameters
@@ -72,7 +47,10 @@ class BaseWorker(ABC):
         ``timeout`` (seconds) and ``time_between_collection`` (seconds); before `attach`,
         ``elapsed_seconds`` as well. With `Capability.FOLDS` it may find ``folds``, those that are
         to be run instead of all, and ``kept_folds``, from each other one to the attempt that has
-        done it: it says so in the log.
+        done it: it says so in the log. A dispatcher says for whom it runs as well: ``deployment``
+        (16 hexadecimal digits, of no other event of any database), ``dispatcher_id``,
+        ``submission_id`` and ``attempt``. A worker marks with these what might outlive its process,
+        for `reap`.
     submission : str
         Name of the submission's directory inside ``submissions_dir``.
 
@@ -96,6 +74,8 @@ class BaseWorker(ABC):
     #: Whether `open_shared` and `warm_up` may be called for a supposed bundle, before the database
     #: is asked, since that costs nobody anything; `warm_up` is called again for the right one.
     begins_early: ClassVar[bool] = False
+    #: Whether what it starts may outlive its dispatcher and cost something: `reap` is called then.
+    reaps: ClassVar[bool] = False
 
     def __init__(self, config: Mapping[str, Any], submission: str) -> None:
         self.config: dict[str, Any] = dict(config)
@@ -114,33 +94,6 @@ class BaseWorker(ABC):
         """Tell what it is and how it stands; asks nobody and shows no configuration."""
         return f'{type(self).__name__}(submission="{self.submission}", status="{self._status}")'
 
-    @classmethod
-    @contextlib.contextmanager
-    def open_shared(cls, config: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ARG003
-        """Hold what all workers of one dispatcher share, such as a client of a cluster.
-
-        Entered once per dispatcher; the value becomes the attribute ``shared`` of each worker.
-
-        Parameters
-        ----------
-        config : mapping
-            As for a worker, without what belongs to one submission.
-        """
-        yield None
-
-    @classmethod
-    def warm_up(cls, config: Mapping[str, Any], shared: Any) -> None:  # noqa: ARG003
-        """Have ready what runs will soon need; called once, in the background of a dispatcher.
-
-        Parameters
-        ----------
-        config : mapping
-            As for `open_shared`, and ``bundle_dir``.
-        shared : object
-            What `open_shared` gave.
-        """
-        return
-
     # Status
 
     @property
@@ -158,7 +111,7 @@ class BaseWorker(ABC):
 
     @status.setter
     def status(self, value: str) -> None:
-        status = _as_status(value)
+        status = as_status(value)
         with self._status_lock:
             self._status = status
 
@@ -268,15 +221,6 @@ class BaseWorker(ABC):
             Those that are done, also those that were handed over before.
         """
         return ()
-
-    @classmethod
-    def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:  # noqa: ARG003
-        """Name what folds depend on beside bundle, files and the keys of the worker.
-
-        Such as the packages on the nodes; with another answer no fold is kept for the next attempt.
-        The parameters are those of `warm_up`.
-        """
-        return ""
 
     def teardown(self) -> None:
         """End what still runs and release everything; safe from any status, and twice."""
@@ -394,13 +338,3 @@ class BaseWorker(ABC):
         if has_timed_out and Capability.TIME_LIMIT not in self.capabilities:
             return TIMEOUT_RETURNCODE, "time limit exceeded"  # collecting might wait for its end
         return self.collect_results()
-
-
-def _as_status(value: str) -> WorkerStatus:
-    try:
-        return WorkerStatus(value)
-    except ValueError as error:
-        suggestion = nearest(value, map(str, WorkerStatus))
-        hint = f"Did you mean {suggestion!r}?" if suggestion else ""
-        known = ", ".join(WorkerStatus)
-        raise WorkerError(f"a worker has no status {value!r} ({known})", hint) from error

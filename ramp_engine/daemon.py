@@ -11,6 +11,7 @@ have to read. When the daemon ends, however it ends, its dispatchers are told to
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 import math
 import os
@@ -29,6 +30,7 @@ from ramp_database.session import Database
 from ramp_engine.config import EventConfig, load_event
 from ramp_engine.errors import DatabaseError, NotFoundError, RampError
 from ramp_engine.need import Need, need_of
+from ramp_engine.reaping import Place, Reaping
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class _Child:
     delay_seconds: float = FIRST_DELAY_SECONDS
     not_before: float = 0.0
     problem: str = ""  #: the last that was told
+    reaping: Reaping | None = None  #: while it runs, this is its own affair
 
     @property
     def label(self) -> str:
@@ -187,6 +190,8 @@ class Daemon:
             self._trouble = str(error)
             for child in self._children.values():
                 child.need = None
+                if child.reaping is not None:
+                    child.reaping.doubt()
             return
         if self._trouble:
             logger.warning("the database answers again")
@@ -228,7 +233,7 @@ class Daemon:
         status = child.event_config.stat()
         version = (status.st_ino, status.st_size, status.st_mtime_ns)
         if child.event is None or child.version != version:
-            child.event = None
+            child.event = child.reaping = None
             child.event = load_event(child.event_config, self._deployment_dir)
             child.version = version
         return child.event
@@ -244,6 +249,8 @@ class Daemon:
         if child.process is None:
             if child.need is not None and child.need.is_start and now >= child.not_before:
                 self._try_to_start(child)
+            elif child.need is not None:
+                self._reap(child)
         elif child.kill_at is not None:
             if now >= child.kill_at:
                 logger.error("dispatcher %d does not end; killing it", child.process.pid)
@@ -254,6 +261,13 @@ class Daemon:
                 "ending dispatcher %d of %s: %s", child.process.pid, child.label, child.need
             )
             self._tell_to_end(child)
+
+    def _reap(self, child: _Child) -> None:
+        """End what dispatchers of an event that has none now have left."""
+        if child.reaping is None:
+            read = functools.partial(Place.read, child.event_config, self._deployment_dir)
+            child.reaping = Reaping(self._database, read, self._clock)
+        child.reaping.turn()
 
     def _bury(self, child: _Child) -> None:
         process, now = child.process, self._clock()

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from ramp_database import changes, dispatchers, events, queue, submissions
+from ramp_database import changes, events, queue, submissions
 from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_database.states import State
@@ -33,16 +30,19 @@ from ramp_engine.errors import (
     ClaimLostError,
     DatabaseUnavailableError,
     NotFoundError,
-    WorkerError,
 )
 from ramp_engine.heartbeat import Heartbeat
+from ramp_engine.hung_calls import HungCalls
 from ramp_engine.leftovers import Sweeper
+from ramp_engine.observing import Observer, Quiet
 from ramp_engine.outcome import Stop
 from ramp_engine.premises import Premises
 from ramp_engine.provisions import Provisions
+from ramp_engine.reaping import Place, Reaping
+from ramp_engine.registration import Registration
 from ramp_engine.room import Room
 from ramp_engine.run import Run
-from ramp_engine.run_context import HungCall, RunContext
+from ramp_engine.run_context import RunContext
 from ramp_engine.scoring import ScoreStep, WarmScoring
 
 logger = logging.getLogger(__name__)
@@ -57,36 +57,8 @@ _DUE_MARGIN_SECONDS = 0.002
 SHUTDOWN_SECONDS = 30.0
 #: How long a shutdown then waits for what hung to be recorded, in seconds.
 RECORDING_SECONDS = 10.0
-#: With so many calls of workers that hang, the dispatcher ends when its other runs have.
-MAX_HUNG_CALLS = 3
 #: So many turns in a row that fail for an unknown reason end the dispatcher.
 MAX_FAILED_TURNS = 20
-
-
-_DRAINED = (
-    f"{MAX_HUNG_CALLS} calls of workers or more do not return: the dispatcher ends",
-    "Start it again, as `ramp launch daemon` does by itself; its log names the calls",
-)
-
-
-class Observer(Protocol):
-    """Somebody who watches the runs, such as a progress display."""
-
-    def run_started(self, run: Run) -> None:
-        """Tell that a submission was claimed."""
-
-    def run_ended(self, run: Run) -> None:
-        """Tell that a run has ended; ``run.verdict`` says how."""
-
-
-class _Quiet:
-    """The observer that does nothing."""
-
-    def run_started(self, run: Run) -> None:
-        """Do nothing."""
-
-    def run_ended(self, run: Run) -> None:
-        """Do nothing."""
 
 
 class Dispatcher:
@@ -128,21 +100,27 @@ class Dispatcher:
         self._begun: set[Claim] = set()  # claims that had a run
         self.n_open = 0
         self._database = database
-        self._observer: Observer = observer or _Quiet()
+        self._observer: Observer = observer or Quiet()
         self._is_exiting_when_done = is_exiting_when_done
         self._ending = threading.Event()
         self._is_lost = threading.Event()
-        self._hung_calls: list[HungCall] = []
+        self._hung_calls = HungCalls(event.dispatcher.hung_after_seconds)
         self._n_failed_turns = 0
         self._away_since: float | None = None  # monotonic seconds, while the database is away
         with database.session(read_only=True) as session:
             row = events.get_event(session, event.ramp.event_name)
             self._event_id = row.id
+            deployment = events.identity(row)
+        self._registration = Registration(database, self._event_id, event.dispatcher)
         self._watcher = changes.watch(database, self._event_id)
         self._has_changed = True
         self._has_more = True  # something may wait that can be claimed
         self._full_turn_at = self._due_at = 0.0  # of the monotonic clock
         premises = premises or Premises(event, registry.worker_class(event.worker_type))
+        premises.deployment = deployment
+        self._reaping = Reaping(
+            database, lambda: Place(event, premises.worker_class, premises.shared)
+        )
         self._room = Room(event.ramp.work_dir)
         self._sweeper = Sweeper(database, event, self._event_id)
         self._provisions = Provisions(
@@ -157,6 +135,7 @@ class Dispatcher:
             bundle=self._provisions.bundle,
             score=score or WarmScoring(premises.score_servers),
             wake=self._watcher.wake,
+            deployment=deployment,
         )
 
     def stop(self) -> None:
@@ -166,9 +145,9 @@ class Dispatcher:
 
     def run(self) -> None:
         """Claim and evaluate until told to stop, or until all is done."""
-        self._dispatcher_id = self._register()
+        self._dispatcher_id = self._registration.register()
         heartbeat = Heartbeat(
-            self._beat,
+            self._registration.beat,
             seconds=self.event.dispatcher.heartbeat_seconds,
             stalled_after_seconds=self.event.dispatcher.stalled_after_seconds,
             on_lost=self._lost,
@@ -179,7 +158,7 @@ class Dispatcher:
                 with self._provisions:
                     self._loop(heartbeat)
         finally:
-            self._deregister()
+            self._registration.deregister()
 
     def _loop(self, heartbeat: Heartbeat) -> None:
         while not self._ending.is_set():
@@ -187,17 +166,16 @@ class Dispatcher:
             is_done = self._try_turn() and self._provisions.is_checked
             if is_done and self._is_exiting_when_done:
                 break
-            if self._is_draining and not self.runs:
+            if self._hung_calls.are_too_many and not self.runs:
                 self._wind_up()
-                raise WorkerError(*_DRAINED)
+                raise self._hung_calls.error()
             self._has_changed = self._watcher.wait(self._next_turn_at - time.monotonic())
         self._wind_up()
 
     @property
     def _next_turn_at(self) -> float:
         """When there is something to do though nothing wakes, in monotonic seconds."""
-        hung_at = (run.hung_at for run in self.runs.values())
-        return min(self._full_turn_at, self._due_at, *hung_at)
+        return min(self._full_turn_at, self._due_at, *(run.hung_at for run in self.runs.values()))
 
     def _wind_up(self) -> None:
         """End the runs, and the making of the bundle that they may wait for."""
@@ -207,28 +185,7 @@ class Dispatcher:
         self._provisions.stop()  # after: the end of the making is no crash of a run
         self._end_runs(Stop.SHUTDOWN)
         self._provisions.join(max(0.0, deadline - time.monotonic()))
-
-    def _register(self) -> int:
-        with self._database.session() as session:
-            return dispatchers.register(
-                session,
-                self._event_id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                n_workers=self.event.dispatcher.n_workers,
-                stale_after_seconds=self.event.dispatcher.stale_after_seconds,
-            )
-
-    def _deregister(self) -> None:
-        try:
-            with self._database.session() as session:
-                dispatchers.deregister(session, self._dispatcher_id)
-        except DatabaseUnavailableError:
-            logger.warning("the database is away: others will see that this dispatcher ended")
-
-    def _beat(self) -> bool:
-        with self._database.session() as session:
-            return dispatchers.beat(session, self._dispatcher_id)
+        self._reaping.join(max(0.0, deadline - time.monotonic()))
 
     def _lost(self) -> None:
         """Note that another dispatcher took this one for dead, as after a laptop's sleep."""
@@ -243,7 +200,7 @@ class Dispatcher:
             row = events.get_event(session, self.event.ramp.event_name)
         if row.id != self._event_id:
             raise NotFoundError("event", self.event.ramp.event_name, hint="It was deleted")
-        self._dispatcher_id = self._register()
+        self._dispatcher_id = self._registration.register()
         self._is_lost.clear()
 
     def _try_turn(self) -> bool:
@@ -259,6 +216,7 @@ class Dispatcher:
                 self._start_over()
             is_done = self._turn()
         except DatabaseUnavailableError as error:
+            self._reaping.doubt()
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 logger.warning("the database is away, will try again: %s", error)
@@ -272,8 +230,7 @@ class Dispatcher:
                 raise
             return False
         if self._away_since is not None:
-            seconds = time.monotonic() - self._away_since
-            logger.warning("the database is back after %.0f s", seconds)
+            logger.warning("the database is back after %.0f s", time.monotonic() - self._away_since)
         self._n_failed_turns, self._away_since = 0, None
         return is_done
 
@@ -286,7 +243,7 @@ class Dispatcher:
             Whether every submission has reached a final state.
         """
         self._reap()
-        self._give_up_hung()
+        self._hung_calls.leave_due(self.runs.values())
         self._room.check()
         now, full_turn_at = time.monotonic(), self._full_turn_at
         is_full, is_due = now >= full_turn_at, now >= self._due_at
@@ -324,6 +281,7 @@ class Dispatcher:
                 adopted=adopted.get(claim),
             )
             self._start(run)
+        self._reaping.turn(self._dispatcher_id, is_urgent=rescued != queue.Rescued())
         return self.n_open == 0 and not self.runs
 
     @property
@@ -356,28 +314,11 @@ class Dispatcher:
         A run whose predictions are being scored has left its slot; with those, there are no more
         runs than twice the slots.
         """
-        if not self._room.is_there or self._is_draining:
+        if not self._room.is_there or self._hung_calls.are_too_many:
             return 0
         n_workers = self.event.dispatcher.n_workers
         n_held = sum(run.holds_slot for run in self.runs.values())
         return min(n_workers - n_held, 2 * n_workers - len(self.runs))
-
-    @property
-    def _is_draining(self) -> bool:
-        """Whether so many calls hang that the process is better started anew."""
-        self._hung_calls = [hung for hung in self._hung_calls if hung.thread.is_alive()]
-        earliest = time.monotonic() - self.event.dispatcher.hung_after_seconds
-        n_hung = sum(hung.call.started_at <= earliest for hung in self._hung_calls)
-        return n_hung >= MAX_HUNG_CALLS
-
-    def _give_up_hung(self) -> None:
-        """Free the slots of runs whose worker does not return from a call."""
-        now = time.monotonic()
-        self._leave([run for run in self.runs.values() if run.hung_at <= now])
-
-    def _leave(self, runs: list[Run]) -> None:
-        left = (run.give_up() for run in runs)
-        self._hung_calls += [hung for hung in left if hung is not None]
 
     def _look_ahead(self, session: Session) -> None:
         outlook = queue.outlook(session, self._event_id)
@@ -438,10 +379,10 @@ class Dispatcher:
         for run in self.runs.values():
             run.join(max(0.0, deadline - time.monotonic()))
         late = [run for run in self.runs.values() if run.is_alive]
-        self._leave(late)
+        self._hung_calls.leave(late)
         for run in late:
             run.join(RECORDING_SECONDS)
         self._reap()
         for claim in self.runs:
-            facts = {"submission": claim.submission_id, "attempt": claim.attempt}
-            logger.error("a run does not end; its submission will be rescued", extra=facts)
+            extra = {"submission": claim.submission_id, "attempt": claim.attempt}
+            logger.error("a run does not end; its submission will be rescued", extra=extra)

@@ -149,6 +149,7 @@ def create_env(
             return python_in(prefix)
         on_making(log_path)
         _clear(prefix)
+        _mark_as_ours(prefix)
         _run([str(interpreter), "-I", "-m", "venv", str(prefix)], log_path)
         pip = [str(python_in(prefix)), "-I", "-m", "pip", "install", "--no-input"]
         pip += ["--disable-pip-version-check", "-r", str(requirements.absolute())]
@@ -203,6 +204,15 @@ def _clear(prefix: Path) -> None:
         shutil.rmtree(prefix)
     except OSError as error:
         raise WorkerSetupError(f"the old {prefix} cannot be removed: {error}") from error
+
+
+def _mark_as_ours(prefix: Path) -> None:
+    """Write first what `_clear` knows an environment by: whoever makes it may be killed."""
+    try:
+        prefix.mkdir(exist_ok=True)
+        (prefix / "pyvenv.cfg").touch()
+    except OSError as error:
+        raise WorkerSetupError(f"{prefix} cannot be written: {error}") from error
 
 
 def _run(command: list[str], log_path: Path, cwd: Path | None = None) -> None:

@@ -8,6 +8,9 @@
         ResourceUnavailableError      no room just now; trying again may help
         WorkerLostError               the place where it ran is gone; trying again may help
         TransportError                a command, or a file on its way, failed
+          ConnectionLostError         no connection, or it broke; trying again may help
+          HostKeyError                the host is not the one that it should be
+          AuthenticationError         the host refuses the key
         CollectError                  the results could not be fetched
         WorkerStateError              a method was called in the wrong state
       EvaluationError                 a trusted step (prepare, score) failed
@@ -37,13 +40,16 @@ from ramp_database.errors import (
 
 __all__ = [
     "AlreadyExistsError",
+    "AuthenticationError",
     "ClaimLostError",
     "CollectError",
     "ConfigError",
     "ConfigErrors",
+    "ConnectionLostError",
     "DatabaseError",
     "DatabaseUnavailableError",
     "EvaluationError",
+    "HostKeyError",
     "NotFoundError",
     "PluginError",
     "RampError",
@@ -98,9 +104,75 @@ class WorkerLostError(WorkerError):
 
 
 class TransportError(WorkerError):
-    """A command, or a file on its way, failed."""
+    """A command, or a file on its way, failed.
+
+    Parameters
+    ----------
+    reason, hint : str
+        As for any `WorkerError`.
+    is_full : bool
+        Whether the disk at the other end has no room for the file.
+    """
 
     is_retryable = True
+
+    def __init__(self, reason: str, hint: str = "", *, is_full: bool = False) -> None:
+        self.is_full = is_full
+        super().__init__(reason, hint)
+
+
+class ConnectionLostError(TransportError):
+    """There is no connection: refused, reset, closed, or silent for longer than was allowed."""
+
+
+class HostKeyError(TransportError):
+    """The host shows another key than the one it is known by.
+
+    Parameters
+    ----------
+    host : str
+        The host, with the port.
+    found : str
+        Kind and fingerprint of the key that it shows.
+    expected : sequence of str
+        Kind and fingerprint of the keys that it may show.
+    """
+
+    is_retryable = False
+
+    def __init__(self, host: str, found: str, expected: Sequence[str]) -> None:
+        self.host = host
+        self.found = found
+        self.expected = tuple(expected)
+        super().__init__(
+            f"{host} shows the host key {found}, and is known by {' or '.join(expected)}",
+            "It is another machine than before, or somebody stands between: nothing was sent to it",
+        )
+
+
+class AuthenticationError(TransportError):
+    """The host refuses the key.
+
+    Parameters
+    ----------
+    user, host : str
+        Who wanted to log in, and where (with the port).
+    key_path : str
+        The private key's file.
+    reason : str
+        What the host said.
+    """
+
+    is_retryable = False
+
+    def __init__(self, user: str, host: str, key_path: str, reason: str) -> None:
+        self.user = user
+        self.host = host
+        self.key_path = key_path
+        super().__init__(
+            f"{host} does not let {user!r} in with the key {key_path}: {reason}",
+            f"Its public half must stand in ~{user}/.ssh/authorized_keys there",
+        )
 
 
 class CollectError(WorkerError):

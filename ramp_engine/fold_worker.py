@@ -145,6 +145,14 @@ class FoldWorker(BaseWorker):
         except OSError as error:
             logger.warning("no log is kept: %s", error, extra={"worker": repr(self)})
 
+    def _is_out_of_time(self, overdue_seconds: float) -> bool:
+        """Tell whether the supervisor ended the run at its time limit, or should have by now."""
+        if self._timeout is None or self._started_at is None:
+            return False
+        seconds = self.clock() - self._started_at - self._timeout
+        has_ended_it = self._returncode == TIMEOUT_RETURNCODE and seconds >= 0
+        return has_ended_it or (self._returncode is None and seconds >= overdue_seconds)
+
     def _timed_out(self) -> tuple[int, str]:
         return TIMEOUT_RETURNCODE, f"out of time: not done after {self._timeout:g} s"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ramp_engine.errors import ResourceUnavailableError, WorkerSetupError
 
-__all__ = ["GpuAccess", "GpuPool", "cannot_open"]
+__all__ = ["GpuAccess", "GpuPool", "cannot_open", "listed"]
 
 _DEVICE = re.compile(r"nvidia(\d+)")
 #: What every CUDA program opens, besides its GPUs; not each exists everywhere.
@@ -67,12 +67,18 @@ class GpuPool:
         """Find the devices that this process may use."""
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         if visible is not None:
-            return cls([device.strip() for device in visible.split(",") if device.strip()])
+            return cls(listed(visible))
         matches = (_DEVICE.fullmatch(path.name) for path in Path("/dev").glob("nvidia*"))
         return cls([str(number) for number in sorted(int(match[1]) for match in matches if match)])
 
-    def take(self, n: int) -> tuple[str, ...]:
+    def take(self, n: int, among: Sequence[str] | None = None) -> tuple[str, ...]:
         """Take devices.
+
+        Parameters
+        ----------
+        n : int
+        among : sequence of str, optional
+            Those that will do, whether they were known before or not; default: all.
 
         Raises
         ------
@@ -81,15 +87,21 @@ class GpuPool:
         ResourceUnavailableError
             Other submissions have them just now.
         """
-        if n > len(self.all):
-            reason = f"a submission needs {n} GPUs, and this machine has {len(self.all)}"
-            raise WorkerSetupError(reason, "Correct `gpus`, or CUDA_VISIBLE_DEVICES")
         with self._lock:
-            if n > len(self._free):
-                reason = f"{len(self._free)} GPUs are free, and a submission needs {n}"
+            new = [device for device in among or () if device not in self.all]
+            self.all += tuple(new)
+            self._free += new
+            suitable = self.all if among is None else among
+            if n > len(suitable):
+                reason = f"a submission needs {n} GPUs, and this machine has {len(suitable)}"
+                raise WorkerSetupError(reason, "Correct `gpus`, or CUDA_VISIBLE_DEVICES")
+            free = [device for device in self._free if device in suitable]
+            if n > len(free):
+                reason = f"{len(free)} GPUs are free, and a submission needs {n}"
                 raise ResourceUnavailableError(reason, "Lower n_workers: it waits until then")
-            taken, self._free = self._free[:n], self._free[n:]
-        return tuple(taken)
+            taken = tuple(free[:n])
+            self._free = [device for device in self._free if device not in taken]
+        return taken
 
     def give_back(self, devices: Sequence[str]) -> None:
         """Give devices back."""
@@ -128,6 +140,11 @@ class GpuPool:
         amd = [self._dev / "kfd", *self._dev.glob("dri/renderD*")]
         named += amd if amd[0].exists() else []
         return sorted(path for path in named if path.exists())
+
+
+def listed(visible: str) -> list[str]:
+    """List the devices that a value of ``CUDA_VISIBLE_DEVICES`` names."""
+    return [device.strip() for device in visible.split(",") if device.strip()]
 
 
 def cannot_open(path: Path, uid: int | None, gid: int | None) -> bool:

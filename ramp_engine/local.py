@@ -11,7 +11,7 @@ from typing import IO, Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from ramp_engine.base import TIMEOUT_RETURNCODE, Capability, WorkerStatus
+from ramp_engine.base import Capability, WorkerStatus
 from ramp_engine.environments import python_for_worker
 from ramp_engine.errors import WorkerSetupError
 from ramp_engine.fold_process import FoldRun, FoldScratch, fold_servers, folds_in_flight
@@ -210,12 +210,7 @@ class FoldProcessWorker(FoldWorker):
 
     def check_timeout(self) -> bool:
         """Tell whether the supervisor ended the run at its time limit, or should have by now."""
-        if self._timeout is None or self._started_at is None:
-            return False
-        seconds = self.clock() - self._started_at - self._timeout
-        returncode = self._made_run.returncode
-        has_ended_it = returncode == TIMEOUT_RETURNCODE and seconds >= 0
-        return has_ended_it or (returncode is None and seconds >= OVERDUE_SECONDS)
+        return self._is_out_of_time(OVERDUE_SECONDS)
 
     @property
     def _scratch(self) -> FoldScratch:

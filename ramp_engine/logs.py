@@ -139,7 +139,8 @@ def _time(record: logging.LogRecord) -> datetime:
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
-    extra = {key: value for key, value in vars(record).items() if key not in _OWN}
+    # what libraries put into all records for themselves, as Ray does, begins with a line
+    extra = {key: value for key, value in vars(record).items() if key not in _OWN and key[0] != "_"}
     ordered = {key: extra.pop(key) for key in FACTS if extra.get(key) is not None}
     facts: dict[str, Any] = mask(ordered | extra)
     return facts

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ramp_engine.base import BaseWorker
 from ramp_engine.config import EventConfig
@@ -43,6 +43,11 @@ class _Lazy(Generic[_T]):
                 self._value.append(self._make())
             return self._value[0]
 
+    @property
+    def made(self) -> list[_T]:
+        """The value; empty before it is made. Waits for nobody."""
+        return list(self._value)
+
 
 class Premises:
     """Hold the interpreter of the trusted steps, what the workers share, and the score servers.
@@ -57,6 +62,8 @@ class Premises:
 
     def __init__(self, event: EventConfig, worker_class: type[BaseWorker]) -> None:
         self.worker_class = worker_class
+        #: Names the event as no other is named; empty until the database was asked.
+        self.deployment = ""
         self.score_servers = ScoreServers(event)
         self._event = event
         self._resources = ExitStack()
@@ -65,7 +72,7 @@ class Premises:
         #: The interpreter of the trusted steps.
         self.python: Callable[[], Path] = _Lazy(lambda: trusted_python(event))
         #: What the workers share.
-        self.shared: Callable[[], object] = _Lazy(self._open_shared)
+        self.shared = _Lazy(self._open_shared)
 
     def begin(self) -> None:
         """Start to warm up in the background, where the workers allow that; to be called once.
@@ -88,12 +95,24 @@ class Premises:
         if is_scoring and not self._ending.is_set():
             self.score_servers.prepare(self.python(), bundle.public)
         # what the workers share may need a look at the machine first: that server imports meanwhile
-        config = self._event.worker_config() | {"bundle_dir": str(bundle.public)}
+        config = self._worker_config() | {"bundle_dir": str(bundle.public)}
         self.worker_class.warm_up(config, self.shared())
+
+    def stop(self) -> None:
+        """Have nothing more begun, and nobody wait for what is not there; may be called again."""
+        self._ending.set()
+        for shared in self.shared.made:
+            self._give_up_waiting(shared)
+
+    def _give_up_waiting(self, shared: object) -> None:
+        try:
+            self.worker_class.give_up_waiting(shared)
+        except Exception:  # around a plugin
+            logger.exception("what the workers share does not stop waiting")
 
     def close(self) -> None:
         """Release everything; may be called again."""
-        self._ending.set()
+        self.stop()
         if self._beginning.is_alive():
             self._beginning.join(JOIN_SECONDS)  # what it opens would be nobody's
         self.score_servers.close()
@@ -107,15 +126,22 @@ class Premises:
         except Exception:  # around a plugin; all of it is made again, and its failure told, later
             logger.debug("the servers were not begun early", exc_info=True)
 
+    def _worker_config(self) -> dict[str, Any]:
+        known = {"deployment": self.deployment} if self.deployment else {}
+        return self._event.worker_config() | known
+
     def _open_shared(self) -> object:
         try:
-            shared = self.worker_class.open_shared(self._event.worker_config())
-            return self._resources.enter_context(shared)
+            opening = self.worker_class.open_shared(self._worker_config())
+            shared = self._resources.enter_context(opening)
         except RampError:
             raise
         except Exception as error:  # around a plugin
             reason = f"open_shared raised {type(error).__name__}: {error}"
             raise PluginError(self._event.worker_type, reason) from error
+        if self._ending.is_set():
+            self._give_up_waiting(shared)
+        return shared
 
 
 def _latest_bundle(event: EventConfig) -> Bundle | None:

@@ -92,8 +92,9 @@ class Provisions:
             return ensure_bundle(self._database, self._event, name, stopping=self._ending)
 
     def stop(self) -> None:
-        """End the making of a bundle."""
+        """End the making of a bundle, and all waiting for what the workers share."""
         self._ending.set()
+        self._premises.stop()
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for the end of the look at everything, for so long."""

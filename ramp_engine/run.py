@@ -318,8 +318,9 @@ class Run:
     ) -> BaseWorker:
         context = self._context
         shared = self._calls("open_shared", context.shared)
-        self._write_files(files)
+        attempt.write_submission(files, self._directory, context.event.ramp.submissions_dir)
         config = context.event.worker_config() | self._directory.worker_keys()
+        config |= context.identity(self.claim)
         config |= {"bundle_dir": str(bundle.public), "n_folds": bundle.n_folds}
         kind = context.worker_class
         environment = self._calls("fold_environment", lambda: kind.fold_environment(config, shared))
@@ -332,20 +333,6 @@ class Run:
         worker.shared = shared
         self._worker = worker
         return worker
-
-    def _write_files(self, files: Sequence[submissions.SubmissionFile]) -> None:
-        """Write the participant's files for the attempt, and a copy for organisers to read."""
-        self._directory.make()
-        name = self._directory.submission
-        submissions.write_files(files, self._directory.submissions_dir / name)
-        kept = self._context.event.ramp.submissions_dir / name
-        staged = kept.with_name(f".{self._directory.root.name}")
-        try:
-            remove_tree(staged)
-            submissions.write_files(files, staged)
-            attempt.publish(staged, kept)
-        finally:
-            remove_tree(staged)  # what a full disk left of it
 
     def _score(self, deployed: str | None) -> Verdict:
         """Score the predictions if they are of the bundle that is deployed, where that is known."""

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ramp_database.queue import Claim
 from ramp_database.session import Database
 from ramp_engine.base import BaseWorker
 from ramp_engine.calls import Call
@@ -30,6 +32,16 @@ class RunContext:
     bundle: Callable[[str | None], Bundle]
     score: ScoreStep  #: what makes scores of predictions
     wake: Callable[[], None]  #: called when a run has ended
+    deployment: str  #: names the event as no other is named
+
+    def identity(self, claim: Claim) -> dict[str, Any]:
+        """Give the keys by which a worker marks what it starts; see `BaseWorker`."""
+        return {
+            "deployment": self.deployment,
+            "dispatcher_id": claim.dispatcher_id,
+            "submission_id": claim.submission_id,
+            "attempt": claim.attempt,
+        }
 
 
 @dataclass(frozen=True)

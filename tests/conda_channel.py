@@ -55,6 +55,11 @@ class CondaRoom:
         return self.root / "bin" / "conda"
 
     @property
+    def activation(self) -> Path:
+        """What shells read before they say ``conda activate NAME``."""
+        return self.root / "etc" / "profile.d" / "conda.sh"
+
+    @property
     def environment_yml(self) -> Path:
         return self.root / "environment.yml"
 
@@ -75,6 +80,10 @@ def make_room(root: Path) -> CondaRoom:
         f'#!/bin/sh\nexec "{sys.executable}" -I "{Path(__file__)}" conda "{root}" "$@"\n'
     )
     room.program.chmod(0o755)
+    room.activation.parent.mkdir(parents=True)
+    room.activation.write_text(
+        f'conda() {{ export CONDA_PREFIX="{root}/envs/$2" PATH="{root}/envs/$2/bin:$PATH"; }}\n'
+    )
     room.environment_yml.write_text(
         textwrap.dedent(f"""\
             name: kitenv
@@ -160,8 +169,9 @@ def _point_at(binary: Path, rpath: str) -> None:
 def _conda(root: Path, words: list[str]) -> None:
     with (root / "calls.log").open("a") as log:
         log.write(" ".join(words) + "\n")
-    if words == ["info", "--envs", "--json"]:
-        print(json.dumps(_listing(root / "envs"), indent=2))
+    if words in (["info", "--envs", "--json"], ["info", "--json"]):
+        more = {} if "--envs" in words else {"conda_prefix": str(root)}
+        print(json.dumps(_listing(root / "envs") | more, indent=2))
         return
     parser = argparse.ArgumentParser(prog="conda")
     parser.add_argument("group", choices=["env"])

@@ -10,6 +10,8 @@ import click
 from ramp_engine.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ramp_database.errors import ConfigError
 
 
@@ -22,24 +24,45 @@ def config() -> None:
 @options.config_option
 @options.event_config_option
 @options.json_option
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Ask the place where submissions are to run as well: credentials, image, quota, ...",
+)
 @click.pass_context
-def check(ctx: click.Context, config: Path | None, event_config: Path, as_json: bool) -> None:
+def check(
+    ctx: click.Context, config: Path | None, event_config: Path, as_json: bool, online: bool
+) -> None:
     """Check the files of a deployment and of an event; nothing is started.
 
     Every problem is told at once, and the configuration is printed as ramp understands it,
     defaults filled in and secrets masked. The exit code is 2 when there are problems.
     """
     problems, sections = _examine(config, event_config)
+    told = [_to_json(problem) for problem in problems]
+    if online and not problems:
+        told = [{"message": problem} for problem in _ask_online(config, event_config)]
     if as_json:
-        found = [_to_json(problem) for problem in problems]
-        options.echo_json({"is_valid": not found, "problems": found, "config": sections})
+        options.echo_json({"is_valid": not told, "problems": told, "config": sections})
     else:
-        for problem in problems:
-            click.echo(str(problem), err=True)
+        for one in told:
+            click.echo(one["message"], err=True)
         _print_sections(sections)
-        if not problems:
+        if not told:
             click.echo(f"{event_config} is in order", err=True)
-    ctx.exit(2 if problems else 0)
+    ctx.exit(2 if told else 0)
+
+
+def _ask_online(config: Path | None, event_config: Path) -> Sequence[str]:
+    """Have the worker look for problems where submissions are to run."""
+    from ramp_engine.errors import WorkerError
+    from ramp_engine.reaping import Place
+
+    place = Place.read(event_config, options.deployment_dir(config))
+    try:
+        return place.worker_class.check_online(place.event.worker_config())
+    except WorkerError as error:
+        return [str(error)]
 
 
 def _examine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,9 +62,15 @@ def dispatcher(
         premises = Premises(event, worker_class(event.worker_type))
     if exit_when_done is None:
         exit_when_done = event.dispatcher.hunger_policy == "exit"
+    _on_signals(_leave)  # what is begun now must not be left behind
     with closing(premises):
         premises.begin()  # before SQLAlchemy, whose import takes longer than everything else here
         _dispatch(premises, event, config, is_quiet=verbose > 0, is_exiting=exit_when_done)
+
+
+def _leave() -> None:
+    """End a dispatcher that has not begun to dispatch, from wherever it is."""
+    sys.exit(0)
 
 
 def _dispatch(

@@ -25,6 +25,7 @@ _COMMANDS = {
     "cancel": ("control", "cancel"),
     "retry": ("control", "retry"),
     "doctor": ("doctor", "doctor"),
+    "aws": ("aws", "aws"),
     "rehearse": ("rehearse", "rehearse"),
     "completion": ("completion", "completion"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,6 @@ from ramp_engine.cli.table import number, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ramp_database.leaderboard import LeaderboardRow
     from ramp_database.model import EventBlend
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: So many rows are on a page of the leaderboard.
 _PAGE_ROWS = 50
+#: Keys of the section `worker` that limit what an event may use.
+_BUDGET_KEYS = ("max_instance_hours", "max_cost")
 
 
 @click.command()
@@ -41,9 +43,12 @@ def status(config: Path | None, event_name: str | None, limit: int | None, as_js
     database = options.open_database(config)
     with database.session(read_only=True) as session:
         if event_name is None:
-            found = [event_status(session, row.id, limit) for row in events.list_events(session)]
+            rows = events.list_events(session)
         else:
-            found = [event_status(session, events.get_event(session, event_name).id, limit)]
+            rows = [events.get_event(session, event_name)]
+        found = [event_status(session, row.id, limit) for row in rows]
+    for one, row in zip(found, rows, strict=True):
+        one["usage"] = _usage(Path(row.config_path), config)
     if as_json:
         options.echo_json(found[0] if event_name else found)
         return
@@ -51,6 +56,26 @@ def status(config: Path | None, event_name: str | None, limit: int | None, as_js
         click.echo("no event is deployed: start with `ramp setup init-event --name NAME`", err=True)
     for one in found:
         _print_status(one)
+
+
+def _usage(event_config: Path, config: Path | None) -> str | None:
+    """Ask the worker of an event what of its budget is used; None: nothing is to be told.
+
+    To import a worker takes a while: only where the event has a budget.
+    """
+    from ramp_database.config_file import read
+    from ramp_database.errors import RampError
+
+    try:
+        worker = read(event_config).data.get("worker")
+        if not isinstance(worker, dict) or worker.keys().isdisjoint(_BUDGET_KEYS):
+            return None
+        from ramp_engine.reaping import Place
+
+        place = Place.read(event_config, options.deployment_dir(config))
+        return place.worker_class.usage(place.event.worker_config())
+    except (RampError, OSError):  # `ramp doctor` and `ramp config check` tell what is wrong
+        return None
 
 
 @click.command()
@@ -179,6 +204,8 @@ def _print_status(found: dict[str, Any]) -> None:
         if row["partial"] is not None:
             who = f"submission {row['id']} ({row['team']}/{row['name']})"
             click.echo(options.visible(f"{who}: {partial_scores(row['partial'])}"))
+    if found["usage"]:
+        click.echo(options.visible(f"budget: {found['usage']}"))
     _print_waiting([row for row in found["submissions"] if row["waiting_reason"]])
     if has_errors:
         told = "The whole of an error: `ramp explain ID`; what a submission printed: `ramp logs ID`"

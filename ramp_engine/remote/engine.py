@@ -38,6 +38,7 @@ class Job:
     request: Frame  #: for the node's agent, see `ramp_engine.remote.node`
     demands: Demands
     node: str | None = None  #: name of the node where it has to run; None: the engine chooses
+    avoid: frozenset[str] = frozenset()  #: nodes where it must not run, while the engine chooses
 
 
 @dataclass(frozen=True)

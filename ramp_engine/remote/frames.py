@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from ramp_engine.evaluation.untrusted_files import RefusedFileError, open_regular
 
-__all__ = ["MAX_HEADER_BYTES", "MAX_PAYLOAD_BYTES", "Frame", "FrameError", "receive", "send"]
-__all__ += ["send_files"]
+__all__ = ["MAX_HEADER_BYTES", "MAX_PAYLOAD_BYTES", "Frame", "FrameError", "fits", "receive"]
+__all__ += ["send", "send_files"]
 
 #: A longer header or payload is refused, in bytes: who sends it is not one of ours.
 MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES = 16 << 20, 20 << 30
@@ -38,6 +38,14 @@ class Frame(NamedTuple):
 
 class FrameError(Exception):
     """What came is no message, or broke off."""
+
+
+def fits(said: Any) -> bool:
+    """Tell whether something can stand in a header, beside a few words."""
+    try:
+        return len(json.dumps(said)) <= MAX_HEADER_BYTES - (1 << 20)
+    except (ValueError, RecursionError):
+        return False
 
 
 def send(channel: socket.socket, header: dict[str, Any], payload: bytes = b"") -> None:

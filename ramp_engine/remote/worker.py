@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ramp_engine.base import Capability, WorkerStatus
-from ramp_engine.errors import WorkerLostError, WorkerSetupError
+from ramp_engine.errors import CollectError, WorkerLostError, WorkerSetupError
 from ramp_engine.fold_process import FoldScratch, make_scratch, remove_tree
 from ramp_engine.fold_worker import FoldWorker
 from ramp_engine.remote.gateway.client import GatewayClient
@@ -64,6 +66,12 @@ class RemoteWorker(FoldWorker):
         """Bring the bundle to the nodes, and have fold servers started there."""
         if isinstance(shared, GatewayClient):
             shared.ask("warm", bundle_dir=str(config["bundle_dir"]))
+
+    @classmethod
+    def give_up_waiting(cls, shared: Any) -> None:
+        """Have nobody wait for the first connection to the cluster."""
+        if isinstance(shared, GatewayClient):
+            shared.give_up_waiting()
 
     @classmethod
     def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:  # noqa: ARG003
@@ -141,10 +149,10 @@ class RemoteWorker(FoldWorker):
         return str(self._end.get("how", ""))
 
     def _is_submission_interrupted(self) -> bool:
-        return self._how == "interrupted"
+        return self._how == "interrupted" and "full" not in self._end
 
     def _is_submission_finished(self) -> bool:
-        return self._how in ("done", "lost", "canceled")
+        return self._how in ("done", "lost", "canceled") or "full" in self._end
 
     def check_timeout(self) -> bool:
         """Tell whether the gateway ended the run at its time limit.
@@ -171,6 +179,12 @@ class RemoteWorker(FoldWorker):
 
     def _loss(self) -> str | None:
         return None if self._how in ("done", "timeout") else str(self._end.get("message", ""))
+
+    def _facts(self) -> tuple[int, str]:
+        if "full" in self._end:
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._end["full"])
+            raise CollectError(self.interruption) from full
+        return super()._facts()
 
     def _end_run(self) -> bool:
         return bool(self._end) or self._cancel(is_late=True, is_kept=True)

@@ -50,7 +50,9 @@ class Sandbox:
         """Whether a fold can do nothing to other processes of ours, not even send a signal."""
         return self.level == STRONGEST or (self.level != NONE and self.uid is not None)
 
-    def spec(self, keys: SandboxKeys, n_folds: int) -> dict[str, Any]:
+    def spec(
+        self, keys: SandboxKeys, n_folds: int, machine_memory_mb: float | None = None
+    ) -> dict[str, Any]:
         """Give what the fold step is told.
 
         Parameters
@@ -58,6 +60,8 @@ class Sandbox:
         keys : SandboxKeys
         n_folds : int
             So many share the machine, of whatever submissions.
+        machine_memory_mb : float, optional
+            Its memory, where it is another machine.
         """
         return {
             "level": self.level,
@@ -65,7 +69,7 @@ class Sandbox:
             "gid": self.gid,
             "read": [str(path) for path in keys.extra_read_paths],
             "allow_network": keys.allow_network,
-            "limits": keys.limits.to_spec(n_folds),
+            "limits": keys.limits.to_spec(n_folds, machine_memory_mb),
         }
 
 

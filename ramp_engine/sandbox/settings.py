@@ -69,17 +69,21 @@ class Limits(BaseModel):
     open_files: _Count | None = Field(default=4096, description="Open files of a process.")
     tmp_mb: _Amount = Field(default=1024, description="Size of /tmp, and of /dev/shm.")
 
-    def to_spec(self, n_folds: int) -> dict[str, float | int | None]:
+    def to_spec(
+        self, n_folds: int, machine_memory_mb: float | None = None
+    ) -> dict[str, float | int | None]:
         """Give the limits as the fold step takes them.
 
         Parameters
         ----------
         n_folds : int
             So many share the machine.
+        machine_memory_mb : float, optional
+            Its memory; default: that of this machine.
         """
         spec = self.model_dump()
         if self.memory_mb == "auto":
-            share = SHARE_OF_MEMORY * machine_mb() / n_folds
+            share = SHARE_OF_MEMORY * (machine_memory_mb or machine_mb()) / n_folds
             spec["memory_mb"] = max(LEAST_MEMORY_MB, round(share))
         return spec
 

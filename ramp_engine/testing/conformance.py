@@ -21,17 +21,25 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import pytest
 
 from ramp_engine.base import TIMEOUT_RETURNCODE, BaseWorker, Capability, WorkerStatus
-from ramp_engine.errors import WorkerError, WorkerStateError
+from ramp_engine.errors import WorkerStateError
 from ramp_engine.evaluation.supervise import descendants
+from ramp_engine.testing.adoption import AdoptionConformance
 from ramp_engine.testing.auditing import audited
 from ramp_engine.testing.scenarios import BAD_BYTES, FAILURE, HEAD, TAIL, Scenario
+from ramp_engine.testing.worker_lives import (
+    STATUSES,
+    MakeWorker,
+    log_of,
+    run_until_ended,
+    running,
+)
 
 __all__ = ["MakeWorker", "WorkerConformance", "run_until_ended"]
 
@@ -42,70 +50,8 @@ CALL_SECONDS = 60.0
 _ODD_NAME = "sub 'mission' \"ü\"; $(exit) %s"
 
 
-class MakeWorker(Protocol):
-    """Make a worker whose submission does what the scenario says.
-
-    Each worker gets directories of its own, and ``shared`` where it needs that.
-    """
-
-    def __call__(
-        self, scenario: Scenario, *, timeout: float = 60.0, submission: str = ...
-    ) -> BaseWorker:
-        """Make it; `timeout` in seconds."""
-
-
-def run_until_ended(worker: BaseWorker) -> WorkerStatus:
-    """Take a worker from its setup to the end of its run, and give its status."""
-    worker.setup()
-    worker.launch_submission()
-    while worker.status is WorkerStatus.RUNNING:
-        worker.wait(1.0)
-    return worker.status
-
-
-def _initialized(make: MakeWorker) -> BaseWorker:
-    return make(Scenario.GOOD)
-
-
-def _set_up(make: MakeWorker) -> BaseWorker:
-    worker = make(Scenario.GOOD)
-    worker.setup()
-    return worker
-
-
-def _running(make: MakeWorker) -> BaseWorker:
-    worker = make(Scenario.HANGING)
-    worker.setup()
-    worker.launch_submission()
-    return worker
-
-
-def _finished(make: MakeWorker) -> BaseWorker:
-    worker = make(Scenario.GOOD)
-    run_until_ended(worker)
-    return worker
-
-
-def _collected(make: MakeWorker) -> BaseWorker:
-    worker = _finished(make)
-    worker.collect_results()
-    return worker
-
-
-_STATUSES: dict[WorkerStatus, Callable[[MakeWorker], BaseWorker]] = {
-    WorkerStatus.INITIALIZED: _initialized,
-    WorkerStatus.SETUP: _set_up,
-    WorkerStatus.RUNNING: _running,
-    WorkerStatus.FINISHED: _finished,
-    WorkerStatus.COLLECTED: _collected,
-}
-
-
-class WorkerConformance:
+class WorkerConformance(AdoptionConformance):
     """Subclass it, name it ``Test...``, and give the fixture `make_worker`."""
-
-    #: What the worker can do; tests of what it cannot are left out.
-    capabilities: ClassVar[frozenset[Capability]] = frozenset()
 
     @pytest.fixture
     def make_worker(self) -> MakeWorker:
@@ -135,14 +81,14 @@ class WorkerConformance:
         # One of a machine's own may have ended between the two looks.
         assert left.isdisjoint(descendants(os.getpid())), "processes are left"
 
-    def test_a_good_run_gives_predictions_and_log(self, make: MakeWorker) -> None:
+    def test_a_good_run_gives_predictions_andlog_of(self, make: MakeWorker) -> None:
         """The status goes its way, and what was asked for is there."""
         worker = make(Scenario.GOOD)
         assert worker.status == "initialized"
         assert run_until_ended(worker) == "finished"
         assert worker.collect_results() == (0, "")
         assert worker.status == "collected"
-        assert _log(worker).is_file()
+        assert log_of(worker).is_file()
         for fold in range(worker.config["n_folds"]):
             names = {path.name.split(".")[0] for path in _fold(worker, fold).iterdir()}
             assert {"y_pred_train", "y_pred_test"} <= names
@@ -171,20 +117,20 @@ class WorkerConformance:
         assert run_until_ended(worker) == "timeout"
         if Capability.TIME_LIMIT in self.capabilities:
             assert worker.collect_results()[0] == TIMEOUT_RETURNCODE
-            assert _log(worker).is_file()
+            assert log_of(worker).is_file()
 
     def test_cancel_ends_a_run(self, make: MakeWorker) -> None:
         """Nothing of it is left."""
-        worker = _running(make)
+        worker = running(make)
         worker.cancel()
         assert worker.status == "killed"
 
-    @pytest.mark.parametrize("status", list(_STATUSES))
+    @pytest.mark.parametrize("status", list(STATUSES))
     def test_teardown_is_safe_from_any_status_and_twice(
         self, make: MakeWorker, status: WorkerStatus
     ) -> None:
         """It releases everything, at once."""
-        worker = _STATUSES[status](make)
+        worker = STATUSES[status](make)
         assert worker.last_status == status
         worker.teardown()
         worker.teardown()
@@ -193,7 +139,7 @@ class WorkerConformance:
     @pytest.mark.parametrize("status", ["initialized", "setup", "running"])
     def test_results_cannot_be_collected_too_early(self, make: MakeWorker, status: str) -> None:
         """The error says which status it needs."""
-        worker = _STATUSES[WorkerStatus(status)](make)
+        worker = STATUSES[WorkerStatus(status)](make)
         with pytest.raises(WorkerStateError, match=f"the worker is '{status}'"):
             worker.collect_results()
 
@@ -204,7 +150,7 @@ class WorkerConformance:
 
     def test_a_submission_cannot_be_launched_twice(self, make: MakeWorker) -> None:
         """One worker runs one submission once."""
-        worker = _running(make)
+        worker = running(make)
         with pytest.raises(WorkerStateError):
             worker.launch_submission()
         assert worker.last_status == "running"
@@ -213,13 +159,13 @@ class WorkerConformance:
         """A log is bytes."""
         worker = make(Scenario.BAD_BYTES)
         assert worker.launch() == (0, "")
-        assert BAD_BYTES in _log(worker).read_bytes()
+        assert BAD_BYTES in log_of(worker).read_bytes()
 
     def test_of_a_large_log_head_and_tail_are_there(self, make: MakeWorker) -> None:
         """It harms nothing, and may be cut in the middle."""
         worker = make(Scenario.LARGE_LOG)
         assert worker.launch() == (0, "")
-        text = _log(worker).read_bytes()
+        text = log_of(worker).read_bytes()
         assert len(text) <= MAX_LOG_BYTES
         assert text.index(HEAD.encode()) < text.index(TAIL.encode())
 
@@ -254,11 +200,11 @@ class WorkerConformance:
         assert worker.launch() == (0, "")
         assert _fold(worker, 1).is_dir()
         assert not _fold(worker, 0).exists()
-        assert b"fold 0 is kept from attempt 7" in _log(worker).read_bytes()
+        assert b"fold 0 is kept from attempt 7" in log_of(worker).read_bytes()
 
     def test_repr_does_no_io_and_tells_no_secret(self, make: MakeWorker) -> None:
         """It names the class, the submission and the last known status."""
-        worker = _running(make)
+        worker = running(make)
         worker.config["some_key"] = "hidden-words"
         with audited() as events:
             text = repr(worker)
@@ -269,7 +215,7 @@ class WorkerConformance:
 
     def test_a_wait_ends_when_it_is_woken(self, make: MakeWorker) -> None:
         """Another thread can make the driver look up, for a cancel."""
-        worker = _running(make)
+        worker = running(make)
         threading.Timer(0.01, worker.wake).start()
         worker.wait(30.0)
         assert worker.status == "running"
@@ -288,7 +234,7 @@ class WorkerConformance:
     @pytest.mark.parametrize("method", ["status", "cancel", "teardown", "detach"])
     def test_no_call_hangs_on_a_submission_that_hangs(self, make: MakeWorker, method: str) -> None:
         """A submission that ignores signals and forks costs time of its own, not its worker's."""
-        worker = _running(make)
+        worker = running(make)
         done = threading.Event()
 
         def call() -> None:
@@ -299,107 +245,6 @@ class WorkerConformance:
 
         threading.Thread(target=call, name=f"conformance-{method}", daemon=True).start()
         assert done.wait(CALL_SECONDS), f"{method} has not returned after {CALL_SECONDS:.0f} s"
-
-    def test_a_worker_that_cannot_adopt_has_no_handle_and_refuses_one(
-        self, make: MakeWorker
-    ) -> None:
-        """What dies with its dispatcher must not be waited for by another."""
-        if Capability.ADOPT in self.capabilities:
-            pytest.skip("the worker can adopt")
-        worker = make(Scenario.GOOD)
-        worker.setup()
-        assert worker.handle() is None
-        with pytest.raises(WorkerError):
-            make(Scenario.GOOD, submission="submission_000000002").attach("42")
-
-    def test_a_run_is_adopted_by_its_handle(self, make: MakeWorker) -> None:
-        """Another worker object goes on where the first, dead by now, was."""
-        second, _ = self._adopting(make, Scenario.GOOD)
-        while second.status is WorkerStatus.RUNNING:
-            second.wait(1.0)
-        assert second.collect_results() == (0, "")
-        assert _log(second).is_file()
-        second.teardown()
-
-    def test_an_adopted_run_can_be_canceled(self, make: MakeWorker) -> None:
-        """Afterwards there is nothing to adopt any more."""
-        second, handle = self._adopting(make, Scenario.HANGING)
-        assert second.status == "running"
-        second.cancel()
-        second.teardown()
-        with pytest.raises(WorkerError):
-            self._another(second).attach(handle)
-
-    def test_the_time_limit_of_an_adopted_run_counts_from_its_start(self, make: MakeWorker) -> None:
-        """``elapsed_seconds`` tells how long it has run."""
-        second, _ = self._adopting(make, Scenario.HANGING, elapsed_seconds=3600.0)
-        assert second.status == "timeout"
-        second.teardown()
-
-    def test_a_worker_that_let_go_of_a_run_ends_nothing_of_it(self, make: MakeWorker) -> None:
-        """A dispatcher that was paused comes back; its run belongs to another by then."""
-        self._needs(Capability.ADOPT)
-        first = make(Scenario.GOOD)
-        handle = _launched_handle(first)
-        second = self._another(first)
-        second.attach(handle)
-        first.detach()
-        first.teardown()
-        third = self._another(first)
-        third.attach(handle)
-        while third.status is WorkerStatus.RUNNING:
-            third.wait(1.0)
-        assert third.collect_results() == (0, "")
-        third.teardown()
-
-    def test_a_run_that_is_gone_cannot_be_adopted(self, make: MakeWorker) -> None:
-        """The error says so; the submission is then evaluated again."""
-        self._needs(Capability.ADOPT)
-        first = make(Scenario.GOOD)
-        handle = _launched_handle(first)
-        first.cancel()
-        first.teardown()
-        with pytest.raises(WorkerError):
-            self._another(first).attach(handle)
-
-    def _adopting(
-        self, make: MakeWorker, scenario: Scenario, elapsed_seconds: float = 0.0
-    ) -> tuple[BaseWorker, str]:
-        """Have a worker take over the run of one whose dispatcher is dead; give the handle, too."""
-        self._needs(Capability.ADOPT)
-        first = make(scenario)
-        handle = _launched_handle(first)
-        second = self._another(first, elapsed_seconds)
-        second.attach(handle)
-        first.detach()
-        return second, handle
-
-    def _another(self, worker: BaseWorker, elapsed_seconds: float = 0.0) -> BaseWorker:
-        """Make the worker of another dispatcher, with directories of its own."""
-        config = worker.config | {"elapsed_seconds": elapsed_seconds}
-        for key in ("predictions_dir", "logs_dir"):
-            config[key] = str(Path(config[key]).with_name(f"adopted_{key}"))
-            Path(config[key]).mkdir(exist_ok=True)
-        another = type(worker)(config, worker.submission)
-        another.shared = worker.shared
-        return another
-
-    def _needs(self, capability: Capability) -> None:
-        if capability not in self.capabilities:
-            pytest.skip(f"the worker cannot {capability}")
-
-
-def _launched_handle(worker: BaseWorker) -> str:
-    """Start a run, and give its handle, which is asked for before."""
-    worker.setup()
-    handle = worker.handle()
-    assert handle is not None
-    worker.launch_submission()
-    return handle
-
-
-def _log(worker: BaseWorker) -> Path:
-    return Path(worker.config["logs_dir"], worker.submission, "log")
 
 
 def _fold(worker: BaseWorker, fold: int) -> Path:

@@ -69,13 +69,14 @@ def test_importing_everything_makes_no_file_no_handler_and_no_thread(tmp_path: P
 def test_the_core_install_is_enough_for_everything_but_engines_and_the_test_kit(
     tmp_path: Path,
 ) -> None:
-    """The client of an engine is imported by its gateway only, which is asked to by name."""
+    """The client of an engine is imported by its gateway only, paramiko by the first connection."""
     engines = ("ramp_engine.remote.dask.", "ramp_engine.remote.ray.")
+    lazy = (*engines, "ramp_engine.transports.paramiko_")
     workers = {f"{engine}worker" for engine in engines}
     modules = [
         name
         for name in MODULES
-        if ".testing" not in name and (name in workers or not name.startswith(engines))
+        if ".testing" not in name and (name in workers or not name.startswith(lazy))
     ]
     assert workers <= set(modules)
     seen = json.loads(run_python(IMPORT_ALL, tmp_path, *modules))
@@ -126,6 +127,7 @@ def test_help_needs_neither_the_database_nor_the_configuration(
         ("ramp_engine.local", "LocalWorker"),
         ("ramp_engine.remote", "DaskWorker"),
         ("ramp_engine.remote", "RayWorker"),
+        ("ramp_engine.transports.ssh", "SshConnection"),
     ],
 )
 def test_names_that_plugin_authors_know_are_where_the_documentation_says(

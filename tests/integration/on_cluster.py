@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ class Gated(NearestMean):
             time.sleep(3600)
         saved = sorted(path.read_text() for path in SAVED.parent.iterdir())
         facts = dict(fold=fold, pids=[os.getpid(), child], saved=saved, where=os.getcwd())
-        if {is_saving}:
+        if fold in {deaf}:
+            signal.signal(signal.SIGTERM, lambda *_: (GATE / f"asked-{{fold}}").touch())
+        elif {is_saving}:
             def save(number, frame):
                 SAVED.write_text(f"{{GATE.name}} {{fold}}")
                 os._exit(0)
@@ -104,8 +107,12 @@ class Gate:
     def name(self) -> str:
         return self._folder.name
 
-    def source(self, *, is_saving: bool) -> str:
-        return _GATED.format(gate=str(self._folder), is_saving=is_saving)
+    def source(self, *, is_saving: bool, deaf: tuple[int, ...]) -> str:
+        return _GATED.format(gate=str(self._folder), is_saving=is_saving, deaf=deaf)
+
+    def await_asked(self, fold: int) -> None:
+        """Wait until a deaf fold has been asked to leave."""
+        assert wait_for(lambda: (self._folder / f"asked-{fold}").exists()), self.verdict()
 
     def open(self, fold: int | None = None) -> None:
         """Let all folds go on, or one."""
@@ -190,11 +197,16 @@ class ClusterEvent:
             name = f"s{os.urandom(4).hex()}"
             return submissions.add(session, self.name, "blue", name, files).id
 
-    def submit_gated(self, *, is_saving: bool = False) -> tuple[int, Gate]:
-        """Submit one whose folds wait, and save their name when they have to leave."""
+    def submit_gated(
+        self, *, is_saving: bool = False, deaf: tuple[int, ...] = ()
+    ) -> tuple[int, Gate]:
+        """Submit one whose folds wait, and save their name when they have to leave.
+
+        Folds that are deaf go on when they are asked to leave.
+        """
         self._n_gates += 1
         gate = Gate(self.folder / f"gate-{self._n_gates}")
-        number = self.submit(gate.source(is_saving=is_saving))
+        number = self.submit(gate.source(is_saving=is_saving, deaf=deaf))
         gate.verdict = lambda: self._verdict(number)
         return number, gate
 
@@ -237,7 +249,8 @@ class ClusterEvent:
         with self.database.session(read_only=True) as session:
             event_id = events.get_event(session, self.name).id
             assert violations(session, event_id) == []
-            assert violations_on_disk(session, event_id, self.event) == []
+            of_files = partial(violations_on_disk, session, event_id, self.event)
+            assert wait_for(lambda: not of_files()), of_files()  # directories go after the record
 
     # Who evaluates
 

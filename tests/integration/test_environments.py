@@ -106,6 +106,28 @@ def test_nothing_but_an_environment_is_overwritten(kit: Path, tmp_path: Path) ->
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_an_environment_whose_maker_was_killed_at_its_beginning_is_made_anew(
+    tmp_path: Path,
+) -> None:
+    requirements, prefix = tmp_path / "requirements.txt", tmp_path / "env"
+    requirements.write_text("# nothing is needed\n")
+    maker = tmp_path / "maker"
+    maker.write_text(
+        f"""#!/bin/sh
+        [ "$3" = venv ] || exit 0
+        [ -e {prefix}/lib ] && exit 3
+        mkdir -p {prefix}/lib {prefix}/bin
+        [ -e {tmp_path}/killed ] || {{ touch {tmp_path}/killed; kill -9 $$; }}
+        cp /bin/true {prefix}/bin/python
+        """
+    )
+    maker.chmod(0o755)
+    with pytest.raises(WorkerSetupError, match="failed with code"):
+        create_env(requirements, prefix, python=str(maker))
+    assert (prefix / "lib").is_dir()
+    assert create_env(requirements, prefix, python=str(maker)) == python_in(prefix)
+
+
 def test_missing_requirements_are_told(tmp_path: Path) -> None:
     with pytest.raises(WorkerSetupError, match="cannot be read: No such file"):
         create_env(tmp_path / "requirements.txt", tmp_path / "env")

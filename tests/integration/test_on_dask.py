@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -139,6 +140,42 @@ def test_a_node_that_is_taken_away_costs_nothing(
     assert event.row(number).n_crashes == 0
     gate.await_gone()
     bring_back(cluster, name)
+
+
+def test_a_worker_that_its_nanny_ends_for_its_memory_is_no_failure_of_a_submission(
+    cluster: DaskCluster, event: ClusterEvent
+) -> None:
+    small = cluster.names[2]
+    cluster.kill(small)
+    cluster.log(small).unlink()
+    cluster.start_node(small, "--memory-limit=400MiB")
+    cluster.wait_for_node(small)
+    submitted = [event.submit_gated() for _ in range(2)]  # which fill all three nodes
+    assert wait_for(lambda: sum(len(gate.begun) for _, gate in submitted) == 3)
+    ((number, lost),) = [
+        (number, one)
+        for number, gate in submitted
+        for one in gate.begun
+        if node_of(one.where, cluster.names) == small
+    ]
+    with Client(cluster.address, set_as_default=False) as client:
+        workers = [address for address in client.ncores() if f"/{small}:" in address]
+        client.run(_swell, workers=workers, wait=False)
+        assert wait_for(lambda: lost.is_gone)
+    for _, gate in submitted:
+        gate.open()
+    outcomes = {number: event.await_scored(number) for number, _ in submitted}
+    assert outcomes.pop(number) == ["crashed", "succeeded"]
+    assert list(outcomes.values()) == [["succeeded"]], "the other one"
+    assert "nanny: out of memory" in (event.attempts(number)[0].error or "")
+    bring_back(cluster, small)
+
+
+async def _swell() -> None:
+    """Take more memory than a small worker may have, until somebody minds."""
+    held = [b"x" * (32 << 20) for _ in range(32)]
+    await asyncio.Event().wait()
+    held.clear()
 
 
 # The scheduler

@@ -39,7 +39,8 @@ def _served(cluster: RayCluster) -> Iterator[ClusterEvent]:
         "lease_seconds": 10,
         "memory": 1024,
     }
-    with cluster_event("iris", worker) as event, event.dispatching():
+    attempts = {"max_attempts": 10}
+    with cluster_event("iris", worker, dispatcher=attempts) as event, event.dispatching():
         yield event
     await_nothing_in(cluster)
 
@@ -79,22 +80,49 @@ def test_a_node_that_dies_costs_a_fold_and_an_attempt(
     cluster.start(nodes[1])
 
 
-def test_a_fold_goes_on_from_its_checkpoint_when_its_node_is_drained(
+def test_a_fold_goes_on_from_what_it_saved_or_begins_again_when_its_node_is_drained(
     cluster: RayCluster, served: ClusterEvent
 ) -> None:
-    number, gate = served.submit_gated(is_saving=True)
+    number, gate = served.submit_gated(is_saving=True, deaf=(0,))
     gate.await_begun(2)
-    node = nodes_of(cluster, gate)[1]
-    cluster.drain(cluster.id_of(node), 300)
+    nodes = nodes_of(cluster, gate)
+    cluster.drain(cluster.id_of(nodes[1]), 300)
     *_, again = gate.await_begun(3)
     assert (again.fold, again.saved) == (1, (f"{gate.name} 1",))
-    assert cluster.node_of(again.pids[0]) != node
+    assert cluster.node_of(again.pids[0]) not in nodes.values()
+    cluster.drain(cluster.id_of(nodes[0]), 2)
+    gate.await_asked(0)
+    cluster.kill(nodes[0])  # as clouds do when the time is over, whoever still runs there
     gate.open()
     assert served.await_scored(number) == ["succeeded"]
     assert (served.row(number).attempt, served.row(number).n_crashes) == (1, 0)
-    assert gate.begun[0].saved == gate.begun[1].saved == ()
-    cluster.kill(node)
-    cluster.start(node)
+    saved = sorted((one.fold, bool(one.saved)) for one in gate.begun)
+    assert saved == [(0, False), (0, False), (1, False), (1, True)]
+    cluster.kill(nodes[1])
+    cluster.start(*nodes.values())
+
+
+#: Of a node that has no memory left from the beginning.
+TIGHT = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
+
+
+def test_a_fold_that_ray_ends_for_the_memory_of_its_node_is_no_failure_of_its_submission(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
+    cluster.start("tight", **TIGHT)
+    submitted = [served.submit_gated() for _ in range(2)]  # which fill all four nodes
+    assert wait_for(lambda: sum(len(gate.begun) for _, gate in submitted) == 3)
+    for _, gate in submitted:
+        gate.open()
+    numbers = [number for number, _ in submitted]
+    assert wait_for(lambda: any(served.row(number).n_crashes for number in numbers))
+    cluster.kill("tight")
+    outcomes = [served.await_scored(number) for number in numbers]
+    whole, again = sorted(outcomes, key=len)
+    assert whole == ["succeeded"]
+    assert (set(again[:-1]), again[-1]) == ({"crashed"}, "succeeded")
+    unlucky = numbers[outcomes.index(again)]
+    assert "OutOfMemoryError" in (served.attempts(unlucky)[0].error or "")
 
 
 def test_a_cancel_ends_the_tree_and_frees_its_slots(
@@ -129,8 +157,7 @@ def test_a_head_that_dies_costs_nobody_an_attempt(
         cluster.kill(name)
     gate.await_gone()
     cluster.start_head()
-    for name in _NODES:
-        cluster.start(name)
+    cluster.start(*_NODES)
     gate.open()
     assert served.await_scored(number)[-1] == "succeeded"
     assert served.row(number).n_crashes == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ramp_engine.remote.bundle_archive import BundleArchive, pack
+from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.testing import ToyEvent
 from tests.remote.node_room import NodeRoom, end_agent
 

@@ -58,11 +58,12 @@ def make_job(
     payload: bytes = b"",
     node: str | None = None,
     demands: Demands | None = None,
+    avoid: frozenset[str] = frozenset(),
     **header: Any,
 ) -> Job:
     """Make a job for `tests.remote.fake_entry`."""
     request = Frame({"op": "fold", "job": name, **header}, payload)
-    return Job(name, request, demands or Demands(), node)
+    return Job(name, request, demands or Demands(), node, avoid)
 
 
 class Gate:

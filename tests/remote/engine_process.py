@@ -68,7 +68,8 @@ class EngineProcess:
     def submit(self, name: str, demands: Demands | None = None, **options: Any) -> None:
         """Submit a job; options beside `node` and `payload` go into the request."""
         node, payload = options.pop("node", None), options.pop("payload", b"")
-        job = Job(name, Frame(options, payload), demands or Demands(), node)
+        avoid = options.pop("avoid", frozenset())
+        job = Job(name, Frame(options, payload), demands or Demands(), node, avoid)
         self.ask("submit", job)
 
     def nodes(self, demands: Demands | None = None) -> dict[str, Node]:

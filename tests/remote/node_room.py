@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ramp_engine.bundle_archive import BundleArchive, read_part
 from ramp_engine.errors import WorkerLostError
 from ramp_engine.evaluation.supervise import descendants
 from ramp_engine.remote import parts
-from ramp_engine.remote.bundle_archive import BundleArchive, read_part
 from ramp_engine.remote.frames import Frame, receive
 from ramp_engine.remote.node.entry import ask, run_fold
 from ramp_engine.remote.node.place import Place

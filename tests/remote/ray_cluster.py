@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ramp_engine.evaluation.supervise import descendants, kill_descendants
 from ramp_engine.supervised import SupervisedProcess, last_lines
@@ -30,6 +30,19 @@ __all__ = ["RayCluster", "free_port"]
 #: A loaded machine may take so long to start a node, in seconds.
 START_SECONDS = 120.0
 _ROOT = Path(__file__).parents[2]
+#: What Ray calls the head of a cluster whose nodes are processes that its autoscaler starts.
+_HEAD_ID = "f" * 51 + "0" * 5
+_SCALING = {
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    "RAY_FAKE_CLUSTER": "1",
+    "RAY_enable_autoscaler_v2": "1",
+    "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
+    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
+}
+_COMMANDS = (
+    *("cluster_synced_files", "initialization_commands", "setup_commands", "head_setup_commands"),
+    *("worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands"),
+)
 
 
 class RayCluster:
@@ -44,6 +57,10 @@ class RayCluster:
     hosts : mapping
         Machines with a network of their own that nodes run on, by the name of the node, ``head``
         too; the others run on this machine.
+    python : Path, optional
+        Has ray; default: the one that runs the tests.
+    scales_to : int
+        So many nodes of one core, beside those of `nodes`, Ray's autoscaler may start on demand.
     """
 
     def __init__(
@@ -52,7 +69,11 @@ class RayCluster:
         *,
         variables_of: Mapping[str, Mapping[str, str]] | None = None,
         hosts: Mapping[str, Host] | None = None,
+        python: Path | None = None,
+        scales_to: int = 0,
     ) -> None:
+        self._scales_to = scales_to
+        self._python = str(python or sys.executable)
         self._directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self._tmp = self._directory / "tmp"
         self._tmp.mkdir()
@@ -131,15 +152,20 @@ class RayCluster:
         """Start the head, or start it again on the same port."""
         options = [
             *("--head", f"--port={self.port}", f"--ray-client-server-port={self.client_port}"),
-            *("--num-cpus=0", "--no-monitor"),
+            *("--num-cpus=0", *self._scaling()),
         ]
-        self._begin("head", options)
+        self._begin("head", options, _SCALING if self._scales_to else {})
         self._await("head")
 
-    def start(self, name: str) -> None:
-        """Start a node, or start it again."""
-        self._begin_node(name)
-        self._await(name)
+    def start(self, *names: str, **variables: str) -> None:
+        """Start nodes, or start them again, perhaps with more environment variables.
+
+        One that was not there from the beginning has one core.
+        """
+        for name in names:
+            self._begin_node(name, variables)
+        for name in names:
+            self._await(name)
 
     def kill(self, name: str) -> None:
         """Kill a node with all that runs on it, as when a machine loses its power."""
@@ -162,6 +188,16 @@ class RayCluster:
         command = [sys.executable, "-c", code, self.address, name]
         result = subprocess.run(command, env=self._environment(), capture_output=True, check=True)
         return result.stdout.decode().strip()
+
+    def scaled_to(self) -> list[str]:
+        """List the nodes that Ray's autoscaler has started, by the names that Ray has for them."""
+        code = (
+            "import sys; from ray._raylet import GcsClient;"
+            "print(*[i.hex() for i in GcsClient(address=sys.argv[1]).get_all_node_info()])"
+        )
+        command = [sys.executable, "-c", code, self.address]
+        result = subprocess.run(command, env=self._environment(), capture_output=True, check=True)
+        return [name for name in result.stdout.decode().split() if name != _HEAD_ID]
 
     def drain(self, node_id: str, seconds: int) -> None:
         """Ask a node to leave, as a cloud does before it takes a machine back."""
@@ -193,16 +229,20 @@ class RayCluster:
         pids = [pid for tree in self._trees.values() for pid in descendants(tree.pid)]
         return sum(_title(pid).startswith(titles) for pid in pids)
 
-    def _begin_node(self, name: str) -> None:
-        self._begin(name, [f"--address={self.address}", *self._nodes[name]])
+    def _begin_node(self, name: str, variables: Mapping[str, str] | None = None) -> None:
+        self._begin(
+            name,
+            [f"--address={self.address}", *self._nodes.get(name, ["--num-cpus=1"])],
+            variables or {},
+        )
 
-    def _begin(self, name: str, options: list[str]) -> None:
+    def _begin(self, name: str, options: list[str], variables: Mapping[str, str]) -> None:
         directory = self._directory / name
         log_path = self._directory / f"{name}.log"
         host = self._hosts.get(name)
         shutil.rmtree(directory, ignore_errors=True)
         command = [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+            *(self._python, "-m", "ray.scripts.scripts", "start", "--block"),
             *(
                 f"--node-ip-address={host.address if host else '127.0.0.1'}",
                 "--disable-usage-stats",
@@ -217,7 +257,9 @@ class RayCluster:
             self._trees[name] = SupervisedProcess(
                 host.command(*command) if host else command,
                 log=log,
-                environment=self._environment() | dict(self._variables_of.get(name, {})),
+                environment=self._environment()
+                | dict(self._variables_of.get(name, {}))
+                | dict(variables),
                 remove_when_orphaned=[self._directory],
             )
 
@@ -229,8 +271,42 @@ class RayCluster:
             if self._trees[name].wait(0.05) or time.monotonic() > until:
                 raise RuntimeError(f"{name} of Ray does not start: {last_lines(log_path)}")
 
+    def _scaling(self) -> list[str]:
+        if not self._scales_to:
+            return ["--no-monitor"]
+        config = self._directory / "scaling.json"
+        config.write_text(json.dumps(_scaling_config(self._scales_to, self.port)))
+        return [f"--autoscaling-config={config}"]
+
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self._variables}
+
+
+def _scaling_config(n_nodes: int, port: int) -> dict[str, Any]:
+    """Say that nodes of one core come, as many as are wanted, and go soon when they idle."""
+    nothing: dict[str, Any] = {"node_config": {}}
+    return {
+        "cluster_name": "scales",
+        "max_workers": n_nodes,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 0.05,
+        "auth": {"ssh_user": "nobody"},
+        "provider": {
+            "type": "external",  # what is built in wants a file that the wheel does not have
+            "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+            "launch_multiple": True,
+            "disable_node_updaters": True,
+            "head_node_id": _HEAD_ID,
+            "gcs_address": f"127.0.0.1:{port}",
+        },
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "max_workers": 0, **nothing},
+            "one core": {"resources": {"CPU": 1}, "max_workers": n_nodes, **nothing},
+        },
+        "file_mounts": {},
+        **{step: [] for step in _COMMANDS},
+    }
 
 
 def _title(pid: int) -> bytes:

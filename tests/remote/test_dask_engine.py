@@ -246,6 +246,14 @@ def test_a_killed_node_costs_its_job_once_and_what_waited_there_runs_elsewhere(
     assert len(heard.ends_of("one")) == 1
 
 
+def test_jobs_avoid_nodes(engine: DaskEngine, heard: Heard) -> None:
+    for number, avoid in enumerate([{A, B}, {B, C}, {A, B, C}]):
+        engine.submit(make_job(f"elsewhere{number}", avoid=frozenset(avoid)))
+    ends = [heard.end_of(f"elsewhere{number}") for number in range(3)]
+    assert [getattr(end, "node", None) for end in ends] == [C, A, None]
+    assert getattr(ends[2], "loss", None) is Loss.RECLAIMED
+
+
 @pytest.mark.parametrize("how", ["retired", "terminated"])
 def test_a_node_that_was_asked_to_leave_is_told_from_one_that_died(
     cluster: DaskCluster, engine: DaskEngine, heard: Heard, gate: Gate, how: str

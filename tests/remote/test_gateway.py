@@ -16,9 +16,15 @@ from typing import Any
 import pytest
 
 from ramp_engine.base import WorkerStatus
-from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
+from ramp_engine.errors import (
+    CollectError,
+    ResourceUnavailableError,
+    WorkerLostError,
+    WorkerSetupError,
+)
 from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.remote.worker import RemoteWorker
+from ramp_engine.room import find_full
 from ramp_engine.testing import Scenario, ToyEvent
 from tests.remote.node_room import PATIENCE_SECONDS, is_alive, wait_until
 from tests.remote.thread_cluster import Cluster, thread_cluster
@@ -259,6 +265,34 @@ def test_other_libraries_on_nodes_are_told_with_both_versions(
         pytest.raises(WorkerSetupError, match=words),
     ):
         cluster.client().__enter__()
+
+
+def test_a_node_of_other_versions_is_left_out(
+    toy_event: ToyEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        thread_cluster(toy_event, old_nodes=["n1"]) as cluster,
+        cluster.client() as client,
+    ):
+        nodes = {node["name"]: node["fault"] for node in _nodes(client)}
+        assert nodes["n2"] is None
+        assert "Python is 3.2 there" in nodes["n1"]
+        [told] = caplog.messages
+        assert nodes["n1"] in told
+        with launched(cluster.worker(client, Scenario.HANGING)) as worker:
+            await_log(worker, b"hanging")
+            free = {node["name"]: node["n_free"] for node in _nodes(client)}
+            assert free == {"n1": 2, "n2": 0}
+
+
+def test_a_disk_here_that_is_full_is_told_as_such(cluster: Cluster, client: GatewayClient) -> None:
+    with launched(cluster.worker(client, Scenario.GOOD, folds=[0])) as worker:
+        scratch = Path(json.loads(worker.handle() or "")["scratch"])
+        (scratch / f".result.json.{client.pid}").symlink_to("/dev/full")
+        assert await_end(worker) is WorkerStatus.FINISHED
+        with pytest.raises(CollectError) as caught:
+            worker.collect_results()
+    assert find_full(caught.value, Path("other")) is not None
 
 
 def test_a_cluster_that_is_away_is_told(toy_event: ToyEvent) -> None:

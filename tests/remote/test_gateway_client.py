@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import pytest
 
+from ramp_database.session import Database
 from ramp_engine.errors import ResourceUnavailableError
+from ramp_engine.premises import JOIN_SECONDS, Premises
 from ramp_engine.remote.frames import receive, send
 from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.remote.gateway.connection import GatewayConnection
 from ramp_engine.remote.gateway.folders import gateways_of, packed_of, sweep
 from ramp_engine.remote.known_facts import KnownFacts
-from ramp_engine.testing import Scenario, ToyEvent
+from ramp_engine.testing import Scenario, ToyEvent, deploy_fake_event
 from tests.remote.node_room import PATIENCE_SECONDS, is_alive, wait_until
 from tests.remote.thread_cluster import ENGINE, Cluster, ThreadWorker, thread_cluster
 
@@ -65,6 +72,71 @@ def test_a_gateway_that_is_being_started_ends_with_its_dispatcher(cluster: Clust
     assert client.pid is not None
     assert not is_alive(client.pid)
     assert list(gateways_of(Path(cluster.keys["work_dir"])).iterdir()) == []
+
+
+class _Early(ThreadWorker):
+    """One whose dispatcher begins at once to connect to the cluster of a test."""
+
+    keys: ClassVar[dict[str, Any]]
+
+    @classmethod
+    @contextmanager
+    def open_shared(cls, config: Mapping[str, Any]) -> Iterator[GatewayClient]:
+        with super().open_shared(config | cls.keys) as client:
+            yield client
+
+
+def test_a_dispatcher_ends_at_once_while_its_cluster_is_away(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    Path(cluster.keys["away"]).write_text("hangs")
+    _Early.keys = {**cluster.keys, "dask_scheduler": "tcp://of-others:1"}
+    database = Database(f"sqlite:///{tmp_path}/ramp.db")
+    database.upgrade()
+    event = deploy_fake_event(database, tmp_path, n_threads=1)
+    database.dispose()
+    premises = Premises(event, _Early)
+    waiting = threading.Thread(target=lambda: _refused(premises))
+    with closing(premises):
+        premises.begin()
+        client = cast("GatewayClient", premises.shared())
+        wait_until(lambda: client.pid is not None, "the process")
+        waiting.start()
+        began = time.monotonic()
+    waiting.join(PATIENCE_SECONDS)
+    assert not waiting.is_alive()
+    assert time.monotonic() - began < JOIN_SECONDS / 2, "nobody has waited for anybody"
+    assert client.pid is not None
+    assert not is_alive(client.pid)
+    assert "premises" not in {thread.name for thread in threading.enumerate()}
+
+
+def _refused(premises: Premises) -> None:
+    """Be a run that waits for the cluster."""
+    with suppress(ResourceUnavailableError):
+        cast("GatewayClient", premises.shared()).connection()
+
+
+MORTAL = """
+import json, sys, time
+from ramp_engine.remote.gateway.client import GatewayClient
+with GatewayClient(sys.argv[1], json.loads(sys.argv[2]), is_patient=True) as client:
+    while client.pid is None:
+        time.sleep(0.01)
+    print(client.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_gateway_that_connects_ends_with_a_dispatcher_that_is_killed(cluster: Cluster) -> None:
+    Path(cluster.keys["away"]).write_text("hangs")
+    keys = {**cluster.keys, "dask_scheduler": "tcp://of-others:1"}
+    command = [sys.executable, "-c", MORTAL, ENGINE, json.dumps(keys)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as dispatcher:
+        assert dispatcher.stdout is not None
+        gateway = int(dispatcher.stdout.readline())
+        dispatcher.kill()
+    wait_until(lambda: not is_alive(gateway), "the end of the gateway")
 
 
 def test_a_gateway_that_dies_when_it_has_answered_is_noticed() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
+import fsspec
 import pytest
 
 from ramp_engine.fold_process import FoldScratch
@@ -29,7 +32,7 @@ from ramp_engine.remote.gateway.nodes import Nodes
 from ramp_engine.remote.gateway.requests import Requests
 from ramp_engine.remote.gateway.run_files import RunFiles
 from ramp_engine.remote.gateway.run_log import RunLog
-from ramp_engine.remote.gateway.runs import Run
+from ramp_engine.remote.gateway.runs import Ended, Run
 from ramp_engine.remote.gateway.timers import Loop
 from ramp_engine.remote.gateway.uploads import Uploads
 from ramp_engine.remote.gateway.versions import Versions
@@ -45,6 +48,9 @@ class NotingEngine:
         self.withdrawn: list[str] = []
         self.asked: list[tuple[str, Frame]] = []
         self.facts: dict[str, dict[str, Any]] = {"n1": {"python": "3.11"}}
+        self.answers: dict[str, Callable[[Frame], dict[str, Any]]] = {}
+        self.hanging: set[str] = set()
+        self.unanswered: list[Future[Frame]] = []
 
     def nodes(self, demands: Demands) -> list[Node]:
         return [Node(name, name, 2, 2) for name in self.facts]
@@ -58,8 +64,19 @@ class NotingEngine:
     def call(self, node: str, request: Frame) -> Future[Frame]:
         self.asked.append((node, request))
         answer: Future[Frame] = Future()
-        answer.set_result(Frame({"facts": self.facts.get(node, {})}))
+        if node in self.hanging:
+            self.unanswered.append(answer)
+        elif (op := request.header["op"]) in self.answers:
+            answer.set_result(Frame(self.answers[op](request)))
+        else:
+            answer.set_result(Frame({"facts": self.facts.get(node, {})}))
         return answer
+
+    def answer(self) -> None:
+        """Have the nodes that hang go on."""
+        self.hanging.clear()
+        for answer in self.unanswered:
+            answer.set_result(Frame({}))
 
     def ops(self, op: str) -> list[tuple[str, Any]]:
         found = [(node, request) for node, request in self.asked if request.header["op"] == op]
@@ -77,8 +94,10 @@ class Room:
         requests = Requests(config, "lease")
         engine = cast("Engine", self.engine)
         versions = Versions("3.11", "1")
-        self.nodes = Nodes(engine, requests, versions, self.loop.post)
-        uploads = Uploads(self.nodes, requests, folder / "packed", None, self.loop.post)
+        self.nodes = Nodes(engine, requests, versions, self.loop.post, self.clock)
+        store = config.get("bundle_store")
+        packed = folder / "packed"
+        uploads = Uploads(self.nodes, requests, packed, store, self.loop.post, store_seconds=0.1)
         self.core = Core(engine, requests, self.nodes, uploads, self.loop, config)
         self.nodes.on_change = self.core.shun
         self.bundle = folder / ("b" * 8) / "public"
@@ -95,13 +114,14 @@ class Room:
         n_folds: int,
         timeout_seconds: float | None = None,
         is_packed: bool = True,
+        files: Callable[[FoldScratch, Path], RunFiles] = RunFiles,
     ) -> HeldRun:
         scratch = FoldScratch(self.folder / name, self.folder / name / "tmp")
         scratch.root.mkdir()
         numbers = list(range(n_folds))
         held = HeldRun(
             Run(name, numbers, timeout_seconds),
-            RunFiles(scratch, self.folder / "files"),
+            files(scratch, self.folder / "files"),
             RunLog(scratch, numbers),
             self.bundle,
             cast("Client", self),
@@ -141,8 +161,8 @@ class Room:
         result = {"folds": [{"fold": number, "state": state}]}
         code = int(state != "tested")
         header = {"said": "ended", "how": how, "returncode": code, "result": result, "parts": names}
-        payload = more.pop("payload", payload)
-        self.core.handle(JobEnded(self.job(number), "n1", Frame(header | more, payload)))
+        payload, node = more.pop("payload", payload), more.pop("node", "n1")
+        self.core.handle(JobEnded(self.job(number), node, Frame(header | more, payload)))
         self.turn()
 
     def ended(self, name: str) -> dict[str, Any]:
@@ -218,11 +238,15 @@ def test_a_node_of_other_versions_that_came_later_gets_its_fold_ended(room: Room
     room.engine.facts["n2"] = {"python": "3.9", "hostname": "old"}
     room.start(0, "n2")
     wait_until(lambda: room.turn() and bool(room.engine.ops("cancel")), "the end of the fold")
-    assert room.engine.ops("cancel") == [("n2", [room.job(0)])]
-    room.end(0, "canceled")
-    end = room.ended("a")
-    assert end["how"] == "lost"
-    assert "n2 (old) does not go with this machine: Python is 3.9 there and 3.11" in end["message"]
+    misplaced = room.job(0)
+    assert room.engine.ops("cancel") == [("n2", [misplaced])]
+    room.end(0, "canceled", node="n2")
+    words = b"n2 (old) does not go with this machine: Python is 3.9 there and 3.11"
+    assert words in (room.folder / "a" / "log").read_bytes()
+    assert room.job(0) != misplaced, "the fold is begun again"
+    assert room.engine.jobs[room.job(0)].avoid == {"n2"}
+    room.end(0)
+    assert room.ended("a")["how"] == "done"
 
 
 def test_a_node_that_leaves_is_asked_to_save_what_is_ours_and_only_once(room: Room) -> None:
@@ -258,8 +282,11 @@ def test_a_cluster_without_nodes_counts_for_nobody(room: Room) -> None:
     assert (end["how"], end["message"]) == ("interrupted", "the cluster has no worker")
 
 
+@pytest.mark.parametrize("n_bytes", [1, 2 << 20])
 @pytest.mark.parametrize("is_reclaimed", [False, True])
-def test_a_disk_here_that_refuses_interrupts_the_run(room: Room, is_reclaimed: bool) -> None:
+def test_a_disk_here_that_refuses_interrupts_the_run(
+    room: Room, is_reclaimed: bool, n_bytes: int
+) -> None:
     room.begin("a", 3)
     room.end(0)
     room.start(2)
@@ -267,13 +294,59 @@ def test_a_disk_here_that_refuses_interrupts_the_run(room: Room, is_reclaimed: b
     if in_the_way.exists():
         in_the_way.rename(room.folder / "done")
     in_the_way.write_text("a file where a folder has to be")
-    names, payload = parts.join({"checkpoint/step": b"1", "output/state.txt": b"tested"})
+    left = {"checkpoint/step": bytes(n_bytes), "output/state.txt": b"tested"}
+    names, payload = parts.join(left)
     room.end(1, "reclaimed" if is_reclaimed else "done", parts=names, payload=payload)
+    wait_until(lambda: room.turn() and bool(room.engine.ops("cancel")), "the end of the others")
     assert room.engine.ops("cancel") == [("n1", [room.job(2)])]
     room.end(2, "canceled")
     end = room.ended("a")
     assert end["how"] == "interrupted"
     assert "cannot be kept" in end["message"]
+
+
+class _OnASlowDisk(RunFiles):
+    """Writes large files when it is told to."""
+
+    is_free = threading.Event()
+
+    def stage(self, fold: int, frame: Frame) -> None:
+        self.is_free.wait()
+        super().stage(fold, frame)
+
+
+def test_a_slow_disk_here_delays_nothing_but_what_is_written(room: Room) -> None:
+    held = room.begin("a", 3, files=_OnASlowDisk)
+    room.start(0)
+    room.start(1)
+    names, payload = parts.join({"output/state.txt": b"tested", "output/large": bytes(2 << 20)})
+    try:
+        room.end(0, parts=names, payload=payload)
+        room.core.renew()
+        assert [node for node, _ in room.engine.ops("renew")] == ["n1"]
+        room.end(1)
+        assert held.run.folds[1].verdict is not None, "others are taken meanwhile"
+        room.core.call_off(held, how=Ended.TIMEOUT)
+        assert room.engine.withdrawn == [room.job(2)]
+        room.core.handle(JobLost(room.job(2), Loss.RECLAIMED, "withdrawn"))
+        assert not held.is_told
+    finally:
+        _OnASlowDisk.is_free.set()
+    wait_until(lambda: room.turn() and held.is_told, "the end")
+    assert {path.name for path in held.files.scratch.output.iterdir()} == {"fold_1"}
+
+
+def test_large_outputs_are_there_before_the_fold_is_told(room: Room) -> None:
+    held = room.begin("a", 1)
+    large = bytes(range(256)) * (1 << 13)
+    files = {"output/state.txt": b"tested", "output/y_pred_train.npz": large}
+    names, payload = parts.join(files)
+    room.end(0, parts=names, payload=payload)
+    wait_until(lambda: room.turn() and held.is_told, "the end")
+    assert [said["said"] for said in room.said] == ["fold", "ended"]
+    output = held.files.scratch.output
+    assert [path.name for path in output.iterdir()] == ["fold_0"]
+    assert (output / "fold_0" / "y_pred_train.npz").read_bytes() == large
 
 
 def test_a_result_that_cannot_be_written_is_not_the_fault_of_the_code(room: Room) -> None:
@@ -338,6 +411,63 @@ def test_a_node_that_tells_nonsense_of_itself_gets_no_folds(room: Room, facts: A
     assert "n1 tells nonsense" in str(room.nodes.fault("n1"))
 
 
+def _upload(room: Room, haves: list[int]) -> list[int]:
+    """Have a bundle brought to a node that says so much has come; give the offsets of the parts."""
+    offsets: list[int] = []
+
+    def take(request: Frame) -> dict[str, Any]:
+        offsets.append(request.header["offset"])
+        return {"have": haves[min(len(offsets), len(haves)) - 1]}
+
+    room.look()
+    room.engine.answers["bundle"] = take
+    held = room.begin("a", 1)
+    said = Frame({"said": "needs"})
+    room.core.handle(JobSaid(room.job(0), "n1", said))
+    assert held.is_packed
+    for _ in range(100):
+        room.turn()
+    return offsets
+
+
+def test_an_upload_of_which_nothing_comes_is_given_up(room: Room) -> None:
+    assert 3 <= len(_upload(room, [0])) < 20
+
+
+def test_an_upload_that_comes_slowly_goes_on(room: Room) -> None:
+    haves = [10 * n for n in range(60)]
+    assert _upload(room, haves)[:60] == [0, *haves[:59]]
+
+
+class HangingStore(fsspec.AbstractFileSystem):  # type: ignore[misc]
+    """A store that answers when it is told to."""
+
+    protocol = "hanging"
+    is_over = threading.Event()
+
+    def exists(self, path: str, **_: Any) -> bool:
+        self.is_over.wait()
+        raise OSError("it is over")
+
+
+@pytest.fixture
+def hanging_store() -> Iterator[str]:
+    fsspec.register_implementation("hanging", HangingStore, clobber=True)
+    yield "hanging://store"
+    HangingStore.is_over.set()
+
+
+def test_a_store_that_hangs_is_told_and_counts_for_nobody(
+    hanging_store: str, tmp_path: Path
+) -> None:
+    room = Room(tmp_path, bundle_store=hanging_store)
+    held = room.begin("a", 1, is_packed=False)
+    wait_until(lambda: room.turn() and held.is_told, "the end")
+    end = room.ended("a")
+    assert end["how"] == "interrupted"
+    assert "has not taken the bundle in" in end["message"]
+
+
 def test_all_folds_share_the_files_of_their_submission(room: Room) -> None:
     (room.folder / "files" / "estimator.py").write_bytes(b"x" * 1000)
     room.begin("a", 3)
@@ -368,6 +498,87 @@ def test_leases_are_renewed_where_there_may_be_folds(room: Room) -> None:
     room.begin("a", 1)
     room.core.renew()
     assert [node for node, _ in room.engine.ops("renew")] == ["n1"]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Room:
+    """A room with two nodes, which have told of themselves."""
+    room = Room(tmp_path, lease_seconds=20)
+    room.engine.facts["n2"] = {"python": "3.11"}
+    room.look()
+    wait_until(lambda: room.turn() and room.nodes.is_complete, "their answers")
+    return room
+
+
+def _pass(room: Room, seconds: int) -> None:
+    """Let time pass, and renew leases meanwhile."""
+    for _ in range(seconds // 5):
+        room.clock.advance(5.0)
+        room.core.renew()
+        room.turn()
+
+
+def test_folds_on_a_node_that_hangs_are_lost_when_their_lease_has_run_out(pair: Room) -> None:
+    pair.begin("a", 2)
+    pair.start(0, "n1")
+    pair.start(1, "n2")
+    late = pair.job(0)
+    pair.engine.hanging.add("n1")
+    _pass(pair, 25)
+    held = pair.core.find("a")
+    assert held is not None
+    assert held.run.folds[0].is_open, "the lease may not have run out"
+    _pass(pair, 10)
+    pair.end(1)
+    end = pair.ended("a")
+    assert end["how"] == "lost"
+    assert "fold 0: node n1 has not answered for 25 s" in end["message"]
+    names, payload = parts.join({"output/state.txt": b"tested"})
+    said = {"said": "ended", "how": "done", "returncode": 0, "parts": names}
+    pair.core.handle(JobEnded(late, "n1", Frame(said, payload)))
+    assert not (pair.folder / "a" / "output" / "fold_0").exists(), "it came too late"
+
+
+def test_a_node_that_hangs_gets_no_folds_until_it_answers(pair: Room) -> None:
+    pair.begin("a", 1)
+    pair.start(0, "n1")
+    late = pair.job(0)
+    pair.engine.hanging.add("n1")
+    _pass(pair, 35)
+    assert pair.engine.ops("renew") == [("n1", None)], "one question at a time"
+    pair.begin("b", 1)
+    assert pair.engine.jobs[pair.job(0)].avoid == {"n1"}
+    pair.engine.answer()
+    _pass(pair, 5)
+    assert pair.engine.ops("cancel") == [("n1", [late])]
+    pair.begin("c", 1)
+    assert pair.engine.jobs[pair.job(0)].avoid == frozenset()
+
+
+def test_folds_wait_where_all_nodes_hang(room: Room) -> None:
+    room.look()
+    room.begin("a", 1)
+    room.start(0)
+    room.engine.hanging.add("n1")
+    _pass(room, 90)
+    held = room.begin("b", 1)
+    assert held.run.has_waiting
+    room.engine.answer()
+    room.turn()
+    assert not held.run.has_waiting
+
+
+def test_a_gateway_that_was_stopped_holds_that_against_no_node(pair: Room) -> None:
+    pair.begin("a", 1)
+    pair.start(0, "n1")
+    pair.engine.hanging.add("n1")
+    _pass(pair, 5)
+    pair.clock.advance(1000.0)
+    _pass(pair, 20)
+    pair.engine.answer()
+    pair.turn()
+    pair.end(0)
+    assert pair.ended("a")["how"] == "done"
 
 
 def test_a_loop_that_was_run_for_a_while_goes_on_later_for_as_long_as_it_is_needed() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ramp_engine.bundle_archive import BundleArchive, store
 from ramp_engine.errors import WorkerLostError
 from ramp_engine.evaluation.supervise import descendants
-from ramp_engine.remote.bundle_archive import BundleArchive, store
 from ramp_engine.testing.processes import processes_with
 from ramp_engine.testing.scenarios import FAILURE, HEAD, TAIL, Scenario, estimator_source
 from tests.remote.node_room import NodeRoom, is_alive, wait_until

@@ -8,17 +8,19 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
+from ramp_engine.bundle_archive import BundleArchive, BundleName, pack, store, unpack
 from ramp_engine.errors import TransportError
-from ramp_engine.remote.bundle_archive import BundleArchive, BundleName, pack, store, unpack
 from ramp_engine.remote.node.bundles import BundleCache
 from ramp_engine.remote.node.refusal import Refusal
 from ramp_engine.testing import ToyEvent
 from ramp_engine.testing.scenarios import Scenario
 from tests.remote.node_room import NodeRoom, wait_until
+from tests.remote.s3_bucket import objects_in, s3_bucket
 
 MUCH = 1 << 30
 
@@ -31,16 +33,21 @@ def cache(tmp_path: Path) -> BundleCache:
 def test_what_nodes_have_left_that_are_gone_is_removed(own_room: NodeRoom) -> None:
     own_room.place.make()
     roots = {name: own_room.place.root.parent / name for name in ("old", "new", "alive")}
+    key = own_room.site["key"]
+    others = {name: own_room.place.home / f"{key}{name}" / "root" for name in ("past", "paused")}
+    roots |= others
     for root in roots.values():
         for folder in ("runs/run", "bundles/bundle"):
             (root / folder).mkdir(parents=True)
         (root / "lock").touch()
         os.utime(root, (0, 0))
     os.utime(roots["new"])
+    os.utime(others["paused"], (time.time() - 20 * 86400,) * 2)
     with (roots["alive"] / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         own_room.agent_pid()
-        left = [roots["new"] / "bundles", *(roots["alive"] / name for name in ("bundles", "runs"))]
+        left = [roots["new"] / "bundles"]
+        left += [roots[name] / kind for name in ("alive", "paused") for kind in ("bundles", "runs")]
         folders = [root / name for root in roots.values() for name in ("bundles", "runs")]
         wait_until(lambda: [path for path in folders if path.exists()] == left, "an empty place")
 
@@ -170,11 +177,59 @@ def test_a_bundle_comes_from_a_store_that_has_a_url(
     assert "hash" in str(other.exception(60)) or "damaged" in str(other.exception(60))
 
 
+def test_a_bundle_comes_from_s3_and_whoever_may_not_read_it_is_told(
+    cache: BundleCache, archive: BundleArchive
+) -> None:
+    with s3_bucket() as bucket:
+        _keep_in(bucket, cache, archive)
+
+
+def _keep_in(bucket: str, cache: BundleCache, archive: BundleArchive) -> None:
+    where = f"{bucket}/of/iris/"
+    missing = cache.arrival(archive.bundle, where, MUCH)
+    assert f"the bundle_store {where} refuses" in str(missing.exception(60))
+    url = f"{where}{archive.bundle.file_name}"
+    assert store(archive, where) == url
+    (listed,) = objects_in(bucket)
+    assert (listed["Key"], listed["Size"]) == (
+        url.removeprefix(f"{bucket}/"),
+        archive.bundle.n_bytes,
+    )
+    assert store(archive, where) == url
+    (again,) = objects_in(bucket)
+    assert again["LastModified"] == listed["LastModified"], "it was there"
+    found = cache.arrival(archive.bundle, where, MUCH).result(60)
+    assert (found / "manifest.json").exists()
+    with pytest.raises(TransportError, match="the bundle_store s3://no-such-bucket refuses"):
+        store(archive, "s3://no-such-bucket")
+
+
+WITHOUT_BOTO3 = """
+import sys
+from pathlib import Path
+from ramp_engine.bundle_archive import BundleArchive, BundleName, store
+from ramp_engine.errors import WorkerSetupError
+
+sys.modules["boto3"] = None
+try:
+    store(BundleArchive(Path("any"), BundleName("any", "0", 1)), "s3://bundles")
+except WorkerSetupError as error:
+    print(error)
+"""
+
+
+def test_a_store_whose_package_is_missing_says_which() -> None:
+    command = [sys.executable, "-c", WITHOUT_BOTO3]
+    (line,) = subprocess.check_output(command, text=True).splitlines()
+    assert "boto3" in line
+    assert "pip install 'ramp-engine[s3]'" in line
+
+
 ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=32k tmpfs "$1" && exec "$0" -c '
 import sys
 from pathlib import Path
-from ramp_engine.remote.bundle_archive import BundleName
+from ramp_engine.bundle_archive import BundleName
 from ramp_engine.remote.node.bundles import BundleCache
 from ramp_engine.remote.node.refusal import Refusal
 

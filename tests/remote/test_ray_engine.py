@@ -68,6 +68,17 @@ def test_a_job_says_its_words_in_order_and_ends_after_them(shared: EngineProcess
     assert end.node == shared.nodes()["plain"].name
 
 
+def test_jobs_avoid_nodes(shared: EngineProcess) -> None:
+    nodes = shared.nodes()
+    for name in ("plain", "spot"):
+        others = frozenset(node.name for node in nodes.values()) - {nodes[name].name}
+        shared.submit(f"only on {name}", avoid=others)
+    for name in ("plain", "spot"):
+        end = shared.end_of(f"only on {name}")
+        assert isinstance(end, JobEnded)
+        assert end.node == nodes[name].name
+
+
 def test_a_job_gets_the_gpu_that_ray_has_assigned(shared: EngineProcess) -> None:
     demands = Demands(gpus=1, resources={"V100": 1}, memory_mb=100)
     shared.submit("gpu", demands)

@@ -53,7 +53,8 @@ def control(path: Path, do: str, **more: Any) -> None:
 class ThreadEngine:
     """The engine; `config` has ``nodes`` (names), ``control`` (a path), ``away`` (a path).
 
-    While there is a file at ``away`` the cluster cannot be reached.
+    While there is a file at ``away`` the cluster cannot be reached; while it says ``hangs``,
+    connecting takes for ever.
     """
 
     def __init__(self, config: Mapping[str, Any], sink: Sink) -> None:
@@ -69,7 +70,10 @@ class ThreadEngine:
         self._control = socket.socket(socket.AF_UNIX)
 
     def __enter__(self) -> Self:
-        if Path(self._config["away"]).exists():
+        away = Path(self._config["away"])
+        if away.exists():
+            if away.read_text() == "hangs":
+                threading.Event().wait()
             raise WorkerSetupError("no scheduler answers at thread://", "Start it")
         self._free = dict.fromkeys(self._config["nodes"], N_SLOTS)
         path = Path(self._config["control"])
@@ -108,12 +112,18 @@ class ThreadEngine:
                 gone.set_exception(WorkerLostError(f"there is no node {node}"))
                 return gone
             self._note_place(node, request)
-        return self._pool.submit(ask, node, request)
+        return self._pool.submit(self._ask, node, request)
+
+    def _ask(self, node: str, request: Frame) -> Frame:
+        answer = ask(node, request)
+        if request.header["op"] == "info" and node in self._config.get("old_nodes", ()):
+            answer.header["facts"]["python"] = "3.2.1"
+        return answer
 
     def _place_jobs(self) -> None:
         for job in [] if self._is_held else list(self._waiting):
             places = [job.node] if job.node else sorted(self._free, key=lambda n: -self._free[n])
-            node = next((n for n in places if self._may_run(n)), None)
+            node = next((n for n in places if n not in job.avoid and self._may_run(n)), None)
             if node is not None:
                 self._waiting.remove(job)
                 self._free[node] -= 1

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from ramp_engine.evaluation.left_outputs import LOG_HALF_BYTES
 from ramp_engine.fold_outputs import (
-    LOG_HALF_BYTES,
     copy_fold,
     copy_log,
     copy_predictions,

@@ -144,6 +144,18 @@ def test_more_gpus_than_there_are_is_a_fault_of_the_configuration() -> None:
         GpuPool(["0"]).take(2)
 
 
+def test_each_of_several_processes_gets_gpus_of_its_own() -> None:
+    pool = GpuPool(["0"])
+    assert pool.take(1, among=["1"]) == ("1",), "not known before"
+    with pytest.raises(ResourceUnavailableError, match="0 GPUs are free"):
+        pool.take(1, among=["1"])
+    assert pool.take(1, among=["0", "1"]) == ("0",)
+    pool.give_back(["1"])
+    assert pool.take(1, among=["1", "0"]) == ("1",)
+    with pytest.raises(WorkerSetupError, match="needs 1 GPUs, and this machine has 0"):
+        pool.take(1, among=[])
+
+
 def test_the_devices_that_this_process_may_use_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc,")
     pool = GpuPool.found()

@@ -23,6 +23,7 @@ __all__ = ["open_client"]
 
 _LOGGER = logging.getLogger(__name__)
 _VERSIONS_SECONDS = 30.0
+_SCHEDULER = "the scheduler"
 _SECURITY_KEYS = {
     "ca_file": "tls_ca_file", "client_cert": "tls_client_cert", "client_key": "tls_client_key",
 }  # fmt: skip
@@ -163,12 +164,15 @@ async def _check_versions(client: Client, address: str) -> None:
     Raises
     ------
     WorkerSetupError
-        They differ: tasks would fail in obscure ways.
+        The scheduler has others, or all workers: tasks would fail in obscure ways. Single workers
+        are left out by who asks their agents.
     """
     found = await _read_versions(client)
     ours = found.pop("this side", None)
     different = [f"{side} has {theirs}" for side, theirs in found.items() if theirs != ours]
-    if ours and different:
+    workers = found.keys() - {_SCHEDULER}
+    is_hopeless = found.get(_SCHEDULER) != ours or all(found[side] != ours for side in workers)
+    if ours and different and is_hopeless:
         more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
         raise WorkerSetupError(
             f"the Dask cluster {address} does not fit: this side has {ours}, but "
@@ -193,7 +197,7 @@ async def _read_versions(client: Client) -> dict[str, str]:
     except (TimeoutError, OSError):
         _LOGGER.warning("The Dask cluster does not tell its versions in time")
         return {}
-    sides = {"this side": found["client"], "the scheduler": found["scheduler"]}
+    sides = {"this side": found["client"], _SCHEDULER: found["scheduler"]}
     sides |= {f"the worker {address}": facts for address, facts in found["workers"].items()}
     return {side: _in_words(facts) for side, facts in sides.items()}
 

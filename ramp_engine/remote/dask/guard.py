@@ -101,7 +101,12 @@ class ClusterGuard:
         self._sink(NodeLeaving(self._view.node_of(address), f"Dask worker {address}: {reason}"))
 
     def _worker_left(self, address: str, is_expected: bool) -> None:
-        """Give up what ran there; what only waited there is placed elsewhere by Dask itself."""
+        """Give up what ran there; what only waited there is placed elsewhere by Dask itself.
+
+        That it leaves may not have been heard: a job had just begun, and we not yet listened.
+        """
+        if is_expected and self._session.book.begun_at(address):
+            self._leaves(address, "it was asked to leave")
         loss, why = self._loss(address, is_expected)
         reason = f"the Dask worker {address} {why}"
         self._session.lose(self._session.book.begun_at(address), loss, reason)

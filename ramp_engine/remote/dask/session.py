@@ -87,16 +87,19 @@ class DaskSession:
                 self.book.lose(job.name, Loss.UNPLACED, reason)
                 continue
             resources = resources_for(job.demands, processes)
-            alike.setdefault((job.node, tuple(resources.items())), []).append(job)
-        for (node, resources_items), group in alike.items():
-            self._send(group, node, dict(resources_items))
+            alike.setdefault((job.node, job.avoid, tuple(resources.items())), []).append(job)
+        for (_, _, resources_items), group in alike.items():
+            self._send(group, dict(resources_items))
 
-    def _send(self, jobs: list[Job], node: str | None, resources: dict[str, float]) -> None:
-        """Give jobs of the same demands to the scheduler."""
-        allowed = self._view.allowed(node)
-        if node is not None and not allowed:
+    def _send(self, jobs: list[Job], resources: dict[str, float]) -> None:
+        """Give jobs of the same demands, and for the same nodes, to the scheduler."""
+        node, avoid = jobs[0].node, jobs[0].avoid
+        allowed = self._view.allowed(node, avoid)
+        if (node is not None or avoid) and not allowed:
+            loss = Loss.RECLAIMED if node is None else Loss.UNPLACED
+            reason = f"there is no Dask worker on {node or 'other nodes'}"
             for job in jobs:
-                self.book.lose(job.name, Loss.UNPLACED, f"there is no Dask worker on {node}")
+                self.book.lose(job.name, loss, reason)
             return
         futures = self._client.map(
             run_job,

@@ -27,7 +27,8 @@ ENTRY = "ramp_engine.remote.node.entry"
 #: The scheduler keeps the last 1000 events of a topic, whoever reads them: longer frames go in
 #: pieces of so many bytes, which bounds what a gateway makes it keep to 8 MB.
 _PIECE = 8 << 10
-_BEGIN_SECONDS = 60.0
+#: A scheduler that is slow is waited for; who has not answered after so long never does [s].
+_BEGIN_SECONDS = 1800.0
 
 
 class Notice(NamedTuple):

@@ -7,7 +7,7 @@ only after five minutes (``worker-ttl``). For us it is silent when its heartbeat
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from distributed import Client
@@ -45,14 +45,19 @@ class ClusterView:
         """List the worker processes as last seen."""
         return list(self._processes.values())
 
-    def allowed(self, node: str | None) -> list[str]:
-        """Name the workers where a job may go; empty: wherever there is one."""
-        if node is None and not self.silent:
+    def allowed(self, node: str | None, avoid: Collection[str] = ()) -> list[str]:
+        """Name the workers where a job may go; empty: wherever there is one.
+
+        Of a job that has to avoid nodes, or be on one, it means that there is none.
+        """
+        if node is None and not self.silent and not avoid:
             return []
         return [
             process.address
             for process in self._processes.values()
-            if node in (None, process.node) and process.address not in self.silent
+            if node in (None, process.node)
+            and process.node not in avoid
+            and process.address not in self.silent
         ]
 
     async def fresh(self) -> list[Process]:

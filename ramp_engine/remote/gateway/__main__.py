@@ -13,6 +13,7 @@ import faulthandler
 import importlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 #: How long the nodes that are there may take to tell of themselves before we say ``ready``, and how
 #: long the end may take: of folds on the nodes, and of the engine, in seconds.
 FACTS_SECONDS, RELEASE_SECONDS, LEAVE_SECONDS = 180.0, 10.0, 20.0
+#: Time between two looks whether somebody still waits for the cluster, in seconds.
+LOOK_SECONDS = 0.5
 #: Why a gateway ends that was sent SIGTERM.
 TERMINATED = "somebody has ended the gateway to the cluster (SIGTERM)"
 #: A longer log is emptied, in bytes.
@@ -70,10 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if opening is None:
         return 0
     config = opening.header["config"]
+    is_ready = threading.Event()
     if not (config.get("dask_scheduler") or config.get("ray_address")):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a cluster of our own is not left half begun
+    else:
+        threading.Thread(target=_end_with, args=(channel.fileno(), is_ready), daemon=True).start()
     try:
-        return _serve(arguments.engine, arguments.folder, channel, config)
+        return _serve(arguments.engine, arguments.folder, channel, config, is_ready)
     except RampError as error:
         logger.error("the gateway cannot begin: %s", error)
         hint = getattr(error, "hint", "")
@@ -83,7 +89,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _serve(name: str, folder: Path, channel: socket.socket, config: dict[str, Any]) -> int:
+def _end_with(channel: int, is_ready: threading.Event) -> None:
+    """End when the first client is gone before it was told anything: nobody else waits for us."""
+    poll = select.poll()
+    poll.register(channel, select.POLLRDHUP)
+    while not is_ready.is_set():
+        if poll.poll(LOOK_SECONDS * 1000) and not is_ready.is_set():
+            logger.warning("the dispatcher is gone before the cluster was there")
+            os._exit(1)
+
+
+def _serve(
+    name: str,
+    folder: Path,
+    channel: socket.socket,
+    config: dict[str, Any],
+    is_ready: threading.Event,
+) -> int:
     loop = Loop()
     requests = Requests(config, os.urandom(8).hex())
     gateway: list[Core] = []
@@ -95,7 +117,7 @@ def _serve(name: str, folder: Path, channel: socket.socket, config: dict[str, An
         pool = stack.enter_context(ThreadPoolExecutor(1))
         versions = pool.submit(own_versions, config, name)  # while the engine connects
         engine = stack.enter_context(_left(_maker(name)(config, sink)))
-        nodes = Nodes(engine, requests, versions.result(), loop.post)
+        nodes = Nodes(engine, requests, versions.result(), loop.post, loop.clock)
         store = config.get("bundle_store")
         uploads = Uploads(nodes, requests, folder.parent / "packed", store, loop.post)
         core = Core(engine, requests, nodes, uploads, loop, config)
@@ -104,6 +126,7 @@ def _serve(name: str, folder: Path, channel: socket.socket, config: dict[str, An
         _await_facts(loop, nodes)
         if core.failure is not None:
             raise WorkerSetupError(f"the cluster is lost already: {core.failure}")
+        is_ready.set()
         front.take(channel)
         Listener(folder, lambda other: loop.post(partial(front.take, other)))
         _tick(loop, core, nodes, requests.lease_seconds / 4)
@@ -121,7 +144,7 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
     Raises
     ------
     WorkerSetupError
-        One of them does not go with this machine.
+        None of them goes with this machine. Where some do, the others get no folds.
     """
 
     def look() -> None:
@@ -132,7 +155,7 @@ def _await_facts(loop: Loop, nodes: Nodes) -> None:
     nodes.look(look)
     loop.run(FACTS_SECONDS)
     nodes.on_answer = lambda: None
-    if nodes.faults:
+    if nodes.faults and not nodes.has_fitting:
         nodes.release(RELEASE_SECONDS)
         hint = "Give all machines the same versions, or name another environment"
         raise WorkerSetupError("; ".join(nodes.faults), hint)

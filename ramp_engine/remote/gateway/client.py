@@ -70,10 +70,11 @@ class GatewayClient:
         self._beginner: threading.Thread | None = None  # starts one again
         self._has_tried = threading.Event()
         self._facts = KnownFacts(config)
+        self._faults: set[str] = set()  # why nodes get no folds
         self._problem = "connecting takes long"
 
     def __enter__(self) -> Self:
-        """Start it.
+        """Start it; for the patient, in the background.
 
         Raises
         ------
@@ -84,14 +85,16 @@ class GatewayClient:
         sweep(self._work_dir)
         if self._is_patient:
             begin = partial(self._begin_again, 0.0)
-            threading.Thread(target=begin, name="gateway-start", daemon=True).start()
-            self._has_tried.wait(FIRST_SECONDS)
+            self._beginner = threading.Thread(target=begin, name="gateway-start", daemon=True)
+            self._beginner.start()
         else:
             self._begin()
+            self._has_tried.set()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End it, and all that it runs for us."""
+        self.give_up_waiting()
         with self._lock:
             self._closing.set()
             connection, process = self._connection, self._process
@@ -110,11 +113,16 @@ class GatewayClient:
             _end(process)
         self._remove_folder()
 
-    # What workers ask
+    def give_up_waiting(self) -> None:
+        """Have nobody wait for the first try to connect any more. From any thread."""
+        self._has_tried.set()
+
+    # What workers ask; all of it waits for the end of the first try to connect
 
     @property
     def level(self) -> str | None:
         """The weakest confinement on any node; None while no node is known."""
+        self._has_tried.wait(FIRST_SECONDS)
         return self._facts["level"] or None
 
     @property
@@ -124,6 +132,7 @@ class GatewayClient:
         Otherwise folds that are done would count as made with something else, and run again,
         whenever the cluster was away.
         """
+        self._has_tried.wait(FIRST_SECONDS)
         return self._facts["environment"]
 
     @property
@@ -139,6 +148,7 @@ class GatewayClient:
         ResourceUnavailableError
             There is none just now: why.
         """
+        self._has_tried.wait(FIRST_SECONDS)
         with self._lock:
             if self._connection is None or self._connection.is_lost:
                 reason = f"the cluster cannot be reached: {self._problem}"
@@ -203,7 +213,7 @@ class GatewayClient:
             with self._lock:
                 self._starting = None
                 self._check_open()
-                self._facts.note(facts)
+                self._note(facts)
                 path = folder / "socket"
                 self._connection = GatewayConnection(ours, path, self._said, self._lost)
         except BaseException:
@@ -257,7 +267,15 @@ class GatewayClient:
 
     def _said(self, header: dict[str, Any]) -> None:
         if header["said"] == "nodes":
-            self._facts.note(header)
+            self._note(header)
+
+    def _note(self, facts: Mapping[str, Any]) -> None:
+        """Take what is known of the nodes; those that are left out are told once each."""
+        self._facts.note(facts)
+        faults = set(facts.get("faults") or ())
+        for fault in sorted(faults - self._faults):
+            logger.warning("it gets no folds: %s", fault)
+        self._faults = faults
 
     def _lost(self, connection: GatewayConnection) -> None:
         """Start another gateway; in the thread that has read from this one."""

@@ -31,7 +31,9 @@ from ramp_engine.remote.gateway.nodes import Nodes
 from ramp_engine.remote.gateway.requests import Requests
 from ramp_engine.remote.gateway.runs import Ended, Fold, Phase
 from ramp_engine.remote.gateway.timers import Loop
+from ramp_engine.remote.gateway.unwanted import Unwanted
 from ramp_engine.remote.gateway.uploads import Uploads
+from ramp_engine.remote.gateway.writing import Writer
 
 __all__ = ["Core"]
 
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 #: How long the end of a run that was stopped waits for its processes to be gone, in seconds.
 PATIENCE_SECONDS = 10.0
+#: What comes with less than that is written at once, in bytes.
+STAGED_BYTES = 1 << 20
 
 
 class Core:
@@ -71,8 +75,11 @@ class Core:
         self._adopt_within = float(config.get("adopt_within_seconds", 120.0))
         self._runs: dict[str, HeldRun] = {}  # oldest first
         self._hungry: dict[str, HeldRun] = {}  # those with folds that wait
+        self._writer = Writer(loop.post)
         self._orders = itertools.count()
         self._jobs = Jobs(requests.lease)
+        self._unwanted = Unwanted(engine, nodes, self._jobs)
+        nodes.on_silent = self._give_up
         #: Called when a run is held no more.
         self.on_forgotten: Callable[[], None] = lambda: None
         #: Why the cluster is given up; None as long as it is not.
@@ -152,21 +159,16 @@ class Core:
         except Exception as error:  # the outermost loop
             logger.exception("an event makes no sense")
             if isinstance(event, JobSaid | JobEnded | JobLost):
-                self._distrust(event.job, f"what its node says makes no sense: {error}")
-
-    def _distrust(self, job: str, why: str) -> None:
-        """Give up a job of which nonsense was heard."""
-        given = self._jobs.find(job)
-        if given is not None and not given.is_called_off:
-            given.fault, given.is_called_off = why, True
-            self._end_job(given)
+                given = self._jobs.find(event.job)
+                if given is not None:
+                    self._unwanted.call_off(given, f"what its node says makes no sense: {error}")
 
     def _handle(self, event: EngineEvent) -> None:
         match event:
             case JobSaid():
                 self._said(event)
             case JobEnded():
-                self._ended(event)
+                self._keep(event)
             case JobLost():
                 self._lost(event)
             case NodeLeaving(node=node, reason=reason):
@@ -187,14 +189,14 @@ class Core:
         if given is None:
             return
         given.node = event.node
+        self._nodes.hear(event.node)
         if event.node not in self._nodes.names:
             self._nodes.look()
         fault = self._nodes.fault(event.node)
-        if fault is not None and not given.is_called_off:
-            given.fault = fault
-            given.is_called_off = True
+        if fault is not None:
+            self._unwanted.call_off(given, fault)
         if given.is_called_off:
-            self._end_job(given)
+            self._unwanted.end(given)
             return
         header, held = event.frame.header, given.held
         match header.get("said"):
@@ -226,6 +228,20 @@ class Core:
             logger.info("node %s is taken away (%s): %d folds are saved", node, reason, len(jobs))
             self._nodes.leave(node, jobs, reason)
 
+    def _keep(self, event: JobEnded) -> None:
+        """Take the end of a job when the large files that came with it are written."""
+        given = self._jobs.find(event.job)
+        if given is None or len(event.frame.payload) < STAGED_BYTES:
+            self._ended(event)
+            return
+        files, fold = given.held.files, given.fold.number
+        self._writer.do(partial(files.stage, fold, event.frame), partial(self._kept, event, given))
+
+    def _kept(self, event: JobEnded, given: Given) -> None:
+        self._ended(event)
+        given.held.files.unstage(given.fold.number)
+        self.fill()
+
     def _ended(self, event: JobEnded) -> None:
         job, frame = event.job, event.frame
         given = self._jobs.take(job)
@@ -233,7 +249,9 @@ class Core:
             return
         held, fold = given.held, given.fold
         if fold.job == job and fold.phase is Phase.GIVEN:
-            if given.fault is not None:
+            if given.fault is not None and self._nodes.fault(event.node) and self._nodes.avoided:
+                held.reclaim(fold, given.fault)  # there are nodes that do
+            elif given.fault is not None:
                 held.lose(fold, given.fault)
             else:
                 now = self._loop.clock()
@@ -266,15 +284,21 @@ class Core:
 
     def fill(self) -> None:
         """Give the engine folds, of the oldest run first, as many as may be in flight."""
+        if self._writer.is_behind:
+            return
+        avoided = self._nodes.avoided if self._hungry else None
         for held in sorted(self._hungry.values(), key=lambda held: held.order):
+            is_placed = held.run.node is not None
             while held.is_packed and (fold := held.run.next_fold(self._loop.clock())) is not None:
                 if self._max_folds is not None and len(self._jobs) >= self._max_folds:
                     return
-                self._submit(held, fold)
+                if avoided is None and not is_placed:
+                    break
+                self._submit(held, fold, frozenset() if is_placed else avoided or frozenset())
             if not held.run.has_waiting:
                 self._hungry.pop(held.name, None)
 
-    def _submit(self, held: HeldRun, fold: Fold) -> None:
+    def _submit(self, held: HeldRun, fold: Fold, avoid: frozenset[str]) -> None:
         given = self._jobs.make(held, fold)
         try:
             request = self._requests.fold(
@@ -285,7 +309,8 @@ class Core:
                 held.files.submission_parts(),
                 held.files.checkpoint_parts(fold.number),
             )
-            self._engine.submit(Job(given.job, request, self._requests.demands, held.run.node))
+            demands = self._requests.demands
+            self._engine.submit(Job(given.job, request, demands, held.run.node, avoid))
         except (OSError, WorkerError) as error:
             self._jobs.take(given.job)
             held.run.stop(Ended.INTERRUPTED, str(error))
@@ -293,35 +318,17 @@ class Core:
 
     def _packed(self, held: HeldRun) -> None:
         error = held.packing.exception()
+        if error is not None:
+            held.note_full(error)
         if isinstance(error, TransportError) or isinstance(error and error.__cause__, OSError):
             held.run.stop(Ended.INTERRUPTED, str(error))  # store or disk, that may be there again
         elif error is not None:
             held.run.stop(Ended.LOST, str(error))
         self._look_after(held)
 
-    def _end_unwanted(self, held: HeldRun) -> None:
-        """End folds of which nothing is wanted any more."""
-        by_node: dict[str, list[str]] = {}
-        for given in self._jobs.of(held):
-            if given.fold.phase is not Phase.DROPPED or given.is_called_off:
-                continue
-            given.is_called_off = True
-            if given.node is None:
-                self._engine.withdraw(given.job)
-            else:
-                by_node.setdefault(given.node, []).append(given.job)
-        for node, jobs in by_node.items():
-            self._nodes.cancel(node, jobs)
-
-    def _end_job(self, given: Given) -> None:
-        """End a job that began, or was found unwanted, after its fold was called off."""
-        if not given.is_ending and given.node is not None:
-            given.is_ending = True
-            self._nodes.cancel(given.node, [given.job])
-
     def _look_after(self, held: HeldRun) -> None:
         """See to what follows from a change of a run: for its folds, its client, and others."""
-        self._end_unwanted(held)
+        self._unwanted.end_dropped(held)
         if held.run.end is not None and not held.is_told:
             is_gone = not self._jobs.of(held)
             if is_gone or held.run.end.how is Ended.DONE or held.has_waited:
@@ -359,19 +366,29 @@ class Core:
             self._loop.after(min(waiting), self.fill)
 
     def shun(self) -> None:
-        """End the folds on nodes that turn out not to do."""
-        for name in self._nodes.names:
-            fault = self._nodes.fault(name)
-            for given in self._jobs.on(name) if fault else ():
-                if not given.is_called_off:
-                    given.fault, given.is_called_off = fault, True
-                    self._end_job(given)
+        """End the folds on nodes that turn out not to do, and go on where some will."""
+        self._unwanted.shun()
+        self.fill()
+
+    def _give_up(self, node: str, why: str) -> list[str]:
+        """Take as lost what runs on a node that hangs: nothing more is heard of it.
+
+        Returns
+        -------
+        list of str
+            The jobs.
+        """
+        given_up = self._jobs.on(node)
+        for given in given_up:
+            self._jobs.take(given.job)
+            if given.fold.job == given.job and given.fold.phase is Phase.GIVEN:
+                given.held.lose(given.fold, why)
+        for held in {given.held.name: given.held for given in given_up}.values():
+            self._look_after(held)
+        return [given.job for given in given_up]
 
     # Leases
 
     def renew(self) -> None:
         """Renew the lease wherever there are folds, or may be."""
-        nodes = self._jobs.nodes()
-        if nodes is not None and not nodes:
-            return
-        self._nodes.renew(nodes)
+        self._nodes.renew(self._jobs.nodes())

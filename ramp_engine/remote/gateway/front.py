@@ -161,7 +161,8 @@ class Front:
             client.send({"said": "nodes"} | self._facts())
 
     def _facts(self) -> dict[str, Any]:
-        return {"level": self._nodes.level, "environment": self._nodes.environment}
+        nodes = self._nodes
+        return {"level": nodes.level, "environment": nodes.environment, "faults": nodes.faults}
 
     def _lose(self, client: Client) -> None:
         self._clients.discard(client)

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ramp_engine.remote.bundle_archive import BundleArchive
+from ramp_engine.bundle_archive import BundleArchive
 from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.gateway.clients import Client
 from ramp_engine.remote.gateway.run_files import RunFiles, parts_of
 from ramp_engine.remote.gateway.run_log import RunLog
 from ramp_engine.remote.gateway.runs import Ended, Fold, Run, Verdict
+from ramp_engine.room import find_full
 
 __all__ = ["HeldRun"]
 
@@ -61,6 +62,7 @@ class HeldRun:
         self.is_told = False
         self.is_waiting = self.has_waited = False
         self.is_forgotten = self.is_abandoned = False
+        self._full: Path | None = None
 
     @property
     def name(self) -> str:
@@ -111,9 +113,14 @@ class HeldRun:
                 case _:
                     self.lose(fold, message or "the processes that ran it have died")
         except OSError as error:  # of this machine: neither node nor participant are to blame
+            self.note_full(error)
             self.run.stop(Ended.INTERRUPTED, f"what a fold has left cannot be kept: {error}")
         except _NONSENSE as error:  # of the node
             self.lose(fold, f"what it has left makes no sense: {error}")
+
+    def note_full(self, error: BaseException) -> None:
+        """Note the folder without room, where that is what an error says: nobody goes on there."""
+        self._full = self._full or find_full(error, self.files.scratch.root)
 
     def keep_log(self, fold: Fold, frame: Frame) -> None:
         """Keep the log of a fold that was ended with its run."""
@@ -140,6 +147,7 @@ class HeldRun:
             self.files.write_result(self.run.result())
         except OSError as error:
             logger.warning("the result of %s cannot be written: %s", self.name, error)
+            self.note_full(error)
             self._interrupt(f"the result of the run cannot be written: {error}")
         except (ValueError, RecursionError) as error:
             logger.warning("the result of %s makes no sense: %s", self.name, error)
@@ -157,7 +165,9 @@ class HeldRun:
         if not self.is_told or self.run.end is None:
             return {}
         end = self.run.end
-        return {"how": end.how, "returncode": end.returncode, "message": end.message}
+        full = None if self._full is None or end.how is not Ended.INTERRUPTED else str(self._full)
+        told = {"how": end.how, "returncode": end.returncode, "message": end.message}
+        return told if full is None else told | {"full": full}
 
     def tell_gone(self) -> None:
         """Tell that nothing of it runs any more, and remove what nobody else removes."""

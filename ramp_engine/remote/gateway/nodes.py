@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -15,12 +16,16 @@ from ramp_engine.errors import WorkerError
 from ramp_engine.evaluation.plan import LEVELS
 from ramp_engine.remote.engine import Engine, Node
 from ramp_engine.remote.frames import Frame
+from ramp_engine.remote.gateway.pulses import Pulses
 from ramp_engine.remote.gateway.requests import Requests
 from ramp_engine.remote.gateway.versions import Versions
 
 __all__ = ["Nodes", "Post"]
 
 logger = logging.getLogger(__name__)
+
+#: A node that has not answered for so many times the length of a lease holds no folds of ours.
+PATIENCE_LEASES = 1.25
 
 #: Has something done by the gateway's core, from any thread.
 Post = Callable[[Callable[[], None]], None]
@@ -47,9 +52,18 @@ class Nodes:
         Of this machine.
     post : callable
         All methods run in the core's thread, and answers come back to it.
+    clock : callable
+        Monotonic seconds.
     """
 
-    def __init__(self, engine: Engine, requests: Requests, versions: Versions, post: Post) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        requests: Requests,
+        versions: Versions,
+        post: Post,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._requests = requests
         self._versions = versions
@@ -58,6 +72,10 @@ class Nodes:
         self._known: dict[str, _Known] = {}
         self._touched: set[str] = set()
         self._lookers: list[Callable[[], None]] = []  # those who wait for the list under way
+        self._pulses = Pulses(PATIENCE_LEASES * requests.lease_seconds, clock)
+        self._owed: dict[str, list[str]] = {}  # jobs that a node is told to end when it answers
+        #: Takes a node that does not answer, and why; gives the jobs that are given up for it.
+        self.on_silent: Callable[[str, str], list[str]] = lambda *_: []
         self.on_change: Callable[[], None] = lambda: None
         self.on_answer: Callable[[], None] = lambda: None
 
@@ -74,6 +92,23 @@ class Nodes:
         return [known.fault for known in self._known.values() if known.fault]
 
     @property
+    def has_fitting(self) -> bool:
+        """Whether nothing speaks against some node."""
+        return any(not known.fault for known in self._known.values())
+
+    @property
+    def avoided(self) -> frozenset[str] | None:
+        """The nodes that get no folds; None: no other is there, and one of them may answer again.
+
+        Where no node goes with this machine none is avoided: folds that come there say why.
+        """
+        silent = self._pulses.silent & self._known.keys()
+        avoided = silent | {name for name, known in self._known.items() if known.fault}
+        if len(avoided) < len(self._known):
+            return frozenset(avoided)
+        return None if silent else frozenset()
+
+    @property
     def is_complete(self) -> bool:
         """Whether all nodes that are there have told of themselves, or cannot just now."""
         return all(
@@ -83,14 +118,15 @@ class Nodes:
     @property
     def level(self) -> str | None:
         """The weakest confinement on any node; None while none has told."""
-        levels = [known.facts.get("level") for known in self._known.values()]
+        levels = [known.facts.get("level") for known in self._known.values() if not known.fault]
         found = [LEVELS.index(level) for level in levels if level in LEVELS]
         return LEVELS[max(found)] if found else None
 
     @property
     def environment(self) -> str:
         """Name what folds on the nodes depend on: packages, Python, confinement."""
-        kinds = {_kind(known.facts) for known in self._known.values() if known.facts}
+        fitting = [known for known in self._known.values() if known.facts and not known.fault]
+        kinds = {_kind(known.facts) for known in fitting}
         return hashlib.sha256("\n".join(sorted(kinds)).encode()).hexdigest()[:16] if kinds else ""
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -137,7 +173,9 @@ class Nodes:
             if not self._known[node.name].is_asked:
                 self._known[node.name].is_asked = True
                 self._ask_of_itself(node.name)
-        if known.keys() - self._known.keys():
+        if gone := known.keys() - self._known.keys():
+            for name in gone & self._pulses.silent:
+                self.forget(name)
             self.on_change()
 
     def _ask_of_itself(self, name: str) -> None:
@@ -193,13 +231,38 @@ class Nodes:
         self.ask(name, request)
 
     def renew(self, names: Iterable[str] | None) -> None:
-        """Renew the lease on nodes; None: on all that are there."""
-        for name in set(self._known if names is None else names):
-            self.ask(name, self._requests.make("renew"))
+        """Renew the lease on nodes; None: on all that are there. Silent ones are asked as well."""
+        for name in set(self._known if names is None else names) | self._pulses.silent:
+            if self._pulses.ask(name):
+                self.ask(name, self._requests.make("renew"), partial(self._renewed, name))
+        self._post(self._look_for_silent)  # when the answers that are there have been heard
+
+    def _renewed(self, name: str, answer: Frame | WorkerError) -> None:
+        self._pulses.failed(name)
+        if not isinstance(answer, WorkerError):
+            self.hear(name)
+
+    def hear(self, name: str) -> None:
+        """Note that a node is alive: folds of a silent one are ended there, and it gets others."""
+        if self._pulses.heard(name):
+            logger.info("node %s answers again", name)
+            if jobs := self._owed.pop(name, []):
+                self.cancel(name, jobs)
+            self.on_change()
+
+    def _look_for_silent(self) -> None:
+        for name in self._pulses.fallen():
+            seconds = self._pulses.patience_seconds
+            why = f"node {name} has not answered for {seconds:g} s: it hangs, or its disk does"
+            logger.warning("%s", why)
+            self._owed[name] = self.on_silent(name, why)
+            self.on_change()
 
     def forget(self, name: str) -> None:
         """Take a node as gone; one that comes again under its name is asked anew."""
         self._touched.discard(name)
+        self._pulses.forget(name)
+        self._owed.pop(name, None)
         if self._known.pop(name, None) is not None:
             self.on_change()
 

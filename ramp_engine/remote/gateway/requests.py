@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ramp_engine.remote.bundle_archive import BundleName
+from ramp_engine.bundle_archive import BundleName
 from ramp_engine.remote.engine import Demands
 from ramp_engine.remote.frames import Frame
 from ramp_engine.sandbox import SandboxKeys

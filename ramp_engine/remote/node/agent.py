@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ramp_engine.remote.frames import FrameError, receive, send
+from ramp_engine.remote.node.identity import Identity
 from ramp_engine.remote.node.place import Place
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class _Agent:
         self._is_ending = True
         os.eventfd_write(self._wakes, 1)
 
-    def _may_end(self, n_callers: int, patience_seconds: float) -> bool:
+    def _may_end(self, n_callers: int, patience_seconds: float, is_replaced: bool = False) -> bool:
         """Decide to end, unless somebody needs it: from then on nobody comes in.
 
         Parameters
@@ -131,14 +132,18 @@ class _Agent:
             So many callers do not count: those who ask this.
         patience_seconds : float
             For those who are about to go.
+        is_replaced : bool
+            Whether another agent does for those who have a lease.
         """
         service = self._service.result()
 
         def is_free() -> bool:
-            return self._callers <= n_callers and service.is_idle
+            is_idle = not service.has_jobs if is_replaced else service.is_idle
+            return self._callers <= n_callers and is_idle
 
         with self._change:
-            if service.leases or not self._change.wait_for(is_free, patience_seconds):
+            is_wanted = bool(service.leases) and not is_replaced
+            if is_wanted or not self._change.wait_for(is_free, patience_seconds):
                 return False
             self._is_ending = True
             return True
@@ -186,7 +191,7 @@ class _Agent:
         is_last = False
         try:
             channel.settimeout(REQUEST_SECONDS)
-            send(channel, {"pid": os.getpid()})
+            send(channel, {"pid": os.getpid(), **Identity.own()._asdict()})
             request = receive(channel)
             if request is not None:
                 service = self._service.result()

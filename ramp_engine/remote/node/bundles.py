@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from ramp_engine.bundle_archive import BundleName, open_stored, unpack
 from ramp_engine.errors import TransportError, WorkerSetupError
-from ramp_engine.remote.bundle_archive import BundleName, open_stored, unpack
 from ramp_engine.remote.node.refusal import Refusal, refused
 
 __all__ = ["BundleCache"]

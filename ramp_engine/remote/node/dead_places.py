@@ -20,33 +20,45 @@ logger = logging.getLogger(__name__)
 #: A node whose agent has not begun or ended for so long has no use for its bundles any more, in
 #: seconds; it is sent them again.
 UNUSED_SECONDS = 3600.0
+#: The same for nodes of other events, which may begin again, in seconds.
+FORGOTTEN_SECONDS = 30 * 86400.0
 
 
 def remove_dead(place: Place) -> None:
-    """Remove what other agents of the same event have left that do not live.
+    """Remove what other agents have left that do not live.
 
-    Their runs go at once, their bundles after `UNUSED_SECONDS`. What cannot be removed stays.
+    Of the same event their runs go at once, their bundles after `UNUSED_SECONDS`; of others both
+    after `FORGOTTEN_SECONDS`. What cannot be removed stays.
 
     Parameters
     ----------
     place : Place
         Of the agent that asks, which is left alone.
     """
-    for root in _others(place):
-        other = Place(place.home, root)
-        with contextlib.suppress(OSError), _locked(other.lock) as is_dead:
-            if not is_dead:
-                continue
-            unused_seconds = time.time() - root.stat().st_mtime
-            for folder in (other.runs, other.servers):
-                remove_tree(folder)
-            if unused_seconds > UNUSED_SECONDS and other.bundles.exists():
-                logger.info("the bundles of a node that is gone are removed: %s", root)
-                remove_tree(other.bundles)
+    for root in _folders(place.home):
+        if root != place.environments:
+            is_own = root == place.root.parent
+            for other in _folders(root):
+                if other != place.root:
+                    _remove(Place(place.home, other), is_own=is_own)
 
 
-def _others(place: Place) -> list[Path]:
-    return [root for root in place.root.parent.iterdir() if root != place.root and root.is_dir()]
+def _folders(parent: Path) -> list[Path]:
+    with contextlib.suppress(OSError):  # somebody removes it
+        return [path for path in parent.iterdir() if path.is_dir() and not path.is_symlink()]
+    return []
+
+
+def _remove(other: Place, *, is_own: bool) -> None:
+    with contextlib.suppress(OSError), _locked(other.lock) as is_dead:
+        unused_seconds = time.time() - other.root.stat().st_mtime
+        if not is_dead or (not is_own and unused_seconds < FORGOTTEN_SECONDS):
+            return
+        for folder in (other.runs, other.servers):
+            remove_tree(folder)
+        if unused_seconds > UNUSED_SECONDS and other.bundles.exists():
+            logger.info("bundles that nobody has used for long are removed: %s", other.root)
+            remove_tree(other.bundles)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from typing import Any
 import ramp_engine
 from ramp_engine.errors import WorkerError, WorkerLostError
 from ramp_engine.remote.frames import Frame, FrameError, receive, send
+from ramp_engine.remote.node.identity import Identity
 from ramp_engine.remote.node.place import Place
 
 __all__ = ["ask", "run_fold"]
@@ -31,6 +32,9 @@ RETRY_SECONDS = 0.02
 LOOK_SECONDS = 0.5
 #: How long an agent that has said its last word may take to end, in seconds.
 FAREWELL_SECONDS = 15.0
+
+#: How long an agent of another version of ramp may take to be rid of its folds, in seconds.
+REPLACE_SECONDS = 5.0
 
 _STARTER = "import sys; sys.path += sys.argv[2:]; from {} import main; main(sys.argv[1])"
 
@@ -74,6 +78,8 @@ def run_fold(
     header = request.header | {"n_slots": n_slots}
     if gpus is not None:
         header["gpus"] = list(gpus)
+    elif header.get("gpus"):  # worker processes of a node may have GPUs of their own
+        header["visible_gpus"] = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         with _connected(node, header) as channel:
             _send(channel, header, request.payload)
@@ -153,13 +159,15 @@ def _connected(node: str, header: dict[str, Any]) -> Iterator[socket.socket]:
 
 
 def _greeted(place: Place) -> socket.socket:
-    """Connect, and hear that the agent is not just about to end."""
+    """Connect, and hear that the agent is one of ours, and not just about to end."""
     until = time.monotonic() + START_SECONDS
+    patience = _Patience(time.monotonic() + REPLACE_SECONDS)
     while True:
         with contextlib.suppress(OSError, FrameError):
             channel = place.connect(START_SECONDS)
             try:
-                if receive(channel) is not None:
+                greeting = receive(channel)
+                if greeting is not None and patience.takes(channel, greeting):
                     channel.settimeout(None)
                     return channel
             except BaseException:
@@ -167,19 +175,57 @@ def _greeted(place: Place) -> socket.socket:
                 raise
             channel.close()
         if time.monotonic() > until:
-            raise _NoAgent(f"the agent does not answer; its log is {place.log}")
+            raise _NoAgent(f"the agent does not answer; its log is {place.log}", "busy")
         if not _start(place):
             time.sleep(RETRY_SECONDS)  # another one is about to end, or to begin
 
 
+class _Patience:
+    """What to do with an agent that outlived the engine's worker which started it.
+
+    Parameters
+    ----------
+    until : float
+        So long it may end its folds, monotonic [s].
+    """
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self._has_asked = False
+
+    def takes(self, channel: socket.socket, greeting: Frame) -> bool:
+        """Tell whether an agent will do; another program is told to end, unless it has folds.
+
+        One that still has them, and has the same ramp, does: worker processes of several
+        interpreters may share a node.
+
+        Raises
+        ------
+        _NoAgent
+            One of another version of ramp does not end.
+        """
+        theirs, own = Identity.of(greeting.header), Identity.own()
+        if theirs == own or (theirs.ramp == own.ramp and self._has_asked):
+            return True
+        self._has_asked = True
+        send(channel, {"op": "replace"})
+        answer = receive(channel)
+        if answer is None or answer.header.get("is_ending"):
+            _await_end(channel)
+        elif time.monotonic() > self._until:
+            reason = f"another agent still runs folds there: {theirs}, and this is {own}"
+            raise _NoAgent(reason, "busy")
+        return False
+
+
 def _start(place: Place) -> bool:
     """Start an agent; tell whether it is the one that answers from now on."""
-    roots = {str(Path(ramp_engine.__path__[0]).parent), *filter(os.path.isabs, sys.path)}
+    paths = [str(Path(ramp_engine.__path__[0]).parent), *filter(os.path.isabs, sys.path)]
     starter = _STARTER.format("ramp_engine.remote.node.agent")
     try:
         with place.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", starter, str(place.root), *sorted(roots)],
+                [sys.executable, "-I", "-c", starter, str(place.root), *dict.fromkeys(paths)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ramp_engine.bundle_archive import BundleName
 from ramp_engine.errors import RampError, WorkerSetupError
 from ramp_engine.fold_process import FoldRun
 from ramp_engine.gpus import GpuPool
@@ -28,7 +29,7 @@ from ramp_engine.remote.node.shelf import Shelf
 from ramp_engine.sandbox import NONE
 from ramp_engine.step_servers import WARM_UP_SECONDS, StepServers
 
-__all__ = ["FoldJob", "Tools"]
+__all__ = ["BUNDLE_SECONDS", "FoldJob", "Tools", "not_come"]
 
 logger = logging.getLogger(__name__)
 
@@ -256,15 +257,14 @@ class FoldJob:
         try:
             return self._await(arrival, until)
         except TimeoutError as error:
-            reason = f"the bundle {bundle.name} has not come after {BUNDLE_SECONDS:g} s"
-            raise Refusal("bundle", reason) from error
+            raise not_come(bundle) from error
 
     def _gpus(self, stack: contextlib.ExitStack) -> tuple[str, ...]:
         wanted = self.request.gpus
         if isinstance(wanted, tuple):
             return wanted
         try:
-            taken = self._tools.gpus.take(wanted)
+            taken = self._tools.gpus.take(wanted, self.request.visible_gpus)
         except RampError as error:
             kind = "setup" if isinstance(error, WorkerSetupError) else "busy"
             raise Refusal(kind, str(error)) from error
@@ -320,6 +320,12 @@ class FoldJob:
     def _facts(self) -> dict[str, Any]:
         seconds = round(time.monotonic() - self._seconds, 3)
         return {"hostname": platform.node(), "seconds": seconds}
+
+
+def not_come(bundle: BundleName) -> Refusal:
+    """Say that a bundle has not come in time, as from a store that hangs."""
+    reason = f"the bundle {bundle.name} has not come after {BUNDLE_SECONDS:g} s"
+    return Refusal("bundle", reason)
 
 
 def _write_submission(files: Mapping[str, memoryview], folder: Path) -> Path:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine.base import TIMEOUT_RETURNCODE
+from ramp_engine.evaluation.left_outputs import LOG_HALF_BYTES
 from ramp_engine.evaluation.untrusted_files import read_text
 from ramp_engine.fold_outputs import (
-    LOG_HALF_BYTES,
     MAX_FILE_BYTES,
     copy_log,
     open_untrusted,
@@ -18,6 +18,7 @@ from ramp_engine.fold_outputs import (
 )
 from ramp_engine.fold_process import FoldRun
 from ramp_engine.outcome import EXIT_KIT, EXIT_OURS
+from ramp_engine.remote.frames import fits
 from ramp_engine.remote.node.checkpoint import CheckpointError
 from ramp_engine.room import as_good_as_full
 
@@ -52,6 +53,8 @@ class Leftover:
         """
         returncode = self._run.returncode
         result = read_result(self._run.scratch.result)
+        if not fits(result):  # who writes so much of itself is no fold step
+            result = None
         said = {"returncode": returncode, "result": result, "kind": ""}
         if end and not (end == "reclaimed" and returncode == 0 and result is not None):
             return said | {"how": end}

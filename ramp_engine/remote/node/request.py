@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
-from ramp_engine.remote.bundle_archive import BundleName
+from ramp_engine.bundle_archive import BundleName
+from ramp_engine.gpus import listed
 from ramp_engine.remote.frames import Frame
 from ramp_engine.remote.node.refusal import Refusal
 from ramp_engine.remote.parts import PartsError, split
@@ -52,6 +54,7 @@ class FoldRequest:
     bundle: BundleName
     timeout_seconds: float | None
     gpus: int | tuple[str, ...]  #: how many, or which
+    visible_gpus: tuple[str, ...] | None  #: those that will do; None: all of the node
     files: Mapping[str, memoryview]  #: of the submission
     checkpoint: Mapping[str, memoryview]
 
@@ -67,6 +70,7 @@ class FoldRequest:
         header = frame.header
         try:
             gpus, timeout = header.get("gpus") or 0, header.get("timeout_seconds")
+            visible = header.get("visible_gpus")
             files, checkpoint = _files(frame)
             return cls(
                 job=str(header["job"]),
@@ -76,7 +80,8 @@ class FoldRequest:
                 n_slots=max(1, int(header.get("n_slots", 1))),
                 bundle=BundleName.from_json(header["bundle"]),
                 timeout_seconds=None if timeout is None else float(timeout),
-                gpus=tuple(map(str, gpus)) if isinstance(gpus, list) else int(gpus),
+                gpus=tuple(map(str, gpus)) if isinstance(gpus, list) else ceil(gpus),
+                visible_gpus=None if visible is None else tuple(listed(visible)),
                 files=files,
                 checkpoint=checkpoint,
             )

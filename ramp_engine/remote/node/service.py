@@ -8,18 +8,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, ClassVar
 
+from ramp_engine.bundle_archive import BundleName
 from ramp_engine.fold_process import remove_tree
 from ramp_engine.gpus import GpuPool
-from ramp_engine.remote.bundle_archive import BundleName
 from ramp_engine.remote.frames import Frame, send
 from ramp_engine.remote.node import notices
 from ramp_engine.remote.node.bundles import BundleCache
 from ramp_engine.remote.node.caller import Caller
 from ramp_engine.remote.node.facts import facts_of_node
-from ramp_engine.remote.node.fold import CANCELED, LEASE, FoldJob, Tools
+from ramp_engine.remote.node.fold import BUNDLE_SECONDS, CANCELED, LEASE, FoldJob, Tools, not_come
 from ramp_engine.remote.node.leases import Leases
 from ramp_engine.remote.node.place import Place
 from ramp_engine.remote.node.preparing import Preparations
@@ -68,7 +69,14 @@ class Service:
         """Whether there is neither a lease nor a fold."""
         return not self.leases and not self._jobs
 
-    def answer(self, channel: socket.socket, request: Frame, may_end: Callable[[], bool]) -> bool:
+    @property
+    def has_jobs(self) -> bool:
+        """Whether there is a fold."""
+        return bool(self._jobs)
+
+    def answer(
+        self, channel: socket.socket, request: Frame, may_end: Callable[[bool], bool]
+    ) -> bool:
         """Do what is asked for, to the end.
 
         Parameters
@@ -77,7 +85,8 @@ class Service:
             Where the answer goes.
         request : Frame
         may_end : callable
-            Decides whether the agent ends now, which nobody may need any more.
+            Decides whether the agent ends now, which nobody may need any more; told whether
+            another one takes its place.
 
         Returns
         -------
@@ -90,9 +99,11 @@ class Service:
             Nobody hears the answer any more.
         """
         header = request.header
-        if header["op"] == "release":
-            self._release(str(header["lease"]))
-            is_ending = may_end()
+        if header["op"] in ("release", "replace"):
+            is_replaced = header["op"] == "replace"
+            if not is_replaced:
+                self._release(str(header["lease"]))
+            is_ending = may_end(is_replaced)
             if is_ending:
                 self._tools.shelf.close()
             send(channel, {"is_ending": is_ending})
@@ -219,7 +230,7 @@ class Service:
             arrival = self._tools.bundles.arrival(bundle, spec.bundle_store, spec.max_bundle_bytes)
             if not arrival.done() and spec.bundle_store is None:
                 return {"is_warm": False, "needs": True}
-            path = arrival.result()
+            path = _arrived(arrival, bundle)
             with self._tools.shelf.using(prepared, spec.n_threads, path) as servers:
                 server = None if servers is None else servers.prepare(path)
                 is_warm = server is not None and server.wait(WARM_UP_SECONDS)
@@ -233,6 +244,13 @@ class Service:
         "info": _info,
         "warm": _warm,
     }
+
+
+def _arrived(arrival: Future[Path], bundle: BundleName) -> Path:
+    try:
+        return arrival.result(BUNDLE_SECONDS)
+    except TimeoutError as error:
+        raise not_come(bundle) from error
 
 
 def _bundle_of(request: Frame) -> BundleName:

@@ -17,6 +17,8 @@ __all__ = ["Endpoint", "connect", "demand_token", "find_endpoint", "session_of"]
 
 #: How long each step of connecting may take, in seconds.
 PATIENCE_SECONDS, INIT_SECONDS = 10.0, 90.0
+#: How long the head may take to make a runtime environment, in seconds; ``ray://`` waits for it.
+RUNTIME_ENV_SECONDS = 600.0
 _CLIENT = "ray://"
 _T = TypeVar("_T")
 
@@ -102,7 +104,8 @@ def connect(endpoint: Endpoint, namespace: str, runtime_env: Mapping[str, Any] |
         ) from error
     if not endpoint.is_client:
         session_of(endpoint)
-    _bounded(lambda: _initialize(endpoint, namespace, runtime_env), INIT_SECONDS, endpoint)
+    seconds = RUNTIME_ENV_SECONDS if endpoint.is_client and runtime_env else INIT_SECONDS
+    _bounded(lambda: _initialize(endpoint, namespace, runtime_env), seconds, endpoint)
 
 
 def session_of(endpoint: Endpoint) -> bytes:

@@ -31,7 +31,8 @@ _LOSSES: tuple[tuple[tuple[type[BaseException], ...], Loss], ...] = (
     ),
     ((exceptions.RayTaskError,), Loss.BROKEN),
 )
-_MAX_LENGTH = 600
+#: So many characters are kept of the beginning and of the end; the latter says most in a traceback.
+_HEAD_LENGTH, _TAIL_LENGTH = 200, 500
 
 
 def loss_of(error: BaseException) -> Loss:
@@ -43,5 +44,6 @@ def short(error: BaseException) -> str:
     """Say in a line what an error of Ray says in many."""
     cause = error.cause if isinstance(error, exceptions.RayTaskError) else error
     text = " ".join(str(cause).split())
-    text = text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + " ..."
+    if len(text) > _HEAD_LENGTH + _TAIL_LENGTH:
+        text = f"{text[:_HEAD_LENGTH]} ... {text[-_TAIL_LENGTH:]}"
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

@@ -43,6 +43,8 @@ LAST_WORDS_SECONDS = 5.0
 FATE_SECONDS = 1.0
 #: How long Ray may take to disconnect, in seconds.
 CLOSE_SECONDS = 20.0
+#: The label by which Ray itself names each node.
+NODE_LABEL = "ray.io/node-id"
 _GONE = "it is no longer part of the Ray cluster"
 _STOP: tuple[str, Future[Any]] = ("", Future())
 
@@ -143,8 +145,11 @@ class RaySession:
     def _options(self, job: Job) -> Any:
         demands = job.demands
         options: dict[str, Any] = {}
-        if demands.labels:
-            options["label_selector"] = dict(demands.labels)
+        labels = dict(demands.labels)
+        if job.avoid:
+            labels.setdefault(NODE_LABEL, f"!in({','.join(sorted(job.avoid))})")
+        if labels:
+            options["label_selector"] = labels
         if demands.memory_mb:
             options["memory"] = ray_demands(demands)["memory"]
         if job.node is not None:

@@ -1,7 +1,7 @@
 """The public half of a bundle as one file, on its way to the nodes.
 
 The same bundle always makes the same bytes, so that a node finds it by its hash. It goes there in
-parts, or lies in a store that both sides reach: a folder, or whatever fsspec knows.
+parts, or lies in a store that both sides reach: a folder, S3, or whatever else fsspec knows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ramp_engine import s3_objects
 from ramp_engine.errors import TransportError, WorkerSetupError
 
 __all__ = ["PART_BYTES", "BundleArchive", "BundleName", "open_stored", "pack", "read_part"]
-__all__ += ["store", "unpack"]
+__all__ += ["store", "unpack", "write_tar"]
 
 #: A bundle travels in parts of this size.
 PART_BYTES = 8 << 20
 #: Stores where a new object appears as a whole, and renaming is copying.
-_OBJECT_STORES = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "az://")
+_OBJECT_STORES = ("gs://", "gcs://", "abfs://", "abfss://", "az://")
 _CHUNK = 1 << 20
 
 
@@ -105,7 +106,7 @@ def pack(public: Path, folder: Path) -> BundleArchive:
         folder.mkdir(parents=True, exist_ok=True)
         with _appearing(path) as temporary:
             with temporary.open("wb") as file:
-                _write(public, file)
+                write_tar(public, file)
             with temporary.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             bundle = BundleName(name, sha256, temporary.stat().st_size)
@@ -116,15 +117,31 @@ def pack(public: Path, folder: Path) -> BundleArchive:
     return BundleArchive(path, bundle)
 
 
-def _write(public: Path, file: IO[bytes]) -> None:
-    """Write a tar of a folder: names in order, no times, no owners; what links lead to."""
+def write_tar(folder: Path, file: IO[bytes], *, follow_links: bool = True) -> None:
+    """Write a tar of a folder: names in order, no times, no owners.
+
+    Parameters
+    ----------
+    folder : Path
+    file : file
+        Open for writing.
+    follow_links : bool
+        Whether what links lead to goes with it; else they are left out.
+
+    Raises
+    ------
+    OSError
+        Something cannot be read, or the disk refuses.
+    """
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(public.rglob("*")):
-            member = tarfile.TarInfo(path.relative_to(public).as_posix())
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink() and not follow_links:
+                continue
+            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
             if path.is_dir():
                 member.type, member.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(member)
-            else:
+            elif path.is_file():
                 member.size, member.mode = path.stat().st_size, 0o644
                 with path.open("rb") as content:
                     tar.addfile(member, content)
@@ -167,7 +184,7 @@ def store(archive: BundleArchive, where: str) -> str:
     ----------
     archive : BundleArchive
     where : str
-        A folder, or a URL that fsspec knows.
+        A folder, or a URL of S3 or of what fsspec knows.
 
     Returns
     -------
@@ -194,6 +211,10 @@ def store(archive: BundleArchive, where: str) -> str:
 
 def _store_by_url(archive: BundleArchive, where: str) -> str:
     url = f"{where.rstrip('/')}/{archive.bundle.file_name}"
+    if url.startswith(s3_objects.SCHEMES):
+        if s3_objects.size_of_object(url) != archive.bundle.n_bytes:
+            s3_objects.put_object(archive.path, url)
+        return url
     system, target = _fsspec().core.url_to_fs(url)
     if system.exists(target) and system.size(target) == archive.bundle.n_bytes:
         return url
@@ -221,7 +242,9 @@ def open_stored(where: str, bundle: BundleName) -> Iterator[IO[bytes]]:
     with contextlib.ExitStack() as stack, _told(where):
         if "://" in where:
             url = f"{where.rstrip('/')}/{bundle.file_name}"
-            file = stack.enter_context(_fsspec().open(url, "rb"))
+            is_s3 = url.startswith(s3_objects.SCHEMES)
+            found = s3_objects.open_object(url) if is_s3 else _fsspec().open(url, "rb")
+            file = stack.enter_context(found)
         else:
             file = stack.enter_context(Path(where, bundle.file_name).open("rb"))
         yield file
@@ -292,6 +315,10 @@ def _told(where: str) -> Iterator[None]:
         yield
     except (TransportError, WorkerSetupError):
         raise
+    except ImportError as error:
+        scheme = where.partition("://")[0]
+        reason = f"a bundle_store with {scheme}:// needs a package that is missing: {error}"
+        raise WorkerSetupError(reason, "It has to be here and on the nodes") from error
     except Exception as error:
         raise TransportError(f"the bundle_store {where} refuses: {error}") from error
 

@@ -1,0 +1,256 @@
+"""What an instance answers: read with distrust, and its errors made ours."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ramp_engine.errors import (
+    CollectError,
+    ResourceUnavailableError,
+    SandboxError,
+    TransportError,
+    WorkerSetupError,
+)
+from ramp_engine.evaluation.parcel import MAX_HEADER_BYTES
+from ramp_engine.evaluation.plan import LEVELS
+from ramp_engine.sandbox import Refusal, Sandbox, SandboxKeys
+
+__all__ = ["Parcel", "Prepared", "Report"]
+
+_FULL_WORDS = b"No space left"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an instance offers."""
+
+    python: str  #: the event's interpreter there
+    bundle: str  #: hash of the archive of the bundle that is there
+    sandbox: Sandbox
+    facts: Mapping[str, Any]  #: ``hostname``, ``cpus``, ``memory_mb``, ``disk_free_mb``
+    python_version: str  #: of the event's interpreter
+    packages: Mapping[str, str]  #: name to version, those of the event's environment
+
+    @property
+    def memory_mb(self) -> float:
+        """The memory of the instance, in MB."""
+        return float(self.facts["memory_mb"])
+
+    @property
+    def level(self) -> str:
+        """How submissions are confined there."""
+        return self.sandbox.level
+
+    @property
+    def uid(self) -> int | None:
+        """Who they run as there."""
+        return self.sandbox.uid
+
+    @property
+    def gid(self) -> int | None:
+        """Their group there."""
+        return self.sandbox.gid
+
+    def spec(self, keys: SandboxKeys, n_folds: int) -> dict[str, Any]:
+        """Give what the fold step is told, with a share of the instance's memory.
+
+        Parameters
+        ----------
+        keys : SandboxKeys
+        n_folds : int
+            So many share the instance.
+        """
+        return self.sandbox.spec(keys, n_folds, self.memory_mb)
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run stands."""
+
+    state: str  #: running, ended, or unknown: nothing is known of it
+    returncode: int | None = None  #: of the run; None before its end
+    killed_by: str | None = None  #: the signal that ended it, which was not its own affair
+    reason: str = ""  #: why it was ended from outside
+    log: bytes = b""  #: a piece, from the offset that was asked for
+    log_bytes: int = 0  #: the size of the log
+    done: tuple[int, ...] = ()  #: folds that are done and were not known
+    peak_mb: Mapping[int, float] | None = None  #: most memory of each fold; empty before the end
+    notice: str | None = None  #: the instance is taken away: what its metadata says
+    disk_free_mb: int = 0
+    disk_is_full: bool = False  #: or as good as
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A file that waits on the instance."""
+
+    file: str
+    n_bytes: int
+    sha256: str
+
+
+def encode(request: Mapping[str, Any]) -> bytes:
+    """Write a request."""
+    return json.dumps(request).encode()
+
+
+def describe(content: bytes) -> dict[str, Any]:
+    """Say of a file that is sent how it is recognized."""
+    return {"sha256": hashlib.sha256(content).hexdigest(), "n_bytes": len(content)}
+
+
+def read_answer(returncode: int, stdout: bytes, stderr: bytes) -> dict[str, Any]:
+    """Read an answer: the last line, after whatever the login's shell prints.
+
+    Raises
+    ------
+    TransportError
+        There is none.
+    WorkerSetupError, SandboxError, ResourceUnavailableError
+        It is an error.
+    """
+    try:
+        answer = json.loads((stdout.strip().splitlines() or [b""])[-1])
+    except (ValueError, RecursionError):
+        answer = None
+    if returncode or not isinstance(answer, dict):
+        told = b" ".join(stderr.strip().splitlines()[-3:]) or stdout[-300:]
+        words = told.decode(errors="replace")
+        if _FULL_WORDS in told:
+            raise ResourceUnavailableError(f"the instance's disk is full: {words}")
+        raise TransportError(f"the instance gave no answer (code {returncode}): {words:.500}")
+    if "error" in answer:
+        _raise(answer["error"])
+    return answer
+
+
+def _raise(error: Any) -> None:
+    said = error if isinstance(error, dict) else {}
+    kind, message, hint = (str(said.get(key, "")) for key in ("kind", "message", "hint"))
+    if kind == "disk":
+        raise ResourceUnavailableError(message, hint)
+    if kind == "sandbox":
+        raise SandboxError(message, hint)
+    if kind == "bundle":
+        raise TransportError(message, hint)
+    raise WorkerSetupError(message or f"the instance refuses: {error!r:.300}", hint)
+
+
+def refuse_folder(stderr: bytes) -> None:
+    """Raise what stands for a folder that cannot be made on the instance."""
+    words = stderr.decode(errors="replace").strip()
+    if _FULL_WORDS in stderr:
+        raise ResourceUnavailableError(f"the instance's disk is full: {words}")
+    raise WorkerSetupError(f"nothing can be written on the instance: {words:.300}")
+
+
+def read_prepared(answer: Mapping[str, Any], bundle: str) -> Prepared:
+    """Read what an instance offers.
+
+    Raises
+    ------
+    TransportError
+        It makes no sense.
+    """
+    match answer:
+        case {
+            "python": str(python),
+            "level": str(level),
+            "uid": int() | None as uid,
+            "gid": int() | None as gid,
+            "refused": list(refused),
+            "facts": {"memory_mb": int(), "disk_free_mb": int()} as facts,
+            "python_version": str(version),
+            "packages": dict(packages),
+        } if level in LEVELS:
+            refusals = tuple(Refusal(**_texts(one)) for one in refused if isinstance(one, dict))
+            sandbox = Sandbox(level, uid, gid, refusals)
+            return Prepared(python, bundle, sandbox, facts, version, _strings(packages))
+    raise _senseless(answer)
+
+
+def _texts(refusal: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(refusal.get(key, "")) for key in ("level", "reason", "hint")}
+
+
+def _strings(packages: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(name): str(version) for name, version in packages.items()}
+
+
+def read_free_mb(answer: Mapping[str, Any]) -> int:
+    """Read how much room there is on the instance's disk [MB].
+
+    Raises
+    ------
+    TransportError
+        It makes no sense.
+    """
+    match answer:
+        case {"facts": {"disk_free_mb": int(free_mb)}}:
+            return free_mb
+    raise _senseless(answer)
+
+
+def read_report(answer: Mapping[str, Any]) -> Report:
+    """Read how a run stands.
+
+    Raises
+    ------
+    TransportError
+        It makes no sense.
+    """
+    try:
+        notice = answer["notice"]
+        said_notice = None if notice is None else str(notice)[:1000]
+        if answer["state"] == "unknown":
+            return Report("unknown", notice=said_notice)
+        if answer["state"] not in ("running", "ended"):
+            raise ValueError
+        is_over = answer["state"] == "ended"
+        killed_by = answer["killed_by"]
+        return Report(
+            state=str(answer["state"]),
+            returncode=int(answer["returncode"]) if is_over else None,
+            killed_by=None if killed_by is None else signal.Signals(killed_by).name,
+            reason=str(answer["reason"])[:1000],
+            log=base64.b64decode(answer["log"], validate=True),
+            log_bytes=int(answer["log_bytes"]),
+            done=tuple(int(number) for number in answer["done"]),
+            peak_mb={int(fold): float(peak) for fold, peak in answer["peak_mb"].items()},
+            notice=said_notice,
+            disk_free_mb=int(answer["disk_free_mb"]),
+            disk_is_full=answer["disk_is_full"] is True,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _senseless(answer) from error
+
+
+def read_parcel(answer: Mapping[str, Any], root: str, max_bytes: int) -> Parcel:
+    """Read where what was packed waits.
+
+    Raises
+    ------
+    CollectError
+        It is too much.
+    TransportError
+        It makes no sense.
+    """
+    match answer:
+        case {"file": str(file), "n_bytes": int(n_bytes), "sha256": str(sha256)}:
+            if re.fullmatch(rf"{re.escape(root)}/runs/[\w-]+/[\w-]+", file):
+                if n_bytes > max_bytes + MAX_HEADER_BYTES:
+                    reason = f"the results have {n_bytes} bytes, at most {max_bytes} are taken"
+                    raise CollectError(reason)
+                return Parcel(file, n_bytes, sha256)
+    raise _senseless(answer)
+
+
+def _senseless(answer: Mapping[str, Any]) -> TransportError:
+    return TransportError(f"the instance's answer makes no sense: {answer!r:.300}")

@@ -1,0 +1,170 @@
+"""How a run on an instance stands, asked now and then over a connection that may break."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Protocol
+
+from ramp_engine.aws.station import Report
+from ramp_engine.errors import TransportError, WorkerError, WorkerLostError
+
+__all__ = ["RunWatch", "Station"]
+
+logger = logging.getLogger(__name__)
+
+#: The longest time between two tries to reach an instance that does not answer, in seconds.
+MAX_BACK_OFF_SECONDS = 30.0
+#: States of an instance that it does not come back from.
+_GONE = {"shutting-down", "terminated", "stopping", "stopped"}
+
+
+class Station(Protocol):
+    """What is asked about the run."""
+
+    def status(self, run: str, log_offset: int, done: Collection[int]) -> Report:
+        """Ask once; see `ramp_engine.aws.station.Station`."""
+
+
+class RunWatch:
+    """Watch a run; used by one thread.
+
+    Parameters
+    ----------
+    station : Station
+    run : str
+        Its id.
+    log : Path
+        Gets what the run prints, as it comes.
+    state : callable
+        Gives the state of the instance as EC2 told it last; it makes no call.
+    seconds : float
+        Between two questions.
+    patience_seconds : float
+        An instance that does not answer for so long is lost.
+    clock : callable
+        Monotonic seconds.
+
+    Attributes
+    ----------
+    returncode : int or None
+        Of the run; None before its end.
+    interruption, loss : str
+        Why the run was interrupted through no fault of its own, and why it was lost; or empty.
+    has_full_disk : bool
+        Whether the run has left the instance's disk full.
+    done : set of int
+        Folds that are done there.
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        run: str,
+        log: Path,
+        state: Callable[[], str],
+        *,
+        seconds: float,
+        patience_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.returncode: int | None = None
+        self.interruption = ""
+        self.loss = ""
+        self.has_full_disk = False
+        self.done: set[int] = set()
+        self._station = station
+        self._run = run
+        self._log = log
+        self._state = state
+        self._seconds = seconds
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._n_log_bytes = 0
+        self._next_at = clock()
+        self._silent_since: float | None = None
+        self._back_off_seconds = 1.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of the run."""
+        return self.returncode is not None or bool(self.interruption or self.loss)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the instance has answered the last question."""
+        return self._silent_since is None and self._state() not in _GONE
+
+    def look(self, *, is_urgent: bool = False) -> None:
+        """Ask how the run stands, unless that was done just now; never raises.
+
+        Parameters
+        ----------
+        is_urgent : bool
+            Whether to ask though it was done just now.
+        """
+        if self.is_over or (self._clock() < self._next_at and not is_urgent):
+            return
+        self._next_at = self._clock() + self._seconds
+        if self._note_end_of_instance():
+            return
+        try:
+            self._take(self._station.status(self._run, self._n_log_bytes, self.done))
+        except TransportError as error:
+            self._note_silence(error)
+        except (WorkerError, OSError) as error:
+            self.loss = str(error)
+
+    def _take(self, report: Report) -> None:
+        if self._silent_since is not None:
+            logger.info("the instance of run %s answers again", self._run)
+        self._silent_since, self._back_off_seconds = None, 1.0
+        if report.log:
+            with self._log.open("ab") as log:
+                log.write(report.log)
+            self._n_log_bytes += len(report.log)
+        self.done.update(report.done)
+        if report.state == "unknown":
+            self.loss = "the instance knows nothing of the run any more: was it started anew?"
+        elif report.killed_by is not None:
+            self.loss = report.reason or f"the run was ended by {report.killed_by}"
+        elif report.state == "ended":
+            self.returncode = report.returncode
+            self.has_full_disk = report.disk_is_full
+        elif report.notice:
+            self.interruption = f"the spot instance is taken away: {report.notice}"
+
+    def _note_silence(self, error: TransportError) -> None:
+        """Decide what it means that the instance has not answered."""
+        if self._note_end_of_instance():
+            return
+        now = self._clock()
+        if not error.is_retryable:
+            self.loss = str(error)
+        elif self._silent_since is None:
+            logger.warning("the instance of run %s does not answer: %s", self._run, error)
+            self._silent_since = now
+        elif now - self._silent_since >= self._patience_seconds:
+            seconds = now - self._silent_since
+            self.loss = f"the instance has not answered for {seconds:.0f} s: {error}"
+        self._next_at = now + self._back_off_seconds
+        self._back_off_seconds = min(2 * self._back_off_seconds, MAX_BACK_OFF_SECONDS)
+
+    def _note_end_of_instance(self) -> bool:
+        state = self._state()
+        if state in _GONE:
+            self.interruption = f"the instance is gone: EC2 calls it {state}"
+        return state in _GONE
+
+    def expect_end(self) -> None:
+        """Check that the run has ended by itself.
+
+        Raises
+        ------
+        WorkerLostError
+            It was interrupted or lost.
+        """
+        if self.loss or self.interruption:
+            raise WorkerLostError(self.loss or self.interruption)

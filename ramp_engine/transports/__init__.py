@@ -1,0 +1,1 @@
+"""Ways to another machine: run a command there, put files, get files."""

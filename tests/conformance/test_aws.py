@@ -1,0 +1,90 @@
+"""The AWS worker holds the contract of a worker: moto's EC2, and real sshd for its instances."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ramp_engine.aws import AWSWorker
+from ramp_engine.testing import Scenario, ToyEvent
+from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from tests.aws.cloud import Cloud, cloud_server
+from tests.aws.farm import Farm, running_farm
+from tests.sshd import requires_sshd
+
+__all__ = ["cloud_server"]
+
+
+@pytest.fixture(scope="module")
+def farm(cloud_server: Cloud) -> Iterator[Farm]:
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in cloud_server.environment().items():
+            patch.setenv(key, value)
+        cloud_server.reset()
+        with running_farm(cloud_server) as farm:
+            yield farm
+        assert not cloud_server.ids(["pending", "running"])
+
+
+@pytest.fixture(scope="module")
+def keys(farm: Farm) -> Iterator[dict[str, Any]]:
+    """Those of all workers; their directories are gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="ramp-t-") as folder:
+        directories = {"work_dir": f"{folder}/work", "logs_dir": f"{folder}/logs"}
+        yield farm.keys(event="toy", deployment="d", n_workers=4, **directories)
+
+
+@pytest.fixture(scope="module")
+def shared(keys: dict[str, Any]) -> Iterator[object]:
+    """One fleet, whose instances go from test to test."""
+    Path(keys["logs_dir"]).mkdir()
+    with AWSWorker.open_shared(keys) as shared:
+        yield shared
+
+
+@requires_sshd
+class TestAWSWorker(WorkerConformance):
+    capabilities = AWSWorker.capabilities
+
+    @pytest.fixture
+    def machines(self, farm: Farm) -> Collection[int]:
+        return (os.getpid(),)  # the sshd of each machine
+
+    @pytest.fixture
+    def make_worker(
+        self,
+        farm: Farm,
+        keys: dict[str, Any],
+        shared: object,
+        toy_event: ToyEvent,
+        tmp_path: Path,
+    ) -> MakeWorker:
+        class OnLostInstance(AWSWorker):
+            """Its instance is terminated as soon as the submission runs."""
+
+            def launch_submission(self) -> None:
+                super().launch_submission()
+                assert self._instance is not None
+                farm.terminate(self._instance.id)
+
+        numbers = itertools.count(1)
+
+        def make(
+            scenario: Scenario, *, timeout: float = 60.0, submission: str = "submission_000000001"
+        ) -> AWSWorker:
+            is_lost = scenario is Scenario.INTERRUPTED
+            played = Scenario.HANGING if is_lost else scenario
+            attempt = tmp_path / str(next(numbers))
+            mine = {key: value for key, value in keys.items() if key != "logs_dir"}
+            config = toy_event.config(attempt, submission, played, **mine, timeout=timeout)
+            worker = (OnLostInstance if is_lost else AWSWorker)(config, submission)
+            worker.shared = shared
+            return worker
+
+        return make
