@@ -45,9 +45,10 @@ class NotingEngine:
         self.withdrawn: list[str] = []
         self.asked: list[tuple[str, Frame]] = []
         self.facts: dict[str, dict[str, Any]] = {"n1": {"python": "3.11"}}
+        self.n_slots: dict[str, int] = {}
 
     def nodes(self, demands: Demands) -> list[Node]:
-        return [Node(name, name, 2, 2) for name in self.facts]
+        return [Node(name, name, *2 * [self.n_slots.get(name, 2)]) for name in self.facts]
 
     def submit(self, job: Job) -> None:
         self.jobs[job.name] = job
@@ -78,8 +79,8 @@ class Room:
         engine = cast("Engine", self.engine)
         versions = Versions("3.11", "1")
         self.nodes = Nodes(engine, requests, versions, self.loop.post)
-        uploads = Uploads(self.nodes, requests, folder / "packed", None, self.loop.post)
-        self.core = Core(engine, requests, self.nodes, uploads, self.loop, config)
+        self.uploads = Uploads(self.nodes, requests, folder / "packed", None, self.loop.post)
+        self.core = Core(engine, requests, self.nodes, self.uploads, self.loop, config)
         self.nodes.on_change = self.core.shun
         self.bundle = folder / ("b" * 8) / "public"
         self.bundle.mkdir(parents=True)
@@ -368,6 +369,20 @@ def test_leases_are_renewed_where_there_may_be_folds(room: Room) -> None:
     room.begin("a", 1)
     room.core.renew()
     assert [node for node, _ in room.engine.ops("renew")] == ["n1"]
+
+
+def test_a_node_that_no_fold_fits_on_is_left_alone_until_one_does(room: Room) -> None:
+    room.engine.facts["head"] = {"python": "3.9"}
+    room.engine.n_slots["head"] = 0
+    room.look()
+    held = room.begin("a", 1)
+    room.uploads.warm(held.archive)
+    room.core.renew()  # the fold may begin anywhere
+    assert room.turn() and room.nodes.is_complete
+    assert [room.engine.ops(op) for op in ("info", "warm", "renew")] == 3 * [[("n1", None)]]
+    room.engine.n_slots["head"] = 1
+    room.look()
+    wait_until(lambda: room.turn() and bool(room.nodes.fault("head")), "what is wrong with it")
 
 
 def test_a_loop_that_was_run_for_a_while_goes_on_later_for_as_long_as_it_is_needed() -> None:

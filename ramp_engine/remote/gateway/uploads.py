@@ -88,9 +88,9 @@ class Uploads:
             self._go_on()
 
     def warm(self, archive: BundleArchive) -> None:
-        """Bring a bundle to all nodes, and have them start what folds are forked from."""
+        """Bring a bundle where folds fit, and have started there what they are forked from."""
         request = self._requests.make("warm", bundle=archive.bundle.to_json())
-        for node in self._nodes.names:
+        for node in self._nodes.with_slots:
             self._nodes.ask(node, request, partial(self._warmed, node, archive))
 
     def _warmed(self, node: str, archive: BundleArchive, answer: Frame | WorkerError) -> None:
