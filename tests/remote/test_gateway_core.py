@@ -46,6 +46,7 @@ class NotingEngine:
         self.asked: list[tuple[str, Frame]] = []
         self.facts: dict[str, dict[str, Any]] = {"n1": {"python": "3.11"}}
         self.n_slots: dict[str, int] = {}
+        self.answers: dict[str, dict[str, Any]] = {}  # by what is asked; else the facts
 
     def nodes(self, demands: Demands) -> list[Node]:
         return [Node(name, name, *2 * [self.n_slots.get(name, 2)]) for name in self.facts]
@@ -59,7 +60,8 @@ class NotingEngine:
     def call(self, node: str, request: Frame) -> Future[Frame]:
         self.asked.append((node, request))
         answer: Future[Frame] = Future()
-        answer.set_result(Frame({"facts": self.facts.get(node, {})}))
+        facts = {"facts": self.facts.get(node, {})}
+        answer.set_result(Frame(self.answers.get(request.header["op"], facts)))
         return answer
 
     def ops(self, op: str) -> list[tuple[str, Any]]:
@@ -378,11 +380,21 @@ def test_a_node_that_no_fold_fits_on_is_left_alone_until_one_does(room: Room) ->
     held = room.begin("a", 1)
     room.uploads.warm(held.archive)
     room.core.renew()  # the fold may begin anywhere
-    assert room.turn() and room.nodes.is_complete
+    room.turn()
+    assert room.nodes.is_complete
     assert [room.engine.ops(op) for op in ("info", "warm", "renew")] == 3 * [[("n1", None)]]
     room.engine.n_slots["head"] = 1
     room.look()
     wait_until(lambda: room.turn() and bool(room.nodes.fault("head")), "what is wrong with it")
+
+
+def test_servers_are_started_on_nodes_that_had_no_bundle_yet(room: Room) -> None:
+    room.engine.answers = {"warm": {"needs": True}, "bundle": {"done": True}}
+    room.look()
+    room.uploads.warm(room.begin("a", 1).archive)
+    wait_until(lambda: room.turn() and len(room.engine.ops("warm")) > 1, "the second time")
+    asked = [request.header["op"] for _, request in room.engine.asked]
+    assert asked == ["info", "warm", "bundle", "warm"]
 
 
 def test_a_loop_that_was_run_for_a_while_goes_on_later_for_as_long_as_it_is_needed() -> None:
