@@ -2,10 +2,14 @@
 
 ::
 
-    python -m benchmarks.remote [--json FILE] [--engines dask ray] [--repeat N]
+    python -m benchmarks.remote [--json FILE] [--engines dask ray] [--nodes 1 2] [--repeat N]
 
-For each engine a cluster of two nodes with one core each runs on this machine, before the
-dispatcher and after it, as one of an operator does. The baselines, in turns in the same run:
+For each engine a cluster with two cores runs on this machine, before the dispatcher and after it,
+as one of an operator does: one node with both, and two nodes with one each. The aims are those of
+one node, which has what the local worker has: two cores, and what a node has once (an agent, the
+probes of confinement and environment, a fold server with its imports) once. Two nodes have all of
+it twice on the same two cores, which two machines would not; they show the price of a node, and
+the folds go through the same code. The baselines, in turns in the same run:
 
 * the local worker with two submissions at once, for the queues;
 * for the engine's part, its own tasks that do nothing, one after the other and all at once;
@@ -36,8 +40,9 @@ from tests.remote.dask_cluster import DaskCluster
 from tests.remote.ray_cluster import RayCluster
 
 ENGINES = ("dask", "ray")
+N_CORES = 2
 N_SUBMISSIONS = {"iris": 60, "digits": 10}
-#: Aims: wall time against the local worker, share of a core, gain of two cores.
+#: Aims, on one node: wall time against the local worker, share of a core, gain of two cores.
 MOST_TIMES_LOCAL, MOST_SHARE, LEAST_GAIN = 1.3, 0.05, 1.7
 
 #: Prints the seconds of a task that does nothing, one at a time and many at once.
@@ -112,13 +117,14 @@ def _watch_cpu(process: subprocess.Popen[bytes]) -> float:
 
 
 @contextlib.contextmanager
-def cluster(engine: str, n_nodes: int = 2) -> Iterator[str]:
-    """Run a cluster of nodes with a core each; give its address."""
+def cluster(engine: str, n_nodes: int = 1) -> Iterator[str]:
+    """Run a cluster of nodes that share the cores; give its address."""
+    n_cores = N_CORES // n_nodes
     if engine == "dask":
-        with DaskCluster(n_nodes) as dask:
+        with DaskCluster(n_nodes, n_threads=n_cores) as dask:
             yield dask.address
     else:
-        nodes = {f"node{number}": ["--num-cpus=1"] for number in range(n_nodes)}
+        nodes = {f"node{number}": [f"--num-cpus={n_cores}"] for number in range(n_nodes)}
         with RayCluster(nodes) as ray:
             yield ray.address
 
@@ -150,23 +156,35 @@ def no_op_rate(engine: str, address: str) -> dict[str, float]:
     return {"no-op alone, s": alone, "no-op of 500 at once, s": together}
 
 
-def queues(engines: list[str], repeat: int) -> dict[str, Any]:
-    """Work off the queues of both events, engine after engine, in turns."""
+@dataclass(frozen=True)
+class Shape:
+    """A cluster that is measured."""
+
+    engine: str
+    n_nodes: int
+
+    def __str__(self) -> str:
+        return f"{self.engine}, {self.n_nodes} node{'s' if self.n_nodes > 1 else ''}"
+
+
+def queues(shapes: list[Shape], repeat: int) -> dict[str, Any]:
+    """Work off the queues of both events, cluster after cluster, in turns."""
     figures: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         events = {name: stack.enter_context(deployed(name)) for name in N_SUBMISSIONS}
-        for engine in engines:
+        for shape in shapes:
+            engine = shape.engine
             taken: dict[tuple[str, str], list[Queue]] = {}
-            with cluster(engine) as address:
+            with cluster(engine, shape.n_nodes) as address:
                 for turn in range(repeat):
                     for kind in ("local", engine):
                         for name, deployment in events.items():
                             configure(deployment, kind, address)
-                            label = f"{engine}_{turn}_{kind}"
+                            label = f"{engine}_{shape.n_nodes}_{turn}_{kind}"
                             queue = dispatcher_run(deployment, N_SUBMISSIONS[name], label)
                             taken.setdefault((name, kind), []).append(queue)
                 rates = no_op_rate(engine, address)
-            figures[engine] = {"queues": _compared(taken, engine), **rates}
+            figures[str(shape)] = {"queues": _compared(taken, engine), **rates}
     return figures
 
 
@@ -176,7 +194,7 @@ def _compared(taken: dict[tuple[str, str], list[Queue]], engine: str) -> dict[st
         pairs = zip(taken[name, engine], taken[name, "local"], strict=True)
         found[name] = {
             "local": asdict(_median(taken[name, "local"])),
-            engine: asdict(_median(taken[name, engine])),
+            "there": asdict(_median(taken[name, engine])),
             "times local": statistics.median(far.seconds / near.seconds for far, near in pairs),
         }
     return found
@@ -187,13 +205,14 @@ def _median(queues: list[Queue]) -> Queue:
     return Queue(seconds, statistics.median(queue.dispatcher_share for queue in queues))
 
 
-def gains(engines: list[str]) -> dict[str, float]:
+def gains(shapes: list[Shape]) -> dict[str, float]:
     """Tell how much sooner two cores are done with a submission of eight folds than one."""
     found = {}
     with deployed("digits") as deployment:
         use_large_forest(deployment)
-        for engine in engines:
-            with cluster(engine) as address:
+        for shape in shapes:
+            engine, label = shape.engine, f"{shape.engine}_{shape.n_nodes}"
+            with cluster(engine, shape.n_nodes) as address:
                 seconds = {}
                 for n_cores in (1, 2):
                     configure(deployment, engine, address)
@@ -201,19 +220,19 @@ def gains(engines: list[str]) -> dict[str, float]:
                     text = deployment.config.read_text()
                     deployment.config.write_text(text.replace("worker_type", limit))
                     with deployment.dispatching():
-                        deployment.wait_scored(deployment.submit([f"{engine}_{n_cores}_warm"]))
+                        deployment.wait_scored(deployment.submit([f"{label}_{n_cores}_warm"]))
                         started_at = time.monotonic()
-                        deployment.wait_scored(deployment.submit([f"{engine}_{n_cores}"]))
+                        deployment.wait_scored(deployment.submit([f"{label}_{n_cores}"]))
                         seconds[n_cores] = time.monotonic() - started_at
-                found[engine] = seconds[1] / seconds[2]
+                found[str(shape)] = seconds[1] / seconds[2]
     return found
 
 
-def aims(figures: dict[str, Any]) -> list[dict[str, Any]]:
+def aims(figures: dict[str, Any], shapes: list[Shape]) -> list[dict[str, Any]]:
     found = []
-    for engine, one in figures["engines"].items():
-        for name, queue in one["queues"].items():
-            ratio, share = queue["times local"], queue[engine]["dispatcher_share"]
+    for engine in (str(shape) for shape in shapes if shape.n_nodes == 1):
+        for name, queue in figures["clusters"][engine]["queues"].items():
+            ratio, share = queue["times local"], queue["there"]["dispatcher_share"]
             title = f"{engine}, {name}: x the local wall time"
             found.append(_aim(title, ratio, ratio <= MOST_TIMES_LOCAL, "at most", MOST_TIMES_LOCAL))
             title = f"{engine}, {name}: dispatcher's share of a core"
@@ -229,13 +248,13 @@ def _aim(title: str, figure: float, is_met: bool, side: str, limit: float) -> di
 
 
 def print_table(figures: dict[str, Any]) -> None:
-    print(f"{'':20} {'s local':>10} {'s there':>10} {'x local':>8} {'share of a core':>16}")
-    for engine, one in figures["engines"].items():
+    print(f"{'':22} {'s local':>10} {'s there':>10} {'x local':>8} {'share of a core':>16}")
+    for engine, one in figures["clusters"].items():
         for name, queue in one["queues"].items():
             print(
-                f"{engine + ', ' + name:20} {queue['local']['seconds']:10.1f} "
-                f"{queue[engine]['seconds']:10.1f} {queue['times local']:8.2f} "
-                f"{queue[engine]['dispatcher_share']:16.3f}"
+                f"{engine + ', ' + name:22} {queue['local']['seconds']:10.1f} "
+                f"{queue['there']['seconds']:10.1f} {queue['times local']:8.2f} "
+                f"{queue['there']['dispatcher_share']:16.3f}"
             )
         print(
             f"{engine}: a no-op takes {1e3 * one['no-op alone, s']:.1f} ms alone, "
@@ -248,11 +267,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="Also write the figures there.")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--nodes", nargs="+", type=int, choices=(1, 2), default=[1, 2])
     parser.add_argument("--repeat", type=int, default=1, help="Take the median of so many.")
     options = parser.parse_args()
-    engines = queues(options.engines, options.repeat)
-    figures: dict[str, Any] = {"engines": engines, "gains": gains(options.engines)}
-    figures["aims"] = aims(figures)
+    shapes = [Shape(engine, number) for engine in options.engines for number in options.nodes]
+    clusters = queues(shapes, options.repeat)
+    figures: dict[str, Any] = {"clusters": clusters, "gains": gains(shapes)}
+    figures["aims"] = aims(figures, shapes)
     print_table(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -53,11 +53,19 @@ def _described(nodes: list[dict[str, Any]]) -> Iterator[Finding]:
         yield warning(
             "the cluster has no node now", "start its workers, unless it starts them by itself"
         )
+    elif not any(node["n_slots"] for node in nodes):
+        yield warning(
+            "no fold fits on any node that is there now",
+            "compare what the section "
+            "worker asks for with what the nodes have, unless others start by themselves",
+        )
     for node in nodes:
         if node["fault"]:
             yield problem(node["fault"], "install the same versions on both, and start it again")
         elif node["is_leaving"]:
             yield warning(f"{_facts(node)}; it was asked to leave", "start another one")
+        elif not node["n_slots"]:
+            yield ok(f"node {_name(node)}: no fold fits on it, and none is tried")
         else:
             yield ok(_facts(node))
 
@@ -76,9 +84,12 @@ def _facts(node: Mapping[str, Any]) -> str:
         *engines,
         f"confined by {facts.get('level')}",
     ]
-    host = facts.get("hostname") or node["host"]
-    name = node["name"] if host == node["name"] else f"{node['name']} ({host})"
-    return f"node {name}: {', '.join(parts)}"
+    return f"node {_name(node)}: {', '.join(parts)}"
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    host = node["facts"].get("hostname") or node["host"]
+    return str(node["name"]) if host == node["name"] else f"{node['name']} ({host})"
 
 
 def _count(gpus: Any) -> int:
@@ -138,7 +149,11 @@ def _tried(
         yield warning("no fold is tried: there is no bundle yet", event.deploy_command())
         return
     assert event.config is not None  # noqa: S101  the caller has looked
-    names = [node["name"] for node in nodes if not node["fault"] and not node["is_leaving"]]
+    names = [
+        node["name"]
+        for node in nodes
+        if node["n_slots"] and not node["fault"] and not node["is_leaving"]
+    ]
     with scratch_directory(scratch_dir(event.config), STEP) as folder:
         trial = _Trial(event, worker_class, client, bundle, folder)
         with ThreadPoolExecutor(MAX_TRIALS) as pool:

@@ -51,9 +51,10 @@ class NotingEngine:
         self.answers: dict[str, Callable[[Frame], dict[str, Any]]] = {}
         self.hanging: set[str] = set()
         self.unanswered: list[Future[Frame]] = []
+        self.n_slots: dict[str, int] = {}
 
     def nodes(self, demands: Demands) -> list[Node]:
-        return [Node(name, name, 2, 2) for name in self.facts]
+        return [Node(name, name, *2 * [self.n_slots.get(name, 2)]) for name in self.facts]
 
     def submit(self, job: Job) -> None:
         self.jobs[job.name] = job
@@ -97,8 +98,10 @@ class Room:
         self.nodes = Nodes(engine, requests, versions, self.loop.post, self.clock)
         store = config.get("bundle_store")
         packed = folder / "packed"
-        uploads = Uploads(self.nodes, requests, packed, store, self.loop.post, store_seconds=0.1)
-        self.core = Core(engine, requests, self.nodes, uploads, self.loop, config)
+        self.uploads = Uploads(
+            self.nodes, requests, packed, store, self.loop.post, store_seconds=0.1
+        )
+        self.core = Core(engine, requests, self.nodes, self.uploads, self.loop, config)
         self.nodes.on_change = self.core.shun
         self.bundle = folder / ("b" * 8) / "public"
         self.bundle.mkdir(parents=True)
@@ -579,6 +582,33 @@ def test_a_gateway_that_was_stopped_holds_that_against_no_node(pair: Room) -> No
     pair.turn()
     pair.end(0)
     assert pair.ended("a")["how"] == "done"
+
+
+def test_a_node_that_no_fold_fits_on_is_left_alone_until_one_does(room: Room) -> None:
+    room.engine.facts["head"] = {"python": "3.9"}
+    room.engine.n_slots["head"] = 0
+    room.look()
+    held = room.begin("a", 1)
+    room.uploads.warm(held.archive)
+    room.core.renew()  # the fold may begin anywhere
+    room.turn()
+    assert room.nodes.is_complete
+    assert [room.engine.ops(op) for op in ("info", "warm", "renew")] == 3 * [[("n1", None)]]
+    room.engine.n_slots["head"] = 1
+    room.look()
+    wait_until(lambda: room.turn() and bool(room.nodes.fault("head")), "what is wrong with it")
+
+
+def test_servers_are_started_on_nodes_that_had_no_bundle_yet(room: Room) -> None:
+    room.engine.answers = {
+        "warm": lambda _frame: {"needs": True},
+        "bundle": lambda _frame: {"done": True},
+    }
+    room.look()
+    room.uploads.warm(room.begin("a", 1).archive)
+    wait_until(lambda: room.turn() and len(room.engine.ops("warm")) > 1, "the second time")
+    asked = [request.header["op"] for _, request in room.engine.asked]
+    assert asked == ["info", "warm", "bundle", "warm"]
 
 
 def test_a_loop_that_was_run_for_a_while_goes_on_later_for_as_long_as_it_is_needed() -> None:

@@ -147,7 +147,10 @@ class Nodes:
     # Asking
 
     def look(self, then: Callable[[], None] = lambda: None) -> None:
-        """List the nodes again, and ask new ones of themselves; answers come later."""
+        """List the nodes again, and ask new ones of themselves; answers come later.
+
+        Where no fold fits nobody is asked: an agent there costs the node, and serves nothing.
+        """
         self._lookers.append(then)
         if len(self._lookers) > 1:
             return
@@ -170,7 +173,7 @@ class Nodes:
         self._known = {node.name: known.get(node.name) or _Known(node) for node in nodes}
         for node in nodes:
             self._known[node.name].node = node
-            if not self._known[node.name].is_asked:
+            if node.n_slots and not self._known[node.name].is_asked:
                 self._known[node.name].is_asked = True
                 self._ask_of_itself(node.name)
         if gone := known.keys() - self._known.keys():
@@ -231,8 +234,11 @@ class Nodes:
         self.ask(name, request)
 
     def renew(self, names: Iterable[str] | None) -> None:
-        """Renew the lease on nodes; None: on all that are there. Silent ones are asked as well."""
-        for name in set(self._known if names is None else names) | self._pulses.silent:
+        """Renew the lease on nodes; None: on all where there may be folds.
+
+        Silent ones are asked as well.
+        """
+        for name in set(self.with_slots if names is None else names) | self._pulses.silent:
             if self._pulses.ask(name):
                 self.ask(name, self._requests.make("renew"), partial(self._renewed, name))
         self._post(self._look_for_silent)  # when the answers that are there have been heard
@@ -270,6 +276,11 @@ class Nodes:
     def names(self) -> list[str]:
         """Those that are there."""
         return list(self._known)
+
+    @property
+    def with_slots(self) -> list[str]:
+        """Those of them that a fold fits on; not a head without cores, for one."""
+        return [name for name, known in self._known.items() if known.node.n_slots]
 
     def release(self, patience_seconds: float) -> None:
         """End all that is ours on every node that was touched, and wait for it, but so long."""

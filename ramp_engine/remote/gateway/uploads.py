@@ -92,6 +92,7 @@ class Uploads:
         self._packing: dict[Path, Future[BundleArchive]] = {}
         self._queue: deque[_Upload] = deque()
         self._running: dict[_Upload, _Progress] = {}
+        self._to_warm: set[_Upload] = set()  # the node is asked once more when it is there
 
     def pack(self, public: Path) -> Future[BundleArchive]:
         """Have a bundle packed, and stored where there is a store; once.
@@ -142,13 +143,14 @@ class Uploads:
             self._go_on()
 
     def warm(self, archive: BundleArchive) -> None:
-        """Bring a bundle to all nodes, and have them start what folds are forked from."""
+        """Bring a bundle where folds fit, and have started there what they are forked from."""
         request = self._requests.make("warm", bundle=archive.bundle.to_json())
-        for node in self._nodes.names:
+        for node in self._nodes.with_slots:
             self._nodes.ask(node, request, partial(self._warmed, node, archive))
 
     def _warmed(self, node: str, archive: BundleArchive, answer: Frame | WorkerError) -> None:
         if not isinstance(answer, WorkerError) and answer.header.get("needs"):
+            self._to_warm.add(_Upload(node, archive))
             self.bring(node, archive)
 
     def _go_on(self) -> None:
@@ -171,12 +173,20 @@ class Uploads:
                 raise TransportError(str(answer.header["error"]))
             if answer.header.get("done"):
                 self._end(upload)
+                self._warm_at_last(upload)
                 return
             offset = int(answer.header.get("have", 0))
             self._running[upload].note(offset)
             self._send(upload, offset, bundle_archive.read_part(upload.archive, offset))
         except (WorkerError, ValueError, TypeError, ArithmeticError) as error:
             self._failed(upload, error)
+
+    def _warm_at_last(self, upload: _Upload) -> None:
+        """Have the servers started that waited for a bundle, unless folds have them started."""
+        if upload in self._to_warm:
+            self._to_warm.discard(upload)
+            request = self._requests.make("warm", bundle=upload.archive.bundle.to_json())
+            self._nodes.ask(upload.node, request)
 
     def _failed(self, upload: _Upload, error: Exception) -> None:
         logger.warning("the bundle does not come to node %s: %s", upload.node, error)
