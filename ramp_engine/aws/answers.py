@@ -228,7 +228,7 @@ def read_report(answer: Mapping[str, Any]) -> Report:
             disk_free_mb=int(answer["disk_free_mb"]),
             disk_is_full=answer["disk_is_full"] is True,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         raise _senseless(answer) from error
 
 
