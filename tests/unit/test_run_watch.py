@@ -75,7 +75,8 @@ def test_silence_within_patience_is_nothing_and_beyond_it_the_run_is_lost(
     answers = Answers(LOST, LOST, RUNNING, LOST)
     watch = watched(answers, clock, tmp_path / "log")
     look(watch, clock, 2)
-    assert not (watch.is_reachable or watch.is_over)
+    assert not watch.is_reachable
+    assert not watch.is_over
     look(watch, clock)
     assert watch.is_reachable
     assert watch.is_well
@@ -120,7 +121,8 @@ def test_a_run_whose_instance_is_taken_away_is_interrupted_however_it_shows(
     answers.state = "shutting-down"
     look(watch, clock)
     assert watch.interruption == "the instance is gone: EC2 calls it shutting-down"
-    assert not (watch.loss or watch.is_reachable)
+    assert not watch.loss
+    assert not watch.is_reachable
 
 
 def test_an_instance_under_notice_serves_nobody_after_its_run(
