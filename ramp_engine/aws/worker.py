@@ -137,6 +137,7 @@ class AWSWorker(FoldWorker):
         self._instance = shared.fleet.obtain(self._owner, stopping=shared.stopping)
         self._prepared = self._reach(self._instance).prepare(self.config, self._archive)
         self.sandbox = self._prepared.level
+        self._prepared.gpus(self._settings.gpus)  # it is no use to go on without them
         super().setup()
 
     @property
@@ -201,6 +202,7 @@ class AWSWorker(FoldWorker):
             n_threads=self.config.get("n_threads"),
             n_jobs=n_jobs,
             sandbox=spec,
+            gpus=prepared.gpus(self._settings.gpus),
             timeout_seconds=self._timeout,
             orphan_seconds=self._settings.adopt_within_seconds,
         )
