@@ -111,7 +111,9 @@ class Station:
     Parameters
     ----------
     connection : Connection
-        To the instance; it need not be connected.
+        To the instance.
+    is_connected : bool
+        Whether it is connected already; else the first command connects.
     patience_seconds : float
         A connection that is lost is tried again for so long, with back-off; then the instance
         counts as lost. What was asked may then have been done or not.
@@ -130,6 +132,7 @@ class Station:
         connection: Connection,
         *,
         patience_seconds: float,
+        is_connected: bool = False,
         stopping: threading.Event | None = None,
         back_off_seconds: float = FIRST_BACK_OFF_SECONDS,
     ) -> None:
@@ -137,7 +140,7 @@ class Station:
         self._patience_seconds = patience_seconds
         self._stopping = stopping or threading.Event()
         self._back_off_seconds = back_off_seconds
-        self._is_broken = True  # not connected yet
+        self._is_broken = not is_connected
 
     # Its operations
 

@@ -166,6 +166,7 @@ class AWSWorker(FoldWorker):
         self._station = Station(
             self._connection,
             patience_seconds=self._settings.patience_seconds,
+            is_connected=True,
             stopping=stopping,
         )
         return self._station
