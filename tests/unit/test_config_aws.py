@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,13 @@ def test_folds_take_all_cores_of_the_instance_one_after_another_whatever_this_ma
     monkeypatch.setattr(config_sections, "n_cores", lambda: 8)
     dispatcher = load(tmp_path, {"dispatcher": section}).dispatcher
     assert (dispatcher.n_threads, dispatcher.n_jobs_per_submission) == expected
+
+
+def test_the_configuration_of_the_page_is_accepted(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "doc" / "howto" / "run-on-aws.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    event = load_text(tmp_path, "ramp: {problem_name: iris, event_name: iris}\n" + block)
+    keys = AWSWorkerConfig.of(event.worker_config())
+    assert keys.price("c6i.large", is_spot=False) == 0.10
+    assert keys.price("c6i.large", is_spot=True) == 0.04
+    assert event.dispatcher.n_workers == 5
