@@ -65,6 +65,7 @@ class Lease:
         self._station = Station(
             self._connection,
             patience_seconds=self._settings.patience_seconds,
+            is_connected=True,
             haste=self._haste,
             check=self._check,
         )

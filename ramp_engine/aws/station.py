@@ -113,7 +113,9 @@ class Station:
     Parameters
     ----------
     connection : Connection
-        To the instance; it need not be connected.
+        To the instance.
+    is_connected : bool
+        Whether it is connected already; else the first command connects.
     patience_seconds : float
         A connection that is lost is tried again for so long, with back-off; then the instance
         counts as lost. What was asked may then have been done or not.
@@ -135,6 +137,7 @@ class Station:
         connection: Connection,
         *,
         patience_seconds: float,
+        is_connected: bool = False,
         haste: Haste | None = None,
         check: Callable[[], None] = lambda: None,
         back_off_seconds: float = FIRST_BACK_OFF_SECONDS,
@@ -145,7 +148,7 @@ class Station:
         self._check = check
         self._back_off_seconds = back_off_seconds
         #: Whether there is no connection (yet), or it has failed.
-        self.is_broken = True
+        self.is_broken = not is_connected
 
     # Its operations
 

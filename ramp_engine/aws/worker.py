@@ -133,6 +133,7 @@ class AWSWorker(FoldWorker):
         with lease.judging():
             self._prepared = lease.station.prepare(self.config, self._archive)
         self.sandbox = self._prepared.level
+        self._prepared.gpus(self._settings.gpus)  # it is no use to go on without them
         super().setup()
 
     @property
@@ -183,6 +184,7 @@ class AWSWorker(FoldWorker):
             n_threads=self.config.get("n_threads"),
             n_jobs=n_jobs,
             sandbox=spec,
+            gpus=prepared.gpus(self._settings.gpus),
             timeout_seconds=self._timeout,
             orphan_seconds=self._settings.adopt_within_seconds,
         )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,29 @@ def test_a_program_that_was_cut_is_not_taken_for_one(home: Path, archive: Bundle
     program.write_bytes(program.read_bytes()[:1000])
     with pytest.raises(TransportError):
         station.status("nobody", 0, ())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "expected"),
+    [(False, ["0"], ()), (0, [], ()), (1, ["0", "1"], ("0",)), (True, ["0", "1"], ("0", "1"))],
+)
+def test_a_submission_is_given_as_many_gpus_of_the_instance_as_are_asked_for(
+    prepared: Prepared, wanted: bool | int, has: list[str], expected: tuple[str, ...]
+) -> None:
+    on_gpus = replace(prepared, facts={**prepared.facts, "gpus": has})
+    assert on_gpus.gpus(wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "told"),
+    [
+        (True, [], "needs 1 GPU, and the instance has none"),
+        (2, ["0"], "needs 2 GPUs, and the instance has 1"),
+    ],
+)
+def test_an_instance_with_too_few_gpus_says_what_it_has(
+    prepared: Prepared, wanted: bool | int, has: list[str], told: str
+) -> None:
+    on_gpus = replace(prepared, facts={**prepared.facts, "gpus": has})
+    with pytest.raises(WorkerSetupError, match=told):
+        on_gpus.gpus(wanted)
