@@ -411,7 +411,9 @@ class Station:
         except TransportError as error:
             if not error.is_full:
                 raise
-            raise ResourceUnavailableError("the instance's disk is full", error.reason) from error
+            raise ResourceUnavailableError(
+                f"the instance's disk is full: {error.reason}", error.hint
+            ) from error
 
 
 def _packed(submission: Path) -> bytes:

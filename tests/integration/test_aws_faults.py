@@ -34,17 +34,16 @@ def get_estimator():
 
 #: Fills the disk, and ends as if it were the system's fault.
 _FILLING = """
-import os
+import os, pathlib
 from nearest import NearestMean
 
 class Filling(NearestMean):
     def fit(self, X, y):
-        with open(os.path.expanduser("~/filling"), "wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(1 << 16))
-            except OSError:
-                os._exit(70)
+        try:
+            home = next(one for one in pathlib.Path.cwd().parents if one.name == ".ramp")
+            (home / "filling").write_bytes(bytes(1 << 26))
+        except OSError:
+            os._exit(70)
 
 def get_estimator():
     return Filling()
