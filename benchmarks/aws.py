@@ -187,7 +187,7 @@ def many(place: Site, n_instances: int, turn_seconds: float, n_turns: int) -> di
             wait(lambda: place.deployment.states(numbers) == {State.TRAINING}, "all instances")
             start_seconds = time.monotonic() - began_at
             time.sleep(2 * turn_seconds)  # what came with the starts is over
-            ids = sorted(set(place.farm.machines) - past)
+            ids = sorted(place.cloud.ids(["running"]) - past)
             since = time.time()
             busy = Process.over(pid, window)
             calm = _gaps(place, ids, since)
