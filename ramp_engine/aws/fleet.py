@@ -159,8 +159,7 @@ class Fleet:
     def holds(self, instance_id: str) -> bool:
         """Tell whether an instance is in use here, or waits for the next submission."""
         with self._lock:
-            waiting = {instance.id for instance in self._pool.all()}
-            return instance_id in self._held or instance_id in waiting
+            return instance_id in {*self._held, *(one.id for one in self._pool.all())}
 
     def give_back(self, instance: Instance, *, is_clean: bool) -> None:
         """Have an instance wait for the next submission, or terminated; does not block.
