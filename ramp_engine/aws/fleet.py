@@ -15,6 +15,7 @@ from typing import Any, Self
 from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.departures import Departures
 from ramp_engine.aws.ec2 import EC2, Described
+from ramp_engine.aws.held import Held
 from ramp_engine.aws.instances import DEPLOYMENT, ENDED, EVENT, Instance, Owner
 from ramp_engine.aws.launching import Budget, Launcher, Unlimited
 from ramp_engine.aws.pool import Pool
@@ -62,7 +63,7 @@ class Fleet:
         self._token = f"ramp-{uuid.uuid4().hex}"
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # never held while EC2, or the watch, is asked
-        self._held: dict[str, Instance] = {}
+        self._held = Held()
         self._pool = Pool(self.settings.idle_minutes * 60)
         self._n_launching = 0
         self._unanswered_until = float("-inf")
@@ -110,7 +111,9 @@ class Fleet:
         return self._warm(owner) or self._new(owner, stopping or threading.Event())
 
     def find(self, instance_id: str, owner: Owner | None = None) -> Instance:
-        """Take over an instance that another dispatcher held.
+        """Take over an instance that another dispatcher held, or another worker of this one.
+
+        It stays held until each that holds it has given it back or let it go.
 
         Parameters
         ----------
@@ -128,19 +131,13 @@ class Fleet:
         with self._lock:
             if self._is_closed:
                 raise ResourceUnavailableError("the dispatcher stops: no instance is taken over")
-            if instance_id in self._held:
-                return self._held[instance_id]
         seen = self._found(instance_id)
         if seen is None or seen.state in ENDED:
             reason = f": {seen.reason}" if seen and seen.reason else ""
             raise WorkerLostError(f"the instance {instance_id} is gone{reason}")
         if owner is not None:
             self.ec2.tag([instance_id], owner.tags())
-        instance = self._instance(seen)
-        with self._lock:
-            self._released.discard(instance_id)
-        self._hold(instance)
-        return instance
+        return self._hold(self._instance(seen))
 
     def look(self, instance_id: str) -> str:
         """Tell the state of an instance as of the last snapshot; asks nobody.
@@ -162,17 +159,17 @@ class Fleet:
     def holds(self, instance_id: str) -> bool:
         """Tell whether an instance is in use here, or waits for the next submission."""
         with self._lock:
-            waiting = {instance.id for instance in self._pool.all()}
-            return instance_id in self._held or instance_id in waiting
+            return instance_id in {*self._held, *(one.id for one in self._pool.all())}
 
     def give_back(self, instance: Instance, *, is_clean: bool) -> None:
         """Have an instance wait for the next submission, or terminated; does not block.
 
-        It waits only when it is clean, and has more than half of ``max_lifetime_hours`` before it.
+        It waits when it is clean, with more than half of ``max_lifetime_hours`` before it, and
+        neither happens while another worker holds it as well.
         """
         is_good = is_clean and self.look(instance.id) == "running" and self._is_young(instance)
         with self._lock:
-            if self._held.pop(instance.id, None) is None:
+            if not self._held.drop(instance.id):
                 return
             room = self._n_workers - len(self._held) - self._n_launching - len(self._pool)
             is_good = is_good and room > 0 and not self._is_closed
@@ -181,11 +178,11 @@ class Fleet:
         self._watch.poke()
 
     def let_go(self, instance: Instance) -> None:
-        """Leave an instance to another dispatcher: it is not terminated here."""
+        """Leave an instance to another dispatcher, or to the other worker here that holds it."""
         with self._lock:
-            self._held.pop(instance.id, None)
-            self._released.add(instance.id)
-            self._departures.forget(instance.id)
+            if self._held.drop(instance.id):
+                self._released.add(instance.id)
+                self._departures.forget(instance.id)
 
     # A warm one
 
@@ -210,9 +207,7 @@ class Fleet:
     def _taken(self) -> Instance | None:
         with self._lock:
             instance = self._pool.take()
-            if instance is not None:
-                self._held[instance.id] = instance
-            return instance
+            return instance and self._held.add(instance)
 
     # A new one
 
@@ -249,10 +244,8 @@ class Fleet:
             self._unanswered_until = time.monotonic() + UNANSWERED_SECONDS
             self._watch.poke()
             raise
-        instance = self._instance(described)
-        self._hold(instance)
-        logger.info("launched %s", instance.id, extra={"type": instance.kind})
-        return instance
+        logger.info("launched %s", described.id, extra={"type": described.kind})
+        return self._hold(self._instance(described))
 
     def _new_token(self) -> str:
         return f"{self._token}-{next(self._numbers)}"
@@ -304,18 +297,21 @@ class Fleet:
             use_private_ip=self.settings.use_private_ip,
         )
 
-    def _hold(self, instance: Instance) -> None:
+    def _hold(self, instance: Instance) -> Instance:
         with self._lock:
             self._departures.expect(instance.id)
+            self._released.discard(instance.id)
+            self._pool.drop({instance.id})
             if self._is_closed:  # while it was launched
                 self._departures.add(instance.id)
             else:
-                self._held[instance.id] = instance
+                instance = self._held.add(instance)
         self._watch.poke()
+        return instance
 
     def _end(self, instance: Instance) -> None:
         with self._lock:
-            self._held.pop(instance.id, None)
+            self._held.forget(instance.id)
             self._departures.add(instance.id)
         self._watch.poke()
 
@@ -374,9 +370,10 @@ class Fleet:
         """Terminate everything but what was let go; takes a minute at most."""
         with self._lock:
             self._is_closed = True
-            for instance in [*self._held.values(), *self._pool.all()]:
-                self._departures.add(instance.id)
-            self._pool.drop(set(self._held) | {one.id for one in self._pool.all()})
+            waiting = {instance.id for instance in self._pool.all()}
+            for instance_id in {*waiting, *self._held}:
+                self._departures.add(instance_id)
+            self._pool.drop(waiting)
             self._held.clear()
         give_up_at = time.monotonic() + CLOSING_SECONDS
         self._look_for_strays(give_up_at)

@@ -18,6 +18,7 @@ from ramp_engine.aws.haste import Haste
 from ramp_engine.aws.instances import Owner
 from ramp_engine.aws.lease import Lease
 from ramp_engine.aws.ledger import Ledger, forecast
+from ramp_engine.aws.memory import tell_peaks
 from ramp_engine.aws.online import check_online
 from ramp_engine.aws.reaper import reap
 from ramp_engine.aws.run_watch import RunWatch
@@ -26,6 +27,7 @@ from ramp_engine.aws.station import Prepared, RunRequest
 from ramp_engine.base import Capability, IsLive, WorkerStatus
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.errors import (
+    CollectError,
     RampError,
     WorkerError,
     WorkerLostError,
@@ -288,7 +290,15 @@ class AWSWorker(FoldWorker):
             if has_ended:
                 self._fetch(None, is_whole=True)
                 self._has_all = True
+        if has_ended and self._settings.memory_profiling:
+            self._tell_peaks()
         return has_ended
+
+    def _tell_peaks(self) -> None:
+        try:
+            tell_peaks(self._scratch.result, self._scratch.log)
+        except OSError as error:
+            raise CollectError(f"the log cannot be completed: {error}") from error
 
     # Its end
 

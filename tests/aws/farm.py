@@ -44,6 +44,8 @@ class Farm:
         self.environment: dict[str, str] = {"RAMP_INSTANCE_METADATA": ""}
         #: Keywords for the machines that come.
         self.options: dict[str, Any] = {}
+        #: Further lines for the sshd of machines that come.
+        self.extra_config = ""
         #: Whether machines that come start at once; others are started by the test.
         self.is_starting = True
         self._folder = folder
@@ -103,6 +105,7 @@ class Farm:
                 environment=self.environment,
                 **self.options,
             )
+        machine.extra_config = self.extra_config
         self.cloud.write_console(instance_id, [str(machine.host_key)])
         if self.is_starting:
             machine.start()

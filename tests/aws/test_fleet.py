@@ -374,6 +374,26 @@ def test_another_dispatcher_takes_an_instance_over(cloud: Cloud, make_fleet: Mak
     assert cloud.ids() == set()
 
 
+def test_an_instance_is_held_until_the_last_of_two_workers_has_done_with_it(
+    cloud: Cloud, make_fleet: MakeFleet
+) -> None:
+    fleet, other = make_fleet(), make_fleet()
+    first = fleet.obtain(OWNER)
+    owner = Owner("d41d8", "iris", dispatcher=4, submission=17, attempt=2)
+    second = fleet.find(first.id, owner)
+    assert second is first
+    assert cloud.tags(first.id)["ramp:dispatcher"] == "4"
+    fleet.let_go(first)
+    assert fleet.holds(second.id), "the second holds it"
+    fleet.give_back(second, is_clean=True)
+    waiting = fleet.find(second.id, owner)
+    assert other.find(second.id) is not waiting
+    new = fleet.obtain(NEXT)
+    assert new.id != waiting.id, "it does not wait any more, it is held"
+    fleet.close()
+    assert cloud.ids() == set()
+
+
 def test_an_instance_that_is_gone_cannot_be_taken_over(cloud: Cloud, make_fleet: MakeFleet) -> None:
     first, second = make_fleet(), make_fleet(patience_seconds=5)
     instance = first.obtain(OWNER)
