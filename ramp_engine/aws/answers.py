@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ramp_engine.aws.refusals import TakenOverError
 from ramp_engine.errors import (
     CollectError,
     ResourceUnavailableError,
@@ -113,7 +114,7 @@ def read_answer(returncode: int, stdout: bytes, stderr: bytes) -> dict[str, Any]
     ------
     TransportError
         There is none.
-    WorkerSetupError, SandboxError, ResourceUnavailableError
+    WorkerSetupError, SandboxError, ResourceUnavailableError, TakenOverError
         It is an error.
     """
     try:
@@ -138,6 +139,8 @@ def _raise(error: Any) -> None:
         raise ResourceUnavailableError(message, hint)
     if kind == "sandbox":
         raise SandboxError(message, hint)
+    if kind == "taken":
+        raise TakenOverError(message)
     if kind == "bundle":
         raise TransportError(message, hint)
     raise WorkerSetupError(message or f"the instance refuses: {error!r:.300}", hint)

@@ -21,6 +21,7 @@ from ramp_engine.aws.ledger import Ledger, forecast
 from ramp_engine.aws.online import check_online
 from ramp_engine.aws.reaching import reach
 from ramp_engine.aws.reaper import reap
+from ramp_engine.aws.refusals import TakenOverError
 from ramp_engine.aws.run_watch import RunWatch
 from ramp_engine.aws.station import Prepared, RunRequest, Station
 from ramp_engine.base import Capability, IsLive, WorkerStatus
@@ -302,11 +303,23 @@ class AWSWorker(FoldWorker):
 
     def teardown(self) -> None:
         """Wipe the instance for the next submission, or end it; safe from any status, and twice."""
-        if self._instance is not None:
-            is_clean = self._wiped()
-            self._shared().fleet.give_back(self._instance, is_clean=is_clean)
-        self._leave()
+        try:
+            if self._instance is not None:
+                self._part_from(self._instance)
+        finally:
+            self._leave()
         super().teardown()
+
+    def _part_from(self, instance: Instance) -> None:
+        """Give the instance back, whatever befalls us; leave it to another dispatcher, if it has it."""
+        fleet, is_clean = self._shared().fleet, False
+        try:
+            is_clean = self._wiped()
+        except TakenOverError as error:
+            logger.warning("%s is left alone: %s", instance.id, error, extra={"worker": repr(self)})
+            fleet.let_go(instance)
+        finally:
+            fleet.give_back(instance, is_clean=is_clean)
 
     def _wiped(self) -> bool:
         """Tell whether nothing of the submission is left on the instance."""
@@ -315,6 +328,8 @@ class AWSWorker(FoldWorker):
             return False
         try:
             return station.wipe(() if self._archive is None else [self._archive.bundle.sha256])
+        except TakenOverError:
+            raise
         except WorkerError as error:
             logger.warning("an instance is not used again: %s", error, extra={"worker": repr(self)})
             return False
@@ -351,7 +366,7 @@ class AWSWorker(FoldWorker):
         self._instance = self._shared().fleet.find(instance_id, self._owner)
         self._instance.host_key = host_key
         try:
-            self._reach(self._instance)
+            self._reach(self._instance).take()
         except WorkerError as error:
             raise WorkerLostError(f"the run of {self.submission} is lost: {error}") from error
         self._watch = self._new_watch()

@@ -444,3 +444,18 @@ def test_the_host_keys_are_read_from_the_console(cloud: Cloud, make_fleet: MakeF
     assert instance.console_keys() == tuple(keys)
     cloud.refuse("GetConsoleOutput", "UnsupportedOperation", when=lambda asked: "Latest" in asked)
     assert instance.console_keys() == tuple(keys)
+
+
+def test_an_instance_that_another_dispatcher_has_taken_over_is_left_alone(
+    cloud: Cloud, make_fleet: MakeFleet
+) -> None:
+    paused, other = make_fleet(), make_fleet()
+    lost, held = paused.obtain(OWNER), paused.obtain(NEXT)
+    taken_by = Owner("d41d8", "iris", dispatcher=4, submission=17, attempt=2)
+    for instance in (lost, held):
+        other.find(instance.id, taken_by)
+    wait_until(lambda: not (paused.holds(lost.id) or paused.holds(held.id)))
+    paused.give_back(lost, is_clean=False)
+    paused.close()
+    assert [other.look(one.id) for one in (lost, held)] == ["running", "running"]
+    assert set(cloud.ids(["running"])) == {lost.id, held.id}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ramp_engine.aws.answers import Parcel
+from ramp_engine.aws.refusals import TakenOverError
 from ramp_engine.aws.station import Prepared, Report, RunRequest, Station
 from ramp_engine.aws.taking import take_parcel
 from ramp_engine.bundle_archive import BundleArchive
@@ -302,3 +303,25 @@ def test_a_program_that_was_cut_is_not_taken_for_one(home: Path, archive: Bundle
     program.write_bytes(program.read_bytes()[:1000])
     with pytest.raises(TransportError):
         station.status("nobody", 0, ())
+
+
+def test_a_station_that_wakes_up_when_another_has_taken_the_instance_changes_nothing_there(
+    archive: BundleArchive, submission: Path, home: Path
+) -> None:
+    paused, other = quick(LocalConnection(home)), quick(LocalConnection(home))
+    prepared = paused.prepare({"python": str(open_python())}, archive)
+    paused.start(request("r1", prepared, submission))
+    other.take()
+    for change in (
+        lambda: paused.status("r1", 0, ()),
+        lambda: paused.end("r1"),
+        lambda: paused.wipe(),
+        lambda: paused.start(request("r2", prepared, submission)),
+    ):
+        with pytest.raises(TakenOverError, match="another dispatcher"):
+            change()
+    ended, _ = report_of_end(other, "r1")
+    assert (ended.returncode, ended.done) == (0, (0, 1))
+    assert other.wipe() is True
+    with pytest.raises(TakenOverError):
+        paused.wipe()  # not while it waits for the next submission either
