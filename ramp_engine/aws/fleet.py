@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -182,6 +183,15 @@ class Fleet:
             if not (is_good and self._pool.put(instance, time.monotonic())):
                 self._departures.add(instance.id)
         self._watch.poke()
+
+    def give_up(self, instance: Instance) -> None:
+        """Have an instance terminated, unless EC2 says now that another dispatcher has it.
+
+        What the instance itself says of that is not believed: nobody might end it then.
+        """
+        with suppress(WorkerError):
+            self._found(instance.id)
+        self.give_back(instance, is_clean=False)
 
     def let_go(self, instance: Instance) -> None:
         """Leave an instance to another dispatcher: it is not terminated here."""

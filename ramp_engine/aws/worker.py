@@ -316,8 +316,10 @@ class AWSWorker(FoldWorker):
         try:
             is_clean = self._wiped()
         except TakenOverError as error:
-            logger.warning("%s is left alone: %s", instance.id, error, extra={"worker": repr(self)})
-            fleet.let_go(instance)
+            logger.warning(
+                "%s may not be ours any more: %s", instance.id, error, extra={"worker": repr(self)}
+            )
+            fleet.give_up(instance)
         finally:
             fleet.give_back(instance, is_clean=is_clean)
 

@@ -455,7 +455,9 @@ def test_an_instance_that_another_dispatcher_has_taken_over_is_left_alone(
     for instance in (lost, held):
         other.find(instance.id, taken_by)
     wait_until(lambda: not (paused.holds(lost.id) or paused.holds(held.id)))
-    paused.give_back(lost, is_clean=False)
+    paused.give_up(lost)
     paused.close()
     assert [other.look(one.id) for one in (lost, held)] == ["running", "running"]
     assert set(cloud.ids(["running"])) == {lost.id, held.id}
+    other.give_up(other.find(lost.id))  # though the instance said that it was another's
+    wait_until(lambda: set(cloud.ids(["running"])) == {held.id})
