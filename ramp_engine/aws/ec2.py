@@ -154,9 +154,7 @@ class EC2:
                 answer = self._ec2.run_instances(**request)
         except (AnswerLostError, NoCapacityError):
             raise
-        except (
-            ResourceUnavailableError
-        ) as error:  # of the last try: an earlier one may have done it
+        except ResourceUnavailableError as error:  # of the last try: an earlier may have done it
             raise AnswerLostError(error.reason, error.hint) from error
         except WorkerSetupError:  # an image that was replaced meanwhile, perhaps
             self._forget_places()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ramp_engine.aws.station import Report
 from ramp_engine.errors import TransportError, WorkerError, WorkerLostError
+from ramp_engine.evaluation.left_outputs import LOG_HALF_BYTES
 
 __all__ = ["RunWatch", "Station"]
 
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: The longest time between two tries to reach an instance that does not answer, in seconds.
 MAX_BACK_OFF_SECONDS = 30.0
+#: So much of a log is written as it comes; of a longer one its two ends come after the run.
+MAX_LIVE_LOG_BYTES = 2 * LOG_HALF_BYTES
 #: States of an instance that it does not come back from.
 _GONE = {"shutting-down", "terminated", "stopping", "stopped"}
 
@@ -122,8 +125,9 @@ class RunWatch:
             logger.info("the instance of run %s answers again", self._run)
         self._silent_since, self._back_off_seconds = None, 1.0
         if report.log:
-            with self._log.open("ab") as log:
-                log.write(report.log)
+            if self._n_log_bytes < MAX_LIVE_LOG_BYTES:
+                with self._log.open("ab") as log:
+                    log.write(report.log)
             self._n_log_bytes += len(report.log)
         self.done.update(report.done)
         if report.state == "unknown":

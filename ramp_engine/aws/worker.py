@@ -311,7 +311,7 @@ class AWSWorker(FoldWorker):
         super().teardown()
 
     def _part_from(self, instance: Instance) -> None:
-        """Give the instance back, whatever befalls us; leave it to another dispatcher, if it has it."""
+        """Give the instance back, whatever befalls us; not if another dispatcher has it."""
         fleet, is_clean = self._shared().fleet, False
         try:
             is_clean = self._wiped()

@@ -15,6 +15,7 @@ import pytest
 from ramp_engine.aws import departures
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Instance, Owner
+from ramp_engine.aws.refusals import AnswerLostError
 from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
 from tests.aws.cloud import Cloud
 
@@ -253,6 +254,16 @@ def test_an_instance_whose_launch_was_not_answered_is_found_and_ended(
     kept = other.obtain(NEXT)
     wait_until(lambda: fleet.look(kept.id) == "running")  # it sees what is not its own
     assert cloud.ids() == {kept.id}
+
+
+def test_a_launch_that_is_throttled_may_have_been_made_by_an_earlier_try(
+    cloud: Cloud, make_fleet: MakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fleet = make_fleet()
+    cloud.refuse("RunInstances", "RequestLimitExceeded", times=1)
+    with pytest.raises(AnswerLostError, match="throttles"):  # which has it looked for
+        fleet.obtain(OWNER)
 
 
 def test_asked_again_after_a_lost_answer_aws_launches_nothing_twice(
