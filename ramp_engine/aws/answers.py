@@ -39,7 +39,7 @@ class Prepared:
     python: str  #: the event's interpreter there
     bundle: str  #: hash of the archive of the bundle that is there
     sandbox: Sandbox
-    facts: Mapping[str, Any]  #: ``hostname``, ``cpus``, ``memory_mb``, ``disk_free_mb``
+    facts: Mapping[str, Any]  #: ``hostname``, ``cpus``, ``memory_mb``, ``disk_free_mb``, ``gpus``
     python_version: str  #: of the event's interpreter
     packages: Mapping[str, str]  #: name to version, those of the event's environment
 
@@ -47,6 +47,29 @@ class Prepared:
     def memory_mb(self) -> float:
         """The memory of the instance, in MB."""
         return float(self.facts["memory_mb"])
+
+    def gpus(self, wanted: bool | int) -> tuple[str, ...]:
+        """Choose GPUs of the instance.
+
+        Parameters
+        ----------
+        wanted : bool or int
+            So many; True: all, of which there has to be one.
+
+        Raises
+        ------
+        WorkerSetupError
+            The instance does not have them.
+        """
+        found = tuple(map(str, self.facts["gpus"]))
+        n_wanted = max(1, len(found)) if wanted is True else int(wanted)
+        if n_wanted > len(found):
+            has = f"the instance has {len(found)}" if found else "the instance has none"
+            plural = "s" if n_wanted > 1 else ""
+            reason = f"a submission needs {n_wanted} GPU{plural}, and {has}"
+            hint = "Correct gpus or instance_type; the image needs the driver"
+            raise WorkerSetupError(reason, hint)
+        return found[:n_wanted]
 
     @property
     def level(self) -> str:
@@ -175,7 +198,7 @@ def read_prepared(answer: Mapping[str, Any], bundle: str) -> Prepared:
             "uid": int() | None as uid,
             "gid": int() | None as gid,
             "refused": list(refused),
-            "facts": {"memory_mb": int(), "disk_free_mb": int()} as facts,
+            "facts": {"memory_mb": int(), "disk_free_mb": int(), "gpus": list()} as facts,
             "python_version": str(version),
             "packages": dict(packages),
         } if level in LEVELS:
@@ -237,7 +260,7 @@ def read_report(answer: Mapping[str, Any]) -> Report:
             disk_free_mb=int(answer["disk_free_mb"]),
             disk_is_full=answer["disk_is_full"] is True,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         raise _senseless(answer) from error
 
 

@@ -75,6 +75,7 @@ class Fleet:
         self._is_closed = False
         turn = float(config.get("time_between_collection", 5.0))
         self._watch = Watch(self._describe, self._is_needed, self._tend, turn)
+        self.snapshot = self._watch.snapshot  #: of all instances of the event
 
     def __enter__(self) -> Self:
         self._watch.start()

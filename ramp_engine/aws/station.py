@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from ramp_engine.aws import answers
 from ramp_engine.aws.answers import Prepared, Report
 from ramp_engine.aws.connection import Completed, Connection
+from ramp_engine.aws.haste import Haste
 from ramp_engine.aws.program import build_program
 from ramp_engine.aws.taking import take_parcel
 from ramp_engine.bundle_archive import BundleArchive, write_tar
@@ -45,6 +45,8 @@ FIRST_BACK_OFF_SECONDS, MAX_BACK_OFF_SECONDS = 1.0, 15.0
 #: How long a command may take, in seconds; what is not listed: the last.
 _SECONDS = {"prepare": 600.0, "pack": 600.0, "wipe": 120.0, "start": 120.0, "status": 30.0}
 _OTHER_SECONDS = 60.0
+#: A connection that is lost at the very end is tried again for so long, in seconds.
+WIPE_PATIENCE = 15.0
 #: Files have so long, and a second more for each so many bytes.
 _FILE_SECONDS, _BYTES_A_SECOND = 60.0, 100_000
 _NO_SUCH_PROGRAM = b"can't open file"
@@ -73,12 +75,17 @@ class Station:
     Parameters
     ----------
     connection : Connection
-        To the instance; it need not be connected.
+        To the instance.
+    is_connected : bool
+        Whether it is connected already; else the first command connects.
     patience_seconds : float
         A connection that is lost is tried again for so long, with back-off; then the instance
         counts as lost. What was asked may then have been done or not.
-    stopping : Event, optional
-        Ends the patience when it is set.
+    haste : Haste, optional
+        Ends the patience, and bounds what is under way.
+    check : callable
+        Asked before something is tried again: raises what there is to say of an instance that will
+        never answer.
 
     Notes
     -----
@@ -95,14 +102,18 @@ class Station:
         connection: Connection,
         *,
         patience_seconds: float,
-        stopping: threading.Event | None = None,
+        is_connected: bool = False,
+        haste: Haste | None = None,
+        check: Callable[[], None] = lambda: None,
         back_off_seconds: float = FIRST_BACK_OFF_SECONDS,
     ) -> None:
         self._connection = connection
         self._patience_seconds = patience_seconds
-        self._stopping = stopping or threading.Event()
+        self._haste = haste or Haste()
+        self._check = check
         self._back_off_seconds = back_off_seconds
-        self._is_broken = True  # not connected yet
+        #: Whether there is no connection (yet), or it has failed.
+        self.is_broken = not is_connected
         self._name = uuid.uuid4().hex
 
     # Its operations
@@ -271,13 +282,16 @@ class Station:
     def wipe(self, keep: Collection[str] | None = None) -> bool:
         """Remove everything of ours but some bundles; tell whether the instance is as new.
 
+        One that does not answer soon is better ended than waited for.
+
         Parameters
         ----------
         keep : collection of str, optional
             Hashes of their archives; default: all are kept.
         """
         kept = None if keep is None else sorted(keep)
-        said = self._persist(lambda: self._ask({"op": "wipe", "keep_bundles": kept}))
+        request = {"op": "wipe", "keep_bundles": kept}
+        said = self._persist(lambda: self._ask(request), min(self._patience_seconds, WIPE_PATIENCE))
         if not said.get("is_clean"):
             logger.info("the instance is not clean: %s", said.get("left"))
         return said.get("is_clean") is True
@@ -297,7 +311,7 @@ class Station:
 
         self._persist(send)
 
-    def _persist(self, work: Callable[[], T]) -> T:
+    def _persist(self, work: Callable[[], T], seconds: float | None = None) -> T:
         """Do something, again and again while the connection is lost and patience lasts.
 
         Raises
@@ -305,27 +319,30 @@ class Station:
         WorkerLostError
             Patience is at its end.
         """
-        until = time.monotonic() + self._patience_seconds
+        patience = self._patience_seconds if seconds is None else seconds
+        until = time.monotonic() + patience
         back_off = self._back_off_seconds
         while True:
             try:
                 return self._once(work)
             except ConnectionLostError as error:
-                if time.monotonic() + back_off > until or self._stopping.is_set():
-                    reason = f"the instance has not answered for {self._patience_seconds:g} s"
+                self._check()
+                if time.monotonic() + back_off > until or self._haste.wish.is_set():
+                    reason = f"the instance has not answered for {patience:g} s"
                     raise WorkerLostError(f"{reason}: {error}") from error
                 logger.info("the instance does not answer, it is tried again: %s", error)
-            self._stopping.wait(back_off)
+            self._haste.wish.wait(back_off)
             back_off = min(2 * back_off, MAX_BACK_OFF_SECONDS)
 
     def _once(self, work: Callable[[], T]) -> T:
         try:
-            if self._is_broken:
-                self._connection.connect()
-                self._is_broken = False
-            return work()
+            with self._haste.bound(self._connection.close):
+                if self.is_broken:
+                    self._connection.connect()
+                    self.is_broken = False
+                return work()
         except ConnectionLostError:
-            self._is_broken = True
+            self.is_broken = True
             raise
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -364,7 +381,9 @@ class Station:
         except TransportError as error:
             if not error.is_full:
                 raise
-            raise ResourceUnavailableError("the instance's disk is full", error.reason) from error
+            raise ResourceUnavailableError(
+                f"the instance's disk is full: {error.reason}", error.hint
+            ) from error
 
 
 def _packed(submission: Path) -> bytes:

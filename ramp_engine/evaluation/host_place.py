@@ -16,6 +16,8 @@ from .untrusted_files import read_text
 
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+#: Names another folder of device nodes than /dev, for tests.
+DEVICES = "RAMP_INSTANCE_DEVICES"
 #: The size of the file that names the holder.
 _HOLDER_BYTES = 128
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -62,12 +64,14 @@ class HostPlace:
     runs: Path = field(init=False)
     marks: Path = field(init=False)  #: what is to be remembered until the next wiping
     token: Path = field(init=False)  #: for the instance's metadata
+    dev: Path = field(init=False)  #: the folder of device nodes
     holder: Path = field(init=False)  #: who may change anything, besides whoever takes it over
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "program", Path(__file__).absolute().parent)
         for name in ("incoming", "bundles", "runs", "marks", "token", "holder"):
             object.__setattr__(self, name, self.root / name)
+        object.__setattr__(self, "dev", Path(os.environ.get(DEVICES, "/dev")))
 
     def make(self) -> None:
         """Make the folders.

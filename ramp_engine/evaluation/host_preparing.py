@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+from .gpu_devices import found_gpus
 from .host_place import HostError, HostPlace
 from .host_unpacking import take_bundle
 from .run_command import run_environment
@@ -58,6 +59,7 @@ def facts(place: HostPlace) -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "memory_mb": round(_memory_bytes() / 2**20),
         "disk_free_mb": shutil.disk_usage(place.root).free >> 20,
+        "gpus": found_gpus(place.dev),
     }
 
 

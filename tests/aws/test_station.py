@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -351,3 +352,29 @@ def test_a_report_without_measure_is_refused(told: dict[str, Any]) -> None:
     assert answers.read_report(honest).done == (0, 9999)
     with pytest.raises(TransportError, match="makes no sense"):
         answers.read_report(honest | told)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "expected"),
+    [(False, ["0"], ()), (0, [], ()), (1, ["0", "1"], ("0",)), (True, ["0", "1"], ("0", "1"))],
+)
+def test_a_submission_is_given_as_many_gpus_of_the_instance_as_are_asked_for(
+    prepared: Prepared, wanted: bool | int, has: list[str], expected: tuple[str, ...]
+) -> None:
+    on_gpus = replace(prepared, facts={**prepared.facts, "gpus": has})
+    assert on_gpus.gpus(wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "told"),
+    [
+        (True, [], "needs 1 GPU, and the instance has none"),
+        (2, ["0"], "needs 2 GPUs, and the instance has 1"),
+    ],
+)
+def test_an_instance_with_too_few_gpus_says_what_it_has(
+    prepared: Prepared, wanted: bool | int, has: list[str], told: str
+) -> None:
+    on_gpus = replace(prepared, facts={**prepared.facts, "gpus": has})
+    with pytest.raises(WorkerSetupError, match=told):
+        on_gpus.gpus(wanted)

@@ -70,8 +70,8 @@ class TestAWSWorker(WorkerConformance):
 
             def launch_submission(self) -> None:
                 super().launch_submission()
-                assert self._instance is not None
-                farm.terminate(self._instance.id)
+                assert self._lease is not None
+                farm.terminate(self._lease.instance.id)
 
         numbers = itertools.count(1)
 

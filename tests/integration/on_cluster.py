@@ -42,7 +42,7 @@ import numpy as np
 from nearest import NearestMean
 
 GATE = pathlib.Path({gate!r})
-SAVED = pathlib.Path(os.environ["RAMP_CHECKPOINT_DIR"], "saved")
+SAVED = pathlib.Path(os.environ.get("RAMP_CHECKPOINT_DIR", "/nowhere"), "saved")
 
 class Gated(NearestMean):
     def fit(self, X, y):
@@ -53,7 +53,7 @@ class Gated(NearestMean):
         if child == 0:
             os.setsid()
             time.sleep(3600)
-        saved = sorted(path.read_text() for path in SAVED.parent.iterdir())
+        saved = sorted(path.read_text() for path in SAVED.parent.glob("*"))
         facts = dict(fold=fold, pids=[os.getpid(), child], saved=saved, where=os.getcwd())
         if fold in {deaf}:
             signal.signal(signal.SIGTERM, lambda *_: (GATE / f"asked-{{fold}}").touch())
