@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -16,10 +17,12 @@ from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.departures import Departures
 from ramp_engine.aws.ec2 import EC2, Described
 from ramp_engine.aws.held import Held
-from ramp_engine.aws.instances import DEPLOYMENT, ENDED, EVENT, Instance, Owner
+from ramp_engine.aws.instances import DEPLOYMENT, DISPATCHER, ENDED, EVENT, Instance, Owner
 from ramp_engine.aws.launching import Budget, Launcher, Unlimited
+from ramp_engine.aws.own_names import OwnNames
 from ramp_engine.aws.pool import Pool
 from ramp_engine.aws.refusals import AnswerLostError, InstanceGoneError
+from ramp_engine.aws.starting import await_running
 from ramp_engine.aws.watch import Watch
 from ramp_engine.errors import ResourceUnavailableError, WorkerError, WorkerLostError
 
@@ -69,6 +72,7 @@ class Fleet:
         self._unanswered_until = float("-inf")
         self._departures = Departures(self.ec2, self._budget)
         self._released: set[str] = set()
+        self._names = OwnNames()
         self._is_closed = False
         turn = float(config.get("time_between_collection", 5.0))
         self._watch = Watch(self._describe, self._is_needed, self._tend, turn)
@@ -136,7 +140,8 @@ class Fleet:
             reason = f": {seen.reason}" if seen and seen.reason else ""
             raise WorkerLostError(f"the instance {instance_id} is gone{reason}")
         if owner is not None:
-            self.ec2.tag([instance_id], owner.tags())
+            self._names.add(instance_id, seen.tags.get(DISPATCHER, ""))
+            self._tag(instance_id, owner)
         return self._hold(self._instance(seen))
 
     def look(self, instance_id: str) -> str:
@@ -177,12 +182,20 @@ class Fleet:
                 self._departures.add(instance.id)
         self._watch.poke()
 
+    def give_up(self, instance: Instance) -> None:
+        """Have an instance terminated, unless EC2 says now that another dispatcher has it.
+
+        What the instance itself says of that is not believed: nobody might end it then.
+        """
+        with suppress(WorkerError):
+            self._found(instance.id)
+        self.give_back(instance, is_clean=False)
+
     def let_go(self, instance: Instance) -> None:
         """Leave an instance to another dispatcher, or to the other worker here that holds it."""
         with self._lock:
             if self._held.drop(instance.id):
-                self._released.add(instance.id)
-                self._departures.forget(instance.id)
+                self._forget(instance.id)
 
     # A warm one
 
@@ -194,7 +207,7 @@ class Fleet:
                 continue
             try:
                 self._budget.allow(instance.kind, instance.is_spot)
-                self.ec2.tag([instance.id], owner.tags())
+                self._tag(instance.id, owner)
             except InstanceGoneError:
                 self._end(instance)
             except BaseException:
@@ -220,7 +233,9 @@ class Fleet:
                 self._n_launching -= 1
         try:
             self._budget.launched(instance)
-            self._await_running(instance, stopping)
+            await_running(
+                instance, self._watch, self.settings, lambda: stopping.is_set() or self._is_closed
+            )
         except BaseException:
             self._end(instance)
             raise
@@ -244,48 +259,12 @@ class Fleet:
             self._unanswered_until = time.monotonic() + UNANSWERED_SECONDS
             self._watch.poke()
             raise
+        self._names.add(described.id, str(owner.dispatcher))
         logger.info("launched %s", described.id, extra={"type": described.kind})
         return self._hold(self._instance(described))
 
     def _new_token(self) -> str:
         return f"{self._token}-{next(self._numbers)}"
-
-    def _await_running(self, instance: Instance, stopping: threading.Event) -> None:
-        give_up_at = time.monotonic() + self.settings.start_timeout
-        with self._watch.awaited():
-            while True:
-                if stopping.is_set() or self._is_closed:
-                    raise ResourceUnavailableError("the dispatcher stops: no instance is awaited")
-                if self._has_started(instance):
-                    return
-                left = give_up_at - time.monotonic()
-                if left <= 0:
-                    raise self._never_started(instance)
-                self._watch.wait(min(left, 0.5))
-
-    def _has_started(self, instance: Instance) -> bool:
-        seen = self._watch.look(instance.id)
-        if seen is not None and seen.state in ENDED:
-            reason = f": {seen.reason}" if seen.reason else ""
-            raise ResourceUnavailableError(
-                f"the instance {instance.id} ({instance.kind}) ended before it ran{reason}"
-            )
-        return seen is not None and seen.state == "running" and bool(instance.address)
-
-    def _never_started(self, instance: Instance) -> WorkerError:
-        if self._watch.error is not None:
-            return self._watch.error
-        state, limit = self.look(instance.id), self.settings.start_timeout
-        if state == "running":
-            which = "private" if self.settings.use_private_ip else "public"
-            hint = "Choose a subnet_id that gives public addresses, or set use_private_ip"
-            return ResourceUnavailableError(
-                f"the instance {instance.id} got no {which} address in {limit:g} s", hint
-            )
-        return ResourceUnavailableError(
-            f"the instance {instance.id} ({instance.kind}) did not run after {limit:g} s: {state}",
-            "It was terminated; start_timeout allows more",
-        )
 
     # Bookkeeping
 
@@ -296,6 +275,17 @@ class Fleet:
             console=self.ec2.console_output,
             use_private_ip=self.settings.use_private_ip,
         )
+
+    def _tag(self, instance_id: str, owner: Owner) -> None:
+        self._names.add(instance_id, str(owner.dispatcher))
+        self.ec2.tag([instance_id], owner.tags())
+
+    def _forget(self, instance_id: str) -> None:
+        self._held.forget(instance_id)
+        self._pool.drop({instance_id})
+        self._names.forget(instance_id)
+        self._released.add(instance_id)
+        self._departures.forget(instance_id)
 
     def _hold(self, instance: Instance) -> Instance:
         with self._lock:
@@ -344,6 +334,9 @@ class Fleet:
         """Do what follows from the last snapshot."""
         seen = {item.id: item for item in self._watch.all()}
         with self._lock:
+            for item in filter(self._names.are_foreign_to, seen.values()):
+                logger.warning("%s is left to another dispatcher", item.id)
+                self._forget(item.id)
             self._pool.drop({key for key, item in seen.items() if item.state in ENDED})
             idle = [instance.id for instance in self._pool.expired(time.monotonic())]
             for instance_id in idle + self._strays(seen.values()):

@@ -11,6 +11,7 @@ from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.haste import Haste
 from ramp_engine.aws.instances import ENDED, Instance
 from ramp_engine.aws.reaching import reach
+from ramp_engine.aws.refusals import TakenOverError
 from ramp_engine.aws.station import Station
 from ramp_engine.errors import (
     RampError,
@@ -110,6 +111,9 @@ class Lease:
         is_clean = False
         try:
             is_clean = is_well and self._is_wiped(keep)
+        except TakenOverError as error:
+            logger.warning("%s may not be ours: %s", self.instance.id, error)
+            self._fleet.give_up(self.instance)
         finally:
             self._fleet.give_back(self.instance, is_clean=is_clean)
             self._close()
@@ -121,6 +125,8 @@ class Lease:
             return False
         try:
             return station.wipe(keep)
+        except TakenOverError:
+            raise
         except RampError as error:
             extra = {"instance": self.instance.id}
             logger.warning("an instance is not used again: %s", error, extra=extra)

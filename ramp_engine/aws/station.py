@@ -8,13 +8,15 @@ from __future__ import annotations
 import io
 import logging
 import time
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ramp_engine.aws import answers
 from ramp_engine.aws.answers import Prepared, Report
+from ramp_engine.aws.connection import Completed, Connection
 from ramp_engine.aws.haste import Haste
 from ramp_engine.aws.program import build_program
 from ramp_engine.aws.taking import take_parcel
@@ -49,46 +51,6 @@ WIPE_PATIENCE = 15.0
 _FILE_SECONDS, _BYTES_A_SECOND = 60.0, 100_000
 _NO_SUCH_PROGRAM = b"can't open file"
 _COMMAND_NOT_FOUND = 127
-
-
-class Completed(Protocol):
-    """What became of a command."""
-
-    @property
-    def returncode(self) -> int:
-        """Its exit code."""
-
-    @property
-    def stdout(self) -> bytes:
-        """What it wrote there."""
-
-    @property
-    def stderr(self) -> bytes:
-        """What it wrote there."""
-
-
-class Connection(Protocol):
-    """What is needed of `ramp_engine.transports.ssh.SshConnection`."""
-
-    def connect(self) -> None:
-        """Connect, or do so again."""
-
-    def run(
-        self, command: Sequence[str], stdin: bytes = b"", *, timeout_seconds: float = 60.0
-    ) -> Completed:
-        """Run a command."""
-
-    def put(self, source: Path, target: str, *, timeout_seconds: float) -> None:
-        """Send a file, which appears as a whole."""
-
-    def put_bytes(self, content: bytes, target: str, *, timeout_seconds: float) -> None:
-        """Send a file, which appears as a whole."""
-
-    def get(self, source: str, target: Path, *, max_bytes: int, timeout_seconds: float) -> str:
-        """Fetch a regular file; give its hash."""
-
-    def close(self) -> None:
-        """Close it."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +92,9 @@ class Station:
     All methods raise `WorkerLostError` when patience is at its end, `HostKeyError` and
     `AuthenticationError` at once, `ResourceUnavailableError` when the instance's disk is full, and
     `WorkerSetupError` when what runs there has failed in a way that nobody expects.
+
+    An instance belongs to the station that has prepared or taken it last: others can change nothing
+    there, and get `TakenOverError`.
     """
 
     def __init__(
@@ -149,6 +114,7 @@ class Station:
         self._back_off_seconds = back_off_seconds
         #: Whether there is no connection (yet), or it has failed.
         self.is_broken = not is_connected
+        self._name = uuid.uuid4().hex
 
     # Its operations
 
@@ -188,6 +154,10 @@ class Station:
             if answer.get("needs"):
                 raise WorkerLostError("the bundle was sent, and is not on the instance")
         return answers.read_prepared(answer, archive.bundle.sha256)
+
+    def take(self) -> None:
+        """Hold the instance from now on, which another station has prepared."""
+        self._persist(lambda: self._ask({"op": "take"}))
 
     def _check_room(self, archive: BundleArchive) -> None:
         said = self._persist(lambda: self._ask({"op": "hello"}))
@@ -388,7 +358,7 @@ class Station:
     def _run(self, request: Mapping[str, Any]) -> Completed:
         command = ["python3", "-I", "-S", f"{ROOT}/{build_program().file_name}"]
         seconds = _SECONDS.get(str(request["op"]), _OTHER_SECONDS)
-        content = answers.encode(request)
+        content = answers.encode({**request, "holder": self._name})
         return self._connection.run(command, content, timeout_seconds=seconds)
 
     def _install(self) -> None:

@@ -360,6 +360,7 @@ class AWSWorker(FoldWorker):
         self._lease = Lease(fleet, instance, self._settings, self._haste)
         try:
             self._lease.connect()
+            self._lease.station.take()
         except (WorkerError, ValueError) as error:
             raise WorkerLostError(f"the run of {self.submission} is lost: {error}") from error
         self._watch = self._new_watch()

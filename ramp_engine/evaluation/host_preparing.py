@@ -71,6 +71,11 @@ def _memory_bytes() -> int:
     return min(amounts)
 
 
+def take(_: HostPlace, __: dict[str, Any]) -> dict[str, Any]:
+    """Do nothing more: the caller holds the machine now."""
+    return {}
+
+
 def prepare(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
     """Find the interpreter and the confinement, and unpack the bundle when it has come."""
     if not take_bundle(place, request.get("bundle")):

@@ -15,6 +15,7 @@ import pytest
 from ramp_engine.aws import departures
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Instance, Owner
+from ramp_engine.aws.refusals import AnswerLostError
 from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
 from tests.aws.cloud import Cloud
 
@@ -255,6 +256,16 @@ def test_an_instance_whose_launch_was_not_answered_is_found_and_ended(
     assert cloud.ids() == {kept.id}
 
 
+def test_a_launch_that_is_throttled_may_have_been_made_by_an_earlier_try(
+    cloud: Cloud, make_fleet: MakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fleet = make_fleet()
+    cloud.refuse("RunInstances", "RequestLimitExceeded", times=1)
+    with pytest.raises(AnswerLostError, match="throttles"):  # which has it looked for
+        fleet.obtain(OWNER)
+
+
 def test_asked_again_after_a_lost_answer_aws_launches_nothing_twice(
     cloud: Cloud, make_fleet: MakeFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -464,3 +475,20 @@ def test_the_host_keys_are_read_from_the_console(cloud: Cloud, make_fleet: MakeF
     assert instance.console_keys() == tuple(keys)
     cloud.refuse("GetConsoleOutput", "UnsupportedOperation", when=lambda asked: "Latest" in asked)
     assert instance.console_keys() == tuple(keys)
+
+
+def test_an_instance_that_another_dispatcher_has_taken_over_is_left_alone(
+    cloud: Cloud, make_fleet: MakeFleet
+) -> None:
+    paused, other = make_fleet(), make_fleet()
+    lost, held = paused.obtain(OWNER), paused.obtain(NEXT)
+    taken_by = Owner("d41d8", "iris", dispatcher=4, submission=17, attempt=2)
+    for instance in (lost, held):
+        other.find(instance.id, taken_by)
+    wait_until(lambda: not (paused.holds(lost.id) or paused.holds(held.id)))
+    paused.give_up(lost)
+    paused.close()
+    assert [other.look(one.id) for one in (lost, held)] == ["running", "running"]
+    assert set(cloud.ids(["running"])) == {lost.id, held.id}
+    other.give_up(other.find(lost.id))  # though the instance said that it was another's
+    wait_until(lambda: set(cloud.ids(["running"])) == {held.id})
