@@ -70,7 +70,7 @@ def warm_place(
 ) -> Iterator[SharedPlace]:
     """Hold what the workers of a dispatcher share, with a fold server that is ready."""
     config = toy_event.config(tmp_path_factory.mktemp("warm"), NAME, Scenario.GOOD)
-    config |= {"python": sys.executable}
+    config |= {"python": str(open_python())}
     with LocalWorker.open_shared(config) as place:
         assert place.servers is not None, "this machine has no namespaces"
         server = place.servers.prepare(Path(config["bundle_dir"]))
@@ -87,7 +87,7 @@ def make_cold_worker(toy_event: ToyEvent, tmp_path: Path) -> Iterator[Callable[.
         def make(
             code: str = "pass", scenario: Scenario = Scenario.GOOD, **config: Any
         ) -> LocalWorker:
-            config = {"python": sys.executable, **config}
+            config = {"python": str(open_python()), **config}
             config = toy_event.config(tmp_path, NAME, scenario, **config)
             estimator = tmp_path / "submissions" / NAME / "estimator.py"
             estimator.write_text(estimator.read_text().replace("print('trained')", code))
