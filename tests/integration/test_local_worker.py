@@ -31,6 +31,7 @@ from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import run_until_ended
 from ramp_engine.testing.processes import processes_with
 from tests.gpu_nodes import stand_ins
+from tests.open_environment import open_python
 
 NAME = "submission_000000001"
 EVENTS = Path(__file__).parents[2] / "events"

@@ -58,7 +58,9 @@ class NodeRoom:
         self.archive = archive
         self.site = {"key": key, "node_dir": str(node_dir)}
         self.place = Place.of(self.site, NODE)
-        self.spec: dict[str, Any] = {"environment": {"python": str(open_python())}, "keys": {}, "n_threads": 1, "cache_mb": 100}
+        environment = {"python": str(open_python())}
+        self.spec: dict[str, Any] = {"environment": environment, "keys": {}}
+        self.spec |= {"n_threads": 1, "cache_mb": 100}
         self.lease = "lease-1"
         self.lease_seconds = 60.0
 
