@@ -37,7 +37,8 @@ def keys(farm: Farm) -> Iterator[dict[str, Any]]:
     """Those of all workers; their directories are gone at the end."""
     with tempfile.TemporaryDirectory(prefix="ramp-t-") as folder:
         directories = {"work_dir": f"{folder}/work", "logs_dir": f"{folder}/logs"}
-        yield farm.keys(event="toy", deployment="d", n_workers=4, **directories)
+        more = {"n_workers": 4, "time_between_collection": 0.3} | directories
+        yield farm.keys(event="toy", deployment="d", **more)
 
 
 @pytest.fixture(scope="module")

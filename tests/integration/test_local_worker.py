@@ -31,6 +31,7 @@ from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import run_until_ended
 from ramp_engine.testing.processes import processes_with
 from tests.gpu_nodes import stand_ins
+from tests.open_environment import open_python
 
 NAME = "submission_000000001"
 EVENTS = Path(__file__).parents[2] / "events"
@@ -70,7 +71,7 @@ def warm_place(
 ) -> Iterator[SharedPlace]:
     """Hold what the workers of a dispatcher share, with a fold server that is ready."""
     config = toy_event.config(tmp_path_factory.mktemp("warm"), NAME, Scenario.GOOD)
-    config |= {"python": sys.executable}
+    config |= {"python": str(open_python())}
     with LocalWorker.open_shared(config) as place:
         assert place.servers is not None, "this machine has no namespaces"
         server = place.servers.prepare(Path(config["bundle_dir"]))
@@ -87,7 +88,7 @@ def make_cold_worker(toy_event: ToyEvent, tmp_path: Path) -> Iterator[Callable[.
         def make(
             code: str = "pass", scenario: Scenario = Scenario.GOOD, **config: Any
         ) -> LocalWorker:
-            config = {"python": sys.executable, **config}
+            config = {"python": str(open_python()), **config}
             config = toy_event.config(tmp_path, NAME, scenario, **config)
             estimator = tmp_path / "submissions" / NAME / "estimator.py"
             estimator.write_text(estimator.read_text().replace("print('trained')", code))
