@@ -483,12 +483,11 @@ def test_an_instance_that_another_dispatcher_has_taken_over_is_left_alone(
     paused, other = make_fleet(), make_fleet()
     lost, held = paused.obtain(OWNER), paused.obtain(NEXT)
     taken_by = Owner("d41d8", "iris", dispatcher=4, submission=17, attempt=2)
-    for instance in (lost, held):
-        other.find(instance.id, taken_by)
+    taken = [other.find(instance.id, taken_by) for instance in (lost, held)]
     wait_until(lambda: not (paused.holds(lost.id) or paused.holds(held.id)))
     paused.give_up(lost)
     paused.close()
     assert [other.look(one.id) for one in (lost, held)] == ["running", "running"]
     assert set(cloud.ids(["running"])) == {lost.id, held.id}
-    other.give_up(other.find(lost.id))  # though the instance said that it was another's
+    other.give_up(taken[0])  # though the instance said that it was another's
     wait_until(lambda: set(cloud.ids(["running"])) == {held.id})
