@@ -52,6 +52,7 @@ BENCHMARKS = {
     "sandbox": Benchmark(),
     "remote": Benchmark((), ("--repeat", "3"), 1800.0, 7200.0),
     "scale_nodes": Benchmark((), ("--nodes", "20", "200", "1000")),
+    "aws": Benchmark(("--instances", "10"), (), 600.0),
 }
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ramp_database import partial
 from ramp_database.errors import NotFoundError
-from ramp_database.model import Dispatcher, Event, Submission, Team
+from ramp_database.model import Attempt, Dispatcher, Event, Submission, Team
 from ramp_database.queue.counting import count_states
 from ramp_database.states import State
 from ramp_database.waiting import Waiting, waiting
@@ -27,6 +27,7 @@ _COLUMNS = (
     Submission.not_before,
     Submission.n_crashes,
     Submission.n_interruptions,
+    Attempt.error.label("attempt_error"),
     Submission.cancel_requested_at.is_not(None).label("is_cancel_requested"),
     Submission.public_score.label("score"),
     Submission.dispatcher_id.label("dispatcher"),
@@ -50,9 +51,10 @@ def event_status(session: Session, event_id: int, limit: int | None = None) -> d
         "attempt", "error", "outcome", "submitted_at", ...}], "dispatchers": [...]}``, ready for
         JSON: times in ISO format, the newest last. Of one that waits ``queue_place`` (from 1),
         ``waiting_reason`` (see `ramp_database.waiting.WaitingReason`), ``expected_start_at`` and
-        ``expected_end_at``; these are None otherwise, and where they cannot be known. Of one that
-        runs ``partial``: the scores of its folds that are done (`ramp_database.partial.read`), None
-        while there are none. States in the order of a submission's way, those without submissions
+        ``expected_end_at``; these are None otherwise, and where they cannot be known.
+        ``attempt_error``: why its last attempt ended, if not well. Of one that runs ``partial``:
+        the scores of its folds that are done (`ramp_database.partial.read`), None while there are
+        none. States in the order of a submission's way, those without submissions
         left out; dispatchers that have not ended.
 
     Raises
@@ -80,6 +82,10 @@ def _submissions(session: Session, event_id: int, limit: int | None) -> list[dic
     query = (
         select(*_COLUMNS)
         .join(Team, Team.id == Submission.team_id)
+        .outerjoin(
+            Attempt,
+            (Attempt.submission_id == Submission.id) & (Attempt.number == Submission.attempt),
+        )
         .where(Submission.event_id == event_id)
         .order_by(Submission.id.desc())
         .limit(limit)

@@ -248,7 +248,11 @@ class BaseWorker(WorkerPlace, ABC):
         self._wake.clear()
 
     def wake(self) -> None:
-        """End a `wait` at once, also the next one; for other threads."""
+        """End a `wait` at once, also the next one; for other threads.
+
+        Called when the run is to end early, whatever the worker does: one that may wait long for
+        others, in `setup` for instance, can end that as well, by an error.
+        """
         self._wake.set()
 
     # Adoption

@@ -125,11 +125,12 @@ def load_event(
     file, problems = arrange(read(path), directory)
     if n_workers is not None and isinstance(file.data["dispatcher"], dict):
         file.data["dispatcher"]["n_workers"] = n_workers
-    _leave_gpus_to_one_fold(file.data)
+    model, of_type = _model_of(file, worker_model)
+    _fill_dispatcher(file.data, model)
     ramp = with_defaults(file.data["ramp"], directory, deployment_dir.absolute())
     event, more = check(file, EventFile, file.data | {"ramp": ramp}, context=directory)
-    keys, of_worker = _worker_keys(file, worker_model, directory)
-    raise_all([*file.problems, *problems, *more, *of_worker])
+    keys, of_worker = _worker_keys(file, model, directory)
+    raise_all([*file.problems, *problems, *more, *of_type, *of_worker])
     assert event is not None  # noqa: S101 - without problems there is one
     return EventConfig(
         path=path,
@@ -143,25 +144,31 @@ def load_event(
     )
 
 
-def _leave_gpus_to_one_fold(data: dict[str, Any]) -> None:
-    """Have folds run one after another where they have GPUs, unless it is said otherwise.
+def _fill_dispatcher(data: dict[str, Any], model: type[BaseModel] | None) -> None:
+    """Put defaults into the section ``dispatcher`` that depend on the worker.
 
-    They would share the memory of the submission's GPUs, which nobody shares out.
+    Folds that have GPUs run one after another: they would share the memory of the submission's
+    GPUs, which nobody shares out. A worker of other machines knows better than by our own cores.
     """
     worker, dispatcher = data["worker"], data["dispatcher"]
-    if isinstance(worker, dict) and isinstance(dispatcher, dict) and worker.get("gpus"):
-        dispatcher.setdefault("n_jobs_per_submission", 1)
+    if not (isinstance(worker, dict) and isinstance(dispatcher, dict)):
+        return
+    defaults = dict(getattr(model, "dispatcher_defaults", {}))
+    if worker.get("gpus"):
+        defaults.setdefault("n_jobs_per_submission", 1)
+    for key, value in defaults.items():
+        dispatcher.setdefault(key, value)
 
 
 def _worker_keys(
-    file: ConfigFile, worker_model: WorkerModel | None, directory: Path
+    file: ConfigFile, model: type[BaseModel] | None, directory: Path
 ) -> tuple[dict[str, Any], list[ConfigError]]:
     """Give the keys of the worker as its model has them, and what is wrong with them."""
     section = file.data["worker"]
     if not isinstance(section, dict):
         return {}, []
     keys = {key: value for key, value in section.items() if key != "worker_type"}
-    model, problems = _model_of(file, section.get("worker_type"), worker_model)
+    problems: list[ConfigError] = []
     if model is not None:
         keys |= {
             key: file.data[section][name]
@@ -179,8 +186,10 @@ def _worker_keys(
 
 
 def _model_of(
-    file: ConfigFile, worker_type: Any, worker_model: WorkerModel | None
+    file: ConfigFile, worker_model: WorkerModel | None
 ) -> tuple[type[BaseModel] | None, list[ConfigError]]:
+    section = file.data["worker"]
+    worker_type = section.get("worker_type") if isinstance(section, dict) else None
     if worker_model is None or not isinstance(worker_type, str):
         return None, []
     try:

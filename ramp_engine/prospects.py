@@ -64,9 +64,8 @@ def _waiting(history: History, moment: _Moment) -> list[str]:
     not_before = history.not_before
     if not_before is not None and not_before > history.read_at:
         seconds = (not_before - history.read_at).total_seconds()
-        crashes = "a crash" if history.n_crashes == 1 else f"{history.n_crashes} crashes"
         said.append(
-            f"After {crashes} of the platform it is not claimed before {moment(not_before)}, "
+            f"{_why_delayed(history)} it is not claimed before {moment(not_before)}, "
             f"in {seconds:.0f} s."
         )
     elif history.n_ahead:
@@ -75,6 +74,14 @@ def _waiting(history: History, moment: _Moment) -> list[str]:
     else:
         said.append("It waits to be claimed, and is the next.")
     return [*said, _takers(history)]
+
+
+def _why_delayed(history: History) -> str:
+    last = history.attempts[-1] if history.attempts else None
+    if last is not None and last.outcome == "interrupted":
+        return "Its last attempt was interrupted, which is not counted:"
+    crashes = "a crash" if history.n_crashes == 1 else f"{history.n_crashes} crashes"
+    return f"After {crashes} of the platform"
 
 
 def _takers(history: History) -> str:

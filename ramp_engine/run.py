@@ -332,6 +332,8 @@ class Run:
         worker = self._calls("__init__", lambda: context.worker_class(config, name))
         worker.shared = shared
         self._worker = worker
+        if self._request.reason is not None:  # made before there was anybody to tell
+            worker.wake()
         return worker
 
     def _score(self, deployed: str | None) -> Verdict:

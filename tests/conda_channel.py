@@ -32,7 +32,7 @@ from typing import Any
 import pytest
 
 _VERSION = platform.python_version()
-_SUBDIR = f"linux-{ {'x86_64': '64', 'aarch64': 'aarch64'}[platform.machine()] }"
+_SUBDIR: Any = f"linux-{ {'x86_64': '64', 'aarch64': 'aarch64'}[platform.machine()] }"
 _LEFT_OUT = (
     "site-packages",
     "dist-packages",
@@ -134,7 +134,7 @@ def _make_channel(root: Path) -> None:
         rattler_build.assemble_package(
             name, version, subdir, build, str(channel / subdir), files_dir=folder, **options
         )
-    asyncio.run(index_fs(str(channel)))
+    asyncio.run(index_fs(channel))
 
 
 def stage_python(stage: Path) -> None:
@@ -216,7 +216,7 @@ async def _install(environment_yml: Path, prefix: Path) -> None:
         virtual_packages=VirtualPackage.detect(),
     )
     cache = Path(environment["channels"][0].removeprefix("file://")).parent / "cache"
-    await install(records, str(prefix), cache_dir=str(cache), show_progress=False)
+    await install(records, str(prefix), cache_dir=cache, show_progress=False)
     history = prefix / "conda-meta" / "history"
     history.touch()
     script = "import sysconfig; print(sysconfig.get_path('purelib'))"

@@ -8,7 +8,7 @@ import pytest
 
 from ramp_engine.testing import ToyEvent
 from tests.conda_channel import conda_room
-from tests.open_environment import remove_open_environment
+from tests.open_environment import open_python, remove_open_environment
 from tests.postgresql import (
     database,
     database_url,
@@ -44,4 +44,4 @@ pytest.register_assert_rewrite("ramp_engine.testing.conformance", "ramp_engine.t
 @pytest.fixture(scope="session")
 def toy_event(tmp_path_factory: pytest.TempPathFactory) -> ToyEvent:
     """A prepared event of two folds, for real code."""
-    return ToyEvent.prepare(Path(tmp_path_factory.mktemp("toy"), "event"))
+    return ToyEvent.prepare(Path(tmp_path_factory.mktemp("toy"), "event"), open_python())

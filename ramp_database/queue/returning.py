@@ -120,7 +120,9 @@ def release(
     reason : str
         What happened.
     max_interruptions : int
-        With more than so many the submission ends as checking_error.
+        With more than so many the submission ends as checking_error. Those with a delay that came
+        before its folds began never end it, and only count up to half of that: it may wait for
+        room as long as it takes, such as for the next day's budget.
     is_delayed : bool
         Whether it waits before it is tried again, as when there was no room for it.
     provenance : Provenance, optional
@@ -140,6 +142,9 @@ def release(
     number = standing.attempt
     end_attempt(session, standing.id, number, "interrupted", shortened(reason), provenance)
     n_interruptions = standing.n_interruptions + 1
+    waits_for_room = is_delayed and standing.state is State.SENT_TO_TRAINING
+    if waits_for_room and n_interruptions > max_interruptions // 2:
+        n_interruptions = standing.n_interruptions
     return _return(
         session,
         standing,
@@ -147,7 +152,7 @@ def release(
         by=claim.dispatcher_id,
         outcome="interrupted",
         n_interruptions=n_interruptions,
-        is_last=n_interruptions > max_interruptions,
+        is_last=n_interruptions > max_interruptions and not waits_for_room,
         delay_seconds=retry_delay_seconds(n_interruptions) if is_delayed else None,
     )
 

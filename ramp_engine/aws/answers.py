@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ramp_engine.aws.refusals import TakenOverError
 from ramp_engine.errors import (
     CollectError,
     ResourceUnavailableError,
@@ -24,6 +25,10 @@ from ramp_engine.sandbox import Refusal, Sandbox, SandboxKeys
 
 __all__ = ["Parcel", "Prepared", "Report"]
 
+#: The longest piece of a log, 64 KiB, in base64; and how many folds an event may have.
+_MAX_LOG_DIGITS, _MAX_FOLDS = 4 * (-(-(64 << 10) // 3)), 10_000
+#: So much is told of an error [characters].
+_MAX_WORDS = 2000
 _FULL_WORDS = b"No space left"
 
 
@@ -34,7 +39,7 @@ class Prepared:
     python: str  #: the event's interpreter there
     bundle: str  #: hash of the archive of the bundle that is there
     sandbox: Sandbox
-    facts: Mapping[str, Any]  #: ``hostname``, ``cpus``, ``memory_mb``, ``disk_free_mb``
+    facts: Mapping[str, Any]  #: ``hostname``, ``cpus``, ``memory_mb``, ``disk_free_mb``, ``gpus``
     python_version: str  #: of the event's interpreter
     packages: Mapping[str, str]  #: name to version, those of the event's environment
 
@@ -42,6 +47,29 @@ class Prepared:
     def memory_mb(self) -> float:
         """The memory of the instance, in MB."""
         return float(self.facts["memory_mb"])
+
+    def gpus(self, wanted: bool | int) -> tuple[str, ...]:
+        """Choose GPUs of the instance.
+
+        Parameters
+        ----------
+        wanted : bool or int
+            So many; True: all, of which there has to be one.
+
+        Raises
+        ------
+        WorkerSetupError
+            The instance does not have them.
+        """
+        found = tuple(map(str, self.facts["gpus"]))
+        n_wanted = max(1, len(found)) if wanted is True else int(wanted)
+        if n_wanted > len(found):
+            has = f"the instance has {len(found)}" if found else "the instance has none"
+            plural = "s" if n_wanted > 1 else ""
+            reason = f"a submission needs {n_wanted} GPU{plural}, and {has}"
+            hint = "Correct gpus or instance_type; the image needs the driver"
+            raise WorkerSetupError(reason, hint)
+        return found[:n_wanted]
 
     @property
     def level(self) -> str:
@@ -113,7 +141,7 @@ def read_answer(returncode: int, stdout: bytes, stderr: bytes) -> dict[str, Any]
     ------
     TransportError
         There is none.
-    WorkerSetupError, SandboxError, ResourceUnavailableError
+    WorkerSetupError, SandboxError, ResourceUnavailableError, TakenOverError
         It is an error.
     """
     try:
@@ -133,11 +161,15 @@ def read_answer(returncode: int, stdout: bytes, stderr: bytes) -> dict[str, Any]
 
 def _raise(error: Any) -> None:
     said = error if isinstance(error, dict) else {}
-    kind, message, hint = (str(said.get(key, "")) for key in ("kind", "message", "hint"))
+    kind, message, hint = (
+        str(said.get(key, ""))[:_MAX_WORDS] for key in ("kind", "message", "hint")
+    )
     if kind == "disk":
         raise ResourceUnavailableError(message, hint)
     if kind == "sandbox":
         raise SandboxError(message, hint)
+    if kind == "taken":
+        raise TakenOverError(message)
     if kind == "bundle":
         raise TransportError(message, hint)
     raise WorkerSetupError(message or f"the instance refuses: {error!r:.300}", hint)
@@ -166,7 +198,7 @@ def read_prepared(answer: Mapping[str, Any], bundle: str) -> Prepared:
             "uid": int() | None as uid,
             "gid": int() | None as gid,
             "refused": list(refused),
-            "facts": {"memory_mb": int(), "disk_free_mb": int()} as facts,
+            "facts": {"memory_mb": int(), "disk_free_mb": int(), "gpus": list()} as facts,
             "python_version": str(version),
             "packages": dict(packages),
         } if level in LEVELS:
@@ -211,7 +243,7 @@ def read_report(answer: Mapping[str, Any]) -> Report:
         said_notice = None if notice is None else str(notice)[:1000]
         if answer["state"] == "unknown":
             return Report("unknown", notice=said_notice)
-        if answer["state"] not in ("running", "ended"):
+        if answer["state"] not in ("running", "ended") or len(answer["log"]) > _MAX_LOG_DIGITS:
             raise ValueError
         is_over = answer["state"] == "ended"
         killed_by = answer["killed_by"]
@@ -222,14 +254,20 @@ def read_report(answer: Mapping[str, Any]) -> Report:
             reason=str(answer["reason"])[:1000],
             log=base64.b64decode(answer["log"], validate=True),
             log_bytes=int(answer["log_bytes"]),
-            done=tuple(int(number) for number in answer["done"]),
+            done=tuple(_fold(number) for number in answer["done"]),
             peak_mb={int(fold): float(peak) for fold, peak in answer["peak_mb"].items()},
             notice=said_notice,
             disk_free_mb=int(answer["disk_free_mb"]),
             disk_is_full=answer["disk_is_full"] is True,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         raise _senseless(answer) from error
+
+
+def _fold(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < _MAX_FOLDS:
+        raise ValueError
+    return number
 
 
 def read_parcel(answer: Mapping[str, Any], root: str, max_bytes: int) -> Parcel:

@@ -6,6 +6,7 @@ folder; those of the instance, `INSTANCE_PATHS`, stay as they are written.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -57,6 +58,12 @@ class AWSWorkerConfig(SandboxKeys):
 
     #: Keys of which `load_event` makes no paths on this machine.
     paths_elsewhere: ClassVar[frozenset[str]] = INSTANCE_PATHS
+    #: Defaults of the section ``dispatcher``, whose own follow the cores of this machine: here
+    #: folds take all of the instance's, one after another.
+    dispatcher_defaults: ClassVar[Mapping[str, Any]] = {
+        "n_threads": None,
+        "n_jobs_per_submission": 1,
+    }
 
     # Who asks, and where
 

@@ -57,6 +57,7 @@ class Departures:
     def forget(self, instance_id: str) -> None:
         """Know an instance no longer: its end is the affair of another dispatcher."""
         with self._lock:
+            self._terminated_at.pop(instance_id, None)
             self._known_since.pop(instance_id, None)
 
     def is_settling(self, instance_id: str) -> bool | None:

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.lookup import find_groups, find_image
-from ramp_engine.aws.refusals import UnsupportedHereError, answered, boto
-from ramp_engine.errors import WorkerSetupError
+from ramp_engine.aws.refusals import (
+    AnswerLostError,
+    NoCapacityError,
+    UnsupportedHereError,
+    answered,
+    boto,
+)
+from ramp_engine.errors import ResourceUnavailableError, WorkerSetupError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -146,6 +152,10 @@ class EC2:
         try:
             with answered("ec2:RunInstances", launch.kind):
                 answer = self._ec2.run_instances(**request)
+        except (AnswerLostError, NoCapacityError):
+            raise
+        except ResourceUnavailableError as error:  # of the last try: an earlier may have done it
+            raise AnswerLostError(error.reason, error.hint) from error
         except WorkerSetupError:  # an image that was replaced meanwhile, perhaps
             self._forget_places()
             raise

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -15,10 +16,13 @@ from typing import Any, Self
 from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.departures import Departures
 from ramp_engine.aws.ec2 import EC2, Described
-from ramp_engine.aws.instances import DEPLOYMENT, ENDED, EVENT, Instance, Owner
+from ramp_engine.aws.held import Held
+from ramp_engine.aws.instances import DEPLOYMENT, DISPATCHER, ENDED, EVENT, Instance, Owner
 from ramp_engine.aws.launching import Budget, Launcher, Unlimited
+from ramp_engine.aws.own_names import OwnNames
 from ramp_engine.aws.pool import Pool
 from ramp_engine.aws.refusals import AnswerLostError, InstanceGoneError
+from ramp_engine.aws.starting import await_running
 from ramp_engine.aws.watch import Watch
 from ramp_engine.errors import ResourceUnavailableError, WorkerError, WorkerLostError
 
@@ -62,15 +66,17 @@ class Fleet:
         self._token = f"ramp-{uuid.uuid4().hex}"
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # never held while EC2, or the watch, is asked
-        self._held: dict[str, Instance] = {}
+        self._held = Held()
         self._pool = Pool(self.settings.idle_minutes * 60)
         self._n_launching = 0
         self._unanswered_until = float("-inf")
         self._departures = Departures(self.ec2, self._budget)
         self._released: set[str] = set()
+        self._names = OwnNames()
         self._is_closed = False
         turn = float(config.get("time_between_collection", 5.0))
         self._watch = Watch(self._describe, self._is_needed, self._tend, turn)
+        self.snapshot = self._watch.snapshot  #: of all instances of the event
 
     def __enter__(self) -> Self:
         self._watch.start()
@@ -109,7 +115,9 @@ class Fleet:
         return self._warm(owner) or self._new(owner, stopping or threading.Event())
 
     def find(self, instance_id: str, owner: Owner | None = None) -> Instance:
-        """Take over an instance that another dispatcher held.
+        """Take over an instance that another dispatcher held, or another worker of this one.
+
+        It stays held until each that holds it has given it back or let it go.
 
         Parameters
         ----------
@@ -127,19 +135,14 @@ class Fleet:
         with self._lock:
             if self._is_closed:
                 raise ResourceUnavailableError("the dispatcher stops: no instance is taken over")
-            if instance_id in self._held:
-                return self._held[instance_id]
         seen = self._found(instance_id)
         if seen is None or seen.state in ENDED:
             reason = f": {seen.reason}" if seen and seen.reason else ""
             raise WorkerLostError(f"the instance {instance_id} is gone{reason}")
         if owner is not None:
-            self.ec2.tag([instance_id], owner.tags())
-        instance = self._instance(seen)
-        with self._lock:
-            self._released.discard(instance_id)
-        self._hold(instance)
-        return instance
+            self._names.add(instance_id, seen.tags.get(DISPATCHER, ""))
+            self._tag(instance_id, owner)
+        return self._hold(self._instance(seen))
 
     def look(self, instance_id: str) -> str:
         """Tell the state of an instance as of the last snapshot; asks nobody.
@@ -161,17 +164,17 @@ class Fleet:
     def holds(self, instance_id: str) -> bool:
         """Tell whether an instance is in use here, or waits for the next submission."""
         with self._lock:
-            waiting = {instance.id for instance in self._pool.all()}
-            return instance_id in self._held or instance_id in waiting
+            return instance_id in {*self._held, *(one.id for one in self._pool.all())}
 
     def give_back(self, instance: Instance, *, is_clean: bool) -> None:
         """Have an instance wait for the next submission, or terminated; does not block.
 
-        It waits only when it is clean, and has more than half of ``max_lifetime_hours`` before it.
+        It waits when it is clean, with more than half of ``max_lifetime_hours`` before it, and
+        neither happens while another worker holds it as well.
         """
         is_good = is_clean and self.look(instance.id) == "running" and self._is_young(instance)
         with self._lock:
-            if self._held.pop(instance.id, None) is None:
+            if not self._held.drop(instance.id):
                 return
             room = self._n_workers - len(self._held) - self._n_launching - len(self._pool)
             is_good = is_good and room > 0 and not self._is_closed
@@ -179,12 +182,20 @@ class Fleet:
                 self._departures.add(instance.id)
         self._watch.poke()
 
+    def give_up(self, instance: Instance) -> None:
+        """Have an instance terminated, unless EC2 says now that another dispatcher has it.
+
+        What the instance itself says of that is not believed: nobody might end it then.
+        """
+        with suppress(WorkerError):
+            self._found(instance.id)
+        self.give_back(instance, is_clean=False)
+
     def let_go(self, instance: Instance) -> None:
-        """Leave an instance to another dispatcher: it is not terminated here."""
+        """Leave an instance to another dispatcher, or to the other worker here that holds it."""
         with self._lock:
-            self._held.pop(instance.id, None)
-            self._released.add(instance.id)
-            self._departures.forget(instance.id)
+            if self._held.drop(instance.id):
+                self._forget(instance.id)
 
     # A warm one
 
@@ -196,7 +207,7 @@ class Fleet:
                 continue
             try:
                 self._budget.allow(instance.kind, instance.is_spot)
-                self.ec2.tag([instance.id], owner.tags())
+                self._tag(instance.id, owner)
             except InstanceGoneError:
                 self._end(instance)
             except BaseException:
@@ -209,9 +220,7 @@ class Fleet:
     def _taken(self) -> Instance | None:
         with self._lock:
             instance = self._pool.take()
-            if instance is not None:
-                self._held[instance.id] = instance
-            return instance
+            return instance and self._held.add(instance)
 
     # A new one
 
@@ -224,7 +233,9 @@ class Fleet:
                 self._n_launching -= 1
         try:
             self._budget.launched(instance)
-            self._await_running(instance, stopping)
+            await_running(
+                instance, self._watch, self.settings, lambda: stopping.is_set() or self._is_closed
+            )
         except BaseException:
             self._end(instance)
             raise
@@ -248,50 +259,12 @@ class Fleet:
             self._unanswered_until = time.monotonic() + UNANSWERED_SECONDS
             self._watch.poke()
             raise
-        instance = self._instance(described)
-        self._hold(instance)
-        logger.info("launched %s", instance.id, extra={"type": instance.kind})
-        return instance
+        self._names.add(described.id, str(owner.dispatcher))
+        logger.info("launched %s", described.id, extra={"type": described.kind})
+        return self._hold(self._instance(described))
 
     def _new_token(self) -> str:
         return f"{self._token}-{next(self._numbers)}"
-
-    def _await_running(self, instance: Instance, stopping: threading.Event) -> None:
-        give_up_at = time.monotonic() + self.settings.start_timeout
-        with self._watch.awaited():
-            while True:
-                if stopping.is_set() or self._is_closed:
-                    raise ResourceUnavailableError("the dispatcher stops: no instance is awaited")
-                if self._has_started(instance):
-                    return
-                left = give_up_at - time.monotonic()
-                if left <= 0:
-                    raise self._never_started(instance)
-                self._watch.wait(min(left, 0.5))
-
-    def _has_started(self, instance: Instance) -> bool:
-        seen = self._watch.look(instance.id)
-        if seen is not None and seen.state in ENDED:
-            reason = f": {seen.reason}" if seen.reason else ""
-            raise ResourceUnavailableError(
-                f"the instance {instance.id} ({instance.kind}) ended before it ran{reason}"
-            )
-        return seen is not None and seen.state == "running" and bool(instance.address)
-
-    def _never_started(self, instance: Instance) -> WorkerError:
-        if self._watch.error is not None:
-            return self._watch.error
-        state, limit = self.look(instance.id), self.settings.start_timeout
-        if state == "running":
-            which = "private" if self.settings.use_private_ip else "public"
-            hint = "Choose a subnet_id that gives public addresses, or set use_private_ip"
-            return ResourceUnavailableError(
-                f"the instance {instance.id} got no {which} address in {limit:g} s", hint
-            )
-        return ResourceUnavailableError(
-            f"the instance {instance.id} ({instance.kind}) did not run after {limit:g} s: {state}",
-            "It was terminated; start_timeout allows more",
-        )
 
     # Bookkeeping
 
@@ -303,18 +276,32 @@ class Fleet:
             use_private_ip=self.settings.use_private_ip,
         )
 
-    def _hold(self, instance: Instance) -> None:
+    def _tag(self, instance_id: str, owner: Owner) -> None:
+        self._names.add(instance_id, str(owner.dispatcher))
+        self.ec2.tag([instance_id], owner.tags())
+
+    def _forget(self, instance_id: str) -> None:
+        self._held.forget(instance_id)
+        self._pool.drop({instance_id})
+        self._names.forget(instance_id)
+        self._released.add(instance_id)
+        self._departures.forget(instance_id)
+
+    def _hold(self, instance: Instance) -> Instance:
         with self._lock:
             self._departures.expect(instance.id)
+            self._released.discard(instance.id)
+            self._pool.drop({instance.id})
             if self._is_closed:  # while it was launched
                 self._departures.add(instance.id)
             else:
-                self._held[instance.id] = instance
+                instance = self._held.add(instance)
         self._watch.poke()
+        return instance
 
     def _end(self, instance: Instance) -> None:
         with self._lock:
-            self._held.pop(instance.id, None)
+            self._held.forget(instance.id)
             self._departures.add(instance.id)
         self._watch.poke()
 
@@ -347,6 +334,9 @@ class Fleet:
         """Do what follows from the last snapshot."""
         seen = {item.id: item for item in self._watch.all()}
         with self._lock:
+            for item in filter(self._names.are_foreign_to, seen.values()):
+                logger.warning("%s is left to another dispatcher", item.id)
+                self._forget(item.id)
             self._pool.drop({key for key, item in seen.items() if item.state in ENDED})
             idle = [instance.id for instance in self._pool.expired(time.monotonic())]
             for instance_id in idle + self._strays(seen.values()):
@@ -373,9 +363,10 @@ class Fleet:
         """Terminate everything but what was let go; takes a minute at most."""
         with self._lock:
             self._is_closed = True
-            for instance in [*self._held.values(), *self._pool.all()]:
-                self._departures.add(instance.id)
-            self._pool.drop(set(self._held) | {one.id for one in self._pool.all()})
+            waiting = {instance.id for instance in self._pool.all()}
+            for instance_id in {*waiting, *self._held}:
+                self._departures.add(instance_id)
+            self._pool.drop(waiting)
             self._held.clear()
         give_up_at = time.monotonic() + CLOSING_SECONDS
         self._look_for_strays(give_up_at)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Collection
 
 from ramp_engine.aws.config import AWSWorkerConfig
+from ramp_engine.aws.haste import Haste
 from ramp_engine.aws.instances import ENDED, Instance
 from ramp_engine.errors import (
     AuthenticationError,
@@ -32,7 +32,7 @@ def reach(
     instance: Instance,
     settings: AWSWorkerConfig,
     state: Callable[[], str],
-    stopping: threading.Event,
+    haste: Haste,
     clock: Callable[[], float] = time.monotonic,
 ) -> SshConnection:
     """Connect to an instance that runs, and remember by which key it is known.
@@ -44,8 +44,8 @@ def reach(
     settings : AWSWorkerConfig
     state : callable
         Gives the state of the instance as EC2 told it last.
-    stopping : Event
-        Ends the waiting when it is set.
+    haste : Haste
+        Ends the waiting.
     clock : callable
         Monotonic seconds.
 
@@ -63,7 +63,7 @@ def reach(
     HostKeyError
         What answers has another key.
     """
-    return _Reaching(instance, settings, state, stopping, clock).connection()
+    return _Reaching(instance, settings, state, haste, clock).connection()
 
 
 class _Reaching:
@@ -72,13 +72,13 @@ class _Reaching:
         instance: Instance,
         settings: AWSWorkerConfig,
         state: Callable[[], str],
-        stopping: threading.Event,
+        haste: Haste,
         clock: Callable[[], float],
     ) -> None:
         self._instance = instance
         self._settings = settings
         self._state = state
-        self._stopping = stopping
+        self._haste = haste
         self._clock = clock
         self._give_up_at = clock() + settings.start_timeout
         self._is_new = instance.host_key is None
@@ -100,7 +100,8 @@ class _Reaching:
         user, port = settings.ami_user_name, settings.ssh_port
         target = SshTarget(self._instance.address, user, settings.key_path, port)
         connection = SshConnection(target, known)
-        connection.connect()
+        with self._haste.bound(connection.close):
+            connection.connect()
         self._instance.host_key = str(connection.host_key)
         return connection
 
@@ -123,8 +124,8 @@ class _Reaching:
             raise WorkerSetupError(f"{reason}: {error.reason}", hint) from error
 
     def _pause(self, seconds: float) -> None:
-        if self._stopping.wait(seconds):
-            raise ResourceUnavailableError("the dispatcher stops: no instance is waited for")
+        if self._haste.wish.wait(seconds):
+            raise ResourceUnavailableError("the run is to end: no instance is waited for")
 
     def _check_state(self) -> None:
         state = self._state()

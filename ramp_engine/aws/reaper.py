@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,9 @@ class Reaper:
     holds : callable
         Tells of an instance, by its id, whether the caller's own fleet has it: such a one is the
         fleet's affair, whatever its tags say.
+    snapshot : callable
+        Gives all instances of the event and the age of that knowledge in seconds, where somebody
+        else has asked for them lately: a fleet does so each turn.
     ec2 : EC2, optional
         Where there is one already.
     clock : callable
@@ -81,6 +84,7 @@ class Reaper:
         is_live: IsLive,
         *,
         holds: Callable[[str], bool] = lambda _: False,
+        snapshot: Callable[[], tuple[float, list[Described]] | None] = lambda: None,
         ec2: EC2 | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -90,6 +94,7 @@ class Reaper:
         self._ec2 = ec2 or EC2(self.settings)
         self._is_live = is_live
         self._holds = holds
+        self._snapshot = snapshot
         self._clock = clock
 
     def look(self) -> list[Tenancy]:
@@ -102,8 +107,17 @@ class Reaper:
         DatabaseUnavailableError
             Nobody knows who lives.
         """
-        alive = [one for one in self._ec2.describe(self._tags) if one.state in ALIVE]
-        return self._judged(alive)
+        return self._look()[1]
+
+    def _look(self) -> tuple[datetime, list[Tenancy]]:
+        """As `look`, with the time as of which it is so."""
+        as_of, known = self._clock(), self._snapshot()
+        if known is not None:
+            age, described = known
+            as_of -= timedelta(seconds=age)
+        else:
+            described = self._ec2.describe(self._tags)
+        return as_of, self._judged(one for one in described if one.state in ALIVE)
 
     def reap(self, *, is_dry_run: bool = False) -> Reaped:
         """Terminate the instances and cancel the spot requests that nobody answers for.
@@ -118,8 +132,8 @@ class Reaper:
         DatabaseUnavailableError
             Nobody knows who lives: nothing is ended.
         """
-        as_of, reaped = self._clock(), Reaped()
-        found = self.look()
+        reaped = Reaped()
+        as_of, found = self._look()
         requests = self._requests(found)
         dead = self._confirmed([one for one in found if not one.is_live])
         cancelled = self._unanswered(requests, found, {one.instance.id for one in dead})
@@ -244,4 +258,5 @@ def reap(config: Mapping[str, Any], shared: Fleet | None, is_live: IsLive) -> No
     if shared is None:
         Reaper(config, is_live).reap()
     else:
-        Reaper(config, is_live, holds=shared.holds, ec2=shared.ec2).reap()
+        holds, snapshot = shared.holds, shared.snapshot
+        Reaper(config, is_live, holds=holds, snapshot=snapshot, ec2=shared.ec2).reap()

@@ -8,12 +8,18 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ramp_engine.errors import ResourceUnavailableError, WorkerError, WorkerSetupError
+from ramp_engine.errors import (
+    ResourceUnavailableError,
+    WorkerError,
+    WorkerLostError,
+    WorkerSetupError,
+)
 
 __all__ = [
     "AnswerLostError",
     "InstanceGoneError",
     "NoCapacityError",
+    "TakenOverError",
     "UnsupportedHereError",
     "answered",
     "boto",
@@ -36,6 +42,10 @@ class AnswerLostError(ResourceUnavailableError):
 
 class InstanceGoneError(ResourceUnavailableError):
     """EC2 knows no instance of this id: it is gone, or was launched a moment ago."""
+
+
+class TakenOverError(WorkerLostError):
+    """An instance is held by another dispatcher, which took this one for dead."""
 
 
 #: Room is missing for one type of instance: the next of the list may be tried.

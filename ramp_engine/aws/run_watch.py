@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
+from ramp_engine.aws.instances import ENDED
 from ramp_engine.aws.station import Report
-from ramp_engine.errors import TransportError, WorkerError, WorkerLostError
+from ramp_engine.errors import RampError, TransportError
 
 __all__ = ["RunWatch", "Station"]
 
@@ -17,8 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: The longest time between two tries to reach an instance that does not answer, in seconds.
 MAX_BACK_OFF_SECONDS = 30.0
-#: States of an instance that it does not come back from.
-_GONE = {"shutting-down", "terminated", "stopping", "stopped"}
+#: So much of a log is taken while a run goes on, in bytes; the rest comes with the results.
+MAX_LOG_BYTES = 64 << 20
 
 
 class Station(Protocol):
@@ -55,6 +56,8 @@ class RunWatch:
         Why the run was interrupted through no fault of its own, and why it was lost; or empty.
     has_full_disk : bool
         Whether the run has left the instance's disk full.
+    notice : str
+        Why the instance will soon be taken away; or empty.
     done : set of int
         Folds that are done there.
     """
@@ -74,6 +77,7 @@ class RunWatch:
         self.interruption = ""
         self.loss = ""
         self.has_full_disk = False
+        self.notice = ""
         self.done: set[int] = set()
         self._station = station
         self._run = run
@@ -95,7 +99,12 @@ class RunWatch:
     @property
     def is_reachable(self) -> bool:
         """Whether the instance has answered the last question."""
-        return self._silent_since is None and self._state() not in _GONE
+        return self._silent_since is None and self._state() not in ENDED
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the instance can serve others after this run."""
+        return self.is_reachable and not (self.loss or self.interruption or self.notice)
 
     def look(self, *, is_urgent: bool = False) -> None:
         """Ask how the run stands, unless that was done just now; never raises.
@@ -114,18 +123,16 @@ class RunWatch:
             self._take(self._station.status(self._run, self._n_log_bytes, self.done))
         except TransportError as error:
             self._note_silence(error)
-        except (WorkerError, OSError) as error:
+        except RampError as error:
             self.loss = str(error)
 
     def _take(self, report: Report) -> None:
         if self._silent_since is not None:
             logger.info("the instance of run %s answers again", self._run)
         self._silent_since, self._back_off_seconds = None, 1.0
-        if report.log:
-            with self._log.open("ab") as log:
-                log.write(report.log)
-            self._n_log_bytes += len(report.log)
+        self._keep(report.log)
         self.done.update(report.done)
+        self.notice = report.notice or self.notice
         if report.state == "unknown":
             self.loss = "the instance knows nothing of the run any more: was it started anew?"
         elif report.killed_by is not None:
@@ -135,6 +142,16 @@ class RunWatch:
             self.has_full_disk = report.disk_is_full
         elif report.notice:
             self.interruption = f"the spot instance is taken away: {report.notice}"
+
+    def _keep(self, log: bytes) -> None:
+        """Add to the log; what the disk refuses is missing there until the run is collected."""
+        piece = log[: MAX_LOG_BYTES - self._n_log_bytes]
+        try:
+            with self._log.open("ab") as file:
+                file.write(piece)
+        except OSError as error:
+            logger.warning("the log of run %s has a gap: %s", self._run, error)
+        self._n_log_bytes += len(piece)
 
     def _note_silence(self, error: TransportError) -> None:
         """Decide what it means that the instance has not answered."""
@@ -154,17 +171,6 @@ class RunWatch:
 
     def _note_end_of_instance(self) -> bool:
         state = self._state()
-        if state in _GONE:
+        if state in ENDED:
             self.interruption = f"the instance is gone: EC2 calls it {state}"
-        return state in _GONE
-
-    def expect_end(self) -> None:
-        """Check that the run has ended by itself.
-
-        Raises
-        ------
-        WorkerLostError
-            It was interrupted or lost.
-        """
-        if self.loss or self.interruption:
-            raise WorkerLostError(self.loss or self.interruption)
+        return state in ENDED

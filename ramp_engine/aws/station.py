@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
 import time
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ramp_engine.aws import answers
 from ramp_engine.aws.answers import Prepared, Report
+from ramp_engine.aws.connection import Completed, Connection
+from ramp_engine.aws.haste import Haste
 from ramp_engine.aws.program import build_program
 from ramp_engine.aws.taking import take_parcel
 from ramp_engine.bundle_archive import BundleArchive, write_tar
@@ -43,50 +45,12 @@ FIRST_BACK_OFF_SECONDS, MAX_BACK_OFF_SECONDS = 1.0, 15.0
 #: How long a command may take, in seconds; what is not listed: the last.
 _SECONDS = {"prepare": 600.0, "pack": 600.0, "wipe": 120.0, "start": 120.0, "status": 30.0}
 _OTHER_SECONDS = 60.0
+#: A connection that is lost at the very end is tried again for so long, in seconds.
+WIPE_PATIENCE = 15.0
 #: Files have so long, and a second more for each so many bytes.
 _FILE_SECONDS, _BYTES_A_SECOND = 60.0, 100_000
 _NO_SUCH_PROGRAM = b"can't open file"
 _COMMAND_NOT_FOUND = 127
-
-
-class Completed(Protocol):
-    """What became of a command."""
-
-    @property
-    def returncode(self) -> int:
-        """Its exit code."""
-
-    @property
-    def stdout(self) -> bytes:
-        """What it wrote there."""
-
-    @property
-    def stderr(self) -> bytes:
-        """What it wrote there."""
-
-
-class Connection(Protocol):
-    """What is needed of `ramp_engine.transports.ssh.SshConnection`."""
-
-    def connect(self) -> None:
-        """Connect, or do so again."""
-
-    def run(
-        self, command: Sequence[str], stdin: bytes = b"", *, timeout_seconds: float = 60.0
-    ) -> Completed:
-        """Run a command."""
-
-    def put(self, source: Path, target: str, *, timeout_seconds: float) -> None:
-        """Send a file, which appears as a whole."""
-
-    def put_bytes(self, content: bytes, target: str, *, timeout_seconds: float) -> None:
-        """Send a file, which appears as a whole."""
-
-    def get(self, source: str, target: Path, *, max_bytes: int, timeout_seconds: float) -> str:
-        """Fetch a regular file; give its hash."""
-
-    def close(self) -> None:
-        """Close it."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +75,26 @@ class Station:
     Parameters
     ----------
     connection : Connection
-        To the instance; it need not be connected.
+        To the instance.
+    is_connected : bool
+        Whether it is connected already; else the first command connects.
     patience_seconds : float
         A connection that is lost is tried again for so long, with back-off; then the instance
         counts as lost. What was asked may then have been done or not.
-    stopping : Event, optional
-        Ends the patience when it is set.
+    haste : Haste, optional
+        Ends the patience, and bounds what is under way.
+    check : callable
+        Asked before something is tried again: raises what there is to say of an instance that will
+        never answer.
 
     Notes
     -----
     All methods raise `WorkerLostError` when patience is at its end, `HostKeyError` and
     `AuthenticationError` at once, `ResourceUnavailableError` when the instance's disk is full, and
     `WorkerSetupError` when what runs there has failed in a way that nobody expects.
+
+    An instance belongs to the station that has prepared or taken it last: others can change nothing
+    there, and get `TakenOverError`.
     """
 
     def __init__(
@@ -130,14 +102,19 @@ class Station:
         connection: Connection,
         *,
         patience_seconds: float,
-        stopping: threading.Event | None = None,
+        is_connected: bool = False,
+        haste: Haste | None = None,
+        check: Callable[[], None] = lambda: None,
         back_off_seconds: float = FIRST_BACK_OFF_SECONDS,
     ) -> None:
         self._connection = connection
         self._patience_seconds = patience_seconds
-        self._stopping = stopping or threading.Event()
+        self._haste = haste or Haste()
+        self._check = check
         self._back_off_seconds = back_off_seconds
-        self._is_broken = True  # not connected yet
+        #: Whether there is no connection (yet), or it has failed.
+        self.is_broken = not is_connected
+        self._name = uuid.uuid4().hex
 
     # Its operations
 
@@ -177,6 +154,10 @@ class Station:
             if answer.get("needs"):
                 raise WorkerLostError("the bundle was sent, and is not on the instance")
         return answers.read_prepared(answer, archive.bundle.sha256)
+
+    def take(self) -> None:
+        """Hold the instance from now on, which another station has prepared."""
+        self._persist(lambda: self._ask({"op": "take"}))
 
     def _check_room(self, archive: BundleArchive) -> None:
         said = self._persist(lambda: self._ask({"op": "hello"}))
@@ -301,13 +282,16 @@ class Station:
     def wipe(self, keep: Collection[str] | None = None) -> bool:
         """Remove everything of ours but some bundles; tell whether the instance is as new.
 
+        One that does not answer soon is better ended than waited for.
+
         Parameters
         ----------
         keep : collection of str, optional
             Hashes of their archives; default: all are kept.
         """
         kept = None if keep is None else sorted(keep)
-        said = self._persist(lambda: self._ask({"op": "wipe", "keep_bundles": kept}))
+        request = {"op": "wipe", "keep_bundles": kept}
+        said = self._persist(lambda: self._ask(request), min(self._patience_seconds, WIPE_PATIENCE))
         if not said.get("is_clean"):
             logger.info("the instance is not clean: %s", said.get("left"))
         return said.get("is_clean") is True
@@ -327,7 +311,7 @@ class Station:
 
         self._persist(send)
 
-    def _persist(self, work: Callable[[], T]) -> T:
+    def _persist(self, work: Callable[[], T], seconds: float | None = None) -> T:
         """Do something, again and again while the connection is lost and patience lasts.
 
         Raises
@@ -335,27 +319,30 @@ class Station:
         WorkerLostError
             Patience is at its end.
         """
-        until = time.monotonic() + self._patience_seconds
+        patience = self._patience_seconds if seconds is None else seconds
+        until = time.monotonic() + patience
         back_off = self._back_off_seconds
         while True:
             try:
                 return self._once(work)
             except ConnectionLostError as error:
-                if time.monotonic() + back_off > until or self._stopping.is_set():
-                    reason = f"the instance has not answered for {self._patience_seconds:g} s"
+                self._check()
+                if time.monotonic() + back_off > until or self._haste.wish.is_set():
+                    reason = f"the instance has not answered for {patience:g} s"
                     raise WorkerLostError(f"{reason}: {error}") from error
                 logger.info("the instance does not answer, it is tried again: %s", error)
-            self._stopping.wait(back_off)
+            self._haste.wish.wait(back_off)
             back_off = min(2 * back_off, MAX_BACK_OFF_SECONDS)
 
     def _once(self, work: Callable[[], T]) -> T:
         try:
-            if self._is_broken:
-                self._connection.connect()
-                self._is_broken = False
-            return work()
+            with self._haste.bound(self._connection.close):
+                if self.is_broken:
+                    self._connection.connect()
+                    self.is_broken = False
+                return work()
         except ConnectionLostError:
-            self._is_broken = True
+            self.is_broken = True
             raise
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -371,7 +358,7 @@ class Station:
     def _run(self, request: Mapping[str, Any]) -> Completed:
         command = ["python3", "-I", "-S", f"{ROOT}/{build_program().file_name}"]
         seconds = _SECONDS.get(str(request["op"]), _OTHER_SECONDS)
-        content = answers.encode(request)
+        content = answers.encode({**request, "holder": self._name})
         return self._connection.run(command, content, timeout_seconds=seconds)
 
     def _install(self) -> None:
@@ -394,7 +381,9 @@ class Station:
         except TransportError as error:
             if not error.is_full:
                 raise
-            raise ResourceUnavailableError("the instance's disk is full", error.reason) from error
+            raise ResourceUnavailableError(
+                f"the instance's disk is full: {error.reason}", error.hint
+            ) from error
 
 
 def _packed(submission: Path) -> bytes:

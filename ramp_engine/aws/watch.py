@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two calls while an instance is awaited, and the most while AWS is away.
 AWAITED_SECONDS, LONGEST_SECONDS = 5.0, 60.0
+#: An older snapshot is none, however long turns are, in seconds.
+OLDEST_SECONDS = 120.0
 #: So many snapshots in a row have to lack an instance that was there, for it to be gone.
 N_MISSING = 3
 
@@ -58,6 +60,7 @@ class Watch:
         self._is_closed = False
         self._is_hurried = False
         self._last_at = float("-inf")
+        self._seen_at = float("-inf")  # the beginning of the last turn that succeeded
         #: Why the last turn failed; None: it did not.
         self.error: WorkerError | None = None
         self._thread = threading.Thread(target=self._run, name="ramp-ec2-watch", daemon=True)
@@ -85,6 +88,16 @@ class Watch:
         """Give all instances that are known."""
         with self._changed:
             return list(self._seen.values())
+
+    def snapshot(self) -> tuple[float, list[Described]] | None:
+        """Give all instances that are known, and the seconds since they were; asks nobody.
+
+        None when the last turns have failed, or there were none since nobody needed to know.
+        """
+        with self._changed:
+            age = time.monotonic() - self._seen_at
+            is_late = age > min(2 * self._turn_seconds, OLDEST_SECONDS)
+            return None if is_late else (age, list(self._seen.values()))
 
     def poke(self) -> None:
         """Have something done soon: what there is to look after has changed."""
@@ -164,8 +177,8 @@ class Watch:
     def _turn(self) -> None:
         with self._changed:
             self._n_begun += 1
-            number = self._n_begun
-            self._last_at, self._is_hurried = time.monotonic(), False
+            number, began_at = self._n_begun, time.monotonic()
+            self._last_at, self._is_hurried = began_at, False
         try:
             described = self._describe()
         except WorkerError as error:
@@ -173,6 +186,7 @@ class Watch:
             return
         with self._changed:
             self._take({item.id: item for item in described})
+            self._seen_at = began_at
             self._done, self._n_failures, self.error = number, 0, None
             self._changed.notify_all()
 

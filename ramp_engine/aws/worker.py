@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import threading
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,26 +14,32 @@ from pydantic import BaseModel
 
 from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.aws.fleet import Fleet
-from ramp_engine.aws.instances import Instance, Owner
+from ramp_engine.aws.haste import Haste
+from ramp_engine.aws.instances import Owner
+from ramp_engine.aws.lease import Lease
 from ramp_engine.aws.ledger import Ledger, forecast
+from ramp_engine.aws.memory import tell_peaks
 from ramp_engine.aws.online import check_online
-from ramp_engine.aws.reaching import reach
 from ramp_engine.aws.reaper import reap
 from ramp_engine.aws.run_watch import RunWatch
-from ramp_engine.aws.station import Prepared, RunRequest, Station
+from ramp_engine.aws.shared import Shared
+from ramp_engine.aws.station import Prepared, RunRequest
 from ramp_engine.base import Capability, IsLive, WorkerStatus
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.errors import (
+    CollectError,
+    RampError,
     WorkerError,
     WorkerLostError,
     WorkerSetupError,
 )
 from ramp_engine.evaluation.scratch import SERVERS, scratch_directory
-from ramp_engine.fold_outputs import MAX_TOTAL_BYTES, is_tested
+from ramp_engine.fold_outputs import MAX_TOTAL_BYTES, is_tested, read_result
 from ramp_engine.fold_process import FoldScratch, folds_in_flight, make_scratch, remove_tree
 from ramp_engine.fold_worker import FoldWorker
+from ramp_engine.outcome import EXIT_KIT, EXIT_OURS
 from ramp_engine.sandbox import SandboxKeys
-from ramp_engine.transports.ssh import SshConnection
+from ramp_engine.transports.ssh import check_private_key
 
 __all__ = ["AWSWorker"]
 
@@ -43,15 +47,6 @@ logger = logging.getLogger(__name__)
 
 #: A run that is over its time limit by so much is ended from here, in seconds.
 OVERDUE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What the workers of a dispatcher share."""
-
-    fleet: Fleet
-    packed_dir: Path  #: bundles as they are sent
-    stopping: threading.Event = field(default_factory=threading.Event)  #: nobody waits any more
 
 
 class AWSWorker(FoldWorker):
@@ -66,13 +61,12 @@ class AWSWorker(FoldWorker):
         self._settings = AWSWorkerConfig.of(config)
         self._run = uuid.uuid4().hex
         self._directories: FoldScratch | None = None
-        self._instance: Instance | None = None
-        self._connection: SshConnection | None = None
-        self._station: Station | None = None
+        self._lease: Lease | None = None
         self._archive: BundleArchive | None = None
         self._prepared: Prepared | None = None
         self._watch: RunWatch | None = None  # since the launch
         self._has_all = False  # whether everything that the run has left was fetched
+        self._haste = Haste()
         self._own = contextlib.ExitStack()  # without a dispatcher
 
     @classmethod
@@ -98,7 +92,7 @@ class AWSWorker(FoldWorker):
     def give_up_waiting(cls, shared: Any) -> None:
         """Have nobody wait any longer for an instance that starts, or that does not answer."""
         if isinstance(shared, Shared):
-            shared.stopping.set()
+            shared.end_waits()
 
     @classmethod
     def reap(cls, config: Mapping[str, Any], shared: Any, is_live: IsLive) -> None:
@@ -131,12 +125,17 @@ class AWSWorker(FoldWorker):
         """
         self._require("setup", WorkerStatus.INITIALIZED)
         self._check_inputs()
+        check_private_key(self._settings.key_path)
         shared = self._shared()
-        self._directories = self._new_directories()
+        self._make_directories()
         self._archive = pack(self._path("bundle_dir"), shared.packed_dir)
-        self._instance = shared.fleet.obtain(self._owner, stopping=shared.stopping)
-        self._prepared = self._reach(self._instance).prepare(self.config, self._archive)
+        instance = shared.fleet.obtain(self._owner, stopping=self._haste.wish)
+        self._lease = lease = Lease(shared.fleet, instance, self._settings, self._haste)
+        lease.connect()
+        with lease.judging():
+            self._prepared = lease.station.prepare(self.config, self._archive)
         self.sandbox = self._prepared.level
+        self._prepared.gpus(self._settings.gpus)  # it is no use to go on without them
         super().setup()
 
     @property
@@ -151,27 +150,12 @@ class AWSWorker(FoldWorker):
             attempt=int(config.get("attempt", 0)),
         )
 
-    def _new_directories(self) -> FoldScratch:
-        directories = make_scratch(self._path("submissions_dir").parent)
+    def _make_directories(self) -> None:
+        self._directories = make_scratch(self._path("submissions_dir").parent)
         try:
-            directories.log.write_bytes(self._kept_folds())
+            self._directories.log.write_bytes(self._kept_folds())
         except OSError as error:
             raise WorkerSetupError(f"no room for the run's log: {error}") from error
-        return directories
-
-    def _reach(self, instance: Instance) -> Station:
-        stopping = self._shared().stopping
-        self._connection = reach(instance, self._settings, self._state, stopping)
-        self._station = Station(
-            self._connection,
-            patience_seconds=self._settings.patience_seconds,
-            stopping=stopping,
-        )
-        return self._station
-
-    def _state(self) -> str:
-        assert self._instance is not None  # noqa: S101  there is something to ask about
-        return self._shared().fleet.look(self._instance.id)
 
     def launch_submission(self) -> None:
         """Start the folds on the instance.
@@ -184,7 +168,8 @@ class AWSWorker(FoldWorker):
             The instance refuses, or is gone.
         """
         self._require("launch_submission", WorkerStatus.SETUP)
-        self._made_station.start(self._request())
+        with self._held.judging():
+            self._held.station.start(self._request())
         self._watch = self._new_watch()
         super().launch_submission()
 
@@ -201,16 +186,17 @@ class AWSWorker(FoldWorker):
             n_threads=self.config.get("n_threads"),
             n_jobs=n_jobs,
             sandbox=spec,
+            gpus=prepared.gpus(self._settings.gpus),
             timeout_seconds=self._timeout,
             orphan_seconds=self._settings.adopt_within_seconds,
         )
 
     def _new_watch(self) -> RunWatch:
         return RunWatch(
-            self._made_station,
+            self._held.station,
             self._run,
             self._scratch.log,
-            self._state,
+            lambda: self._held.state,
             seconds=float(self.config.get("time_between_collection", 1.0)),
             patience_seconds=self._settings.patience_seconds,
         )
@@ -229,7 +215,14 @@ class AWSWorker(FoldWorker):
         return self._made_watch.is_over and not self.check_timeout()
 
     def check_timeout(self) -> bool:
-        """Tell whether the supervisor there ended the run at its time limit, or should have."""
+        """Tell whether the supervisor there ended the run at its time limit, or should have.
+
+        Of a run that cannot be asked about nobody knows: it may have ended in time.
+        """
+        watch = self._watch
+        is_asked = watch is not None and watch.returncode is None
+        if watch is not None and is_asked and (watch.loss or not watch.is_reachable):
+            return False
         return self._is_out_of_time(OVERDUE_SECONDS)
 
     @property
@@ -238,7 +231,16 @@ class AWSWorker(FoldWorker):
 
     def _loss(self) -> str | None:
         watch = self._made_watch
+        if watch.has_full_disk and self._is_cut_short:
+            return (
+                "the folds have left the instance's disk full: take an image with a larger volume"
+            )
         return watch.loss or watch.interruption or None
+
+    @property
+    def _is_cut_short(self) -> bool:
+        is_ours = self._returncode in (EXIT_KIT, EXIT_OURS)
+        return is_ours or read_result(self._scratch.result) is None
 
     @property
     def _scratch(self) -> FoldScratch:
@@ -246,9 +248,9 @@ class AWSWorker(FoldWorker):
         return self._directories
 
     @property
-    def _made_station(self) -> Station:
-        assert self._station is not None  # noqa: S101  setup or attach made it
-        return self._station
+    def _held(self) -> Lease:
+        assert self._lease is not None  # noqa: S101  setup or attach made it
+        return self._lease
 
     @property
     def _made_watch(self) -> RunWatch:
@@ -269,7 +271,7 @@ class AWSWorker(FoldWorker):
         return super().collect_done_folds()
 
     def _fetch(self, folds: Sequence[int] | None, *, is_whole: bool) -> None:
-        self._made_station.fetch(
+        self._held.station.fetch(
             self._run,
             folds,
             is_whole=is_whole,
@@ -283,46 +285,51 @@ class AWSWorker(FoldWorker):
         watch = self._made_watch
         if watch.loss or watch.interruption or self._has_all:
             return True  # nothing more is to be had; what is still there goes with the instance
-        has_ended = self._made_station.end(self._run)
-        if has_ended:
-            self._fetch(None, is_whole=True)
-            self._has_all = True
+        with self._held.judging():
+            has_ended = self._held.station.end(self._run)
+            if has_ended:
+                self._fetch(None, is_whole=True)
+                self._has_all = True
+        if has_ended and self._settings.memory_profiling:
+            self._tell_peaks()
         return has_ended
+
+    def _tell_peaks(self) -> None:
+        try:
+            tell_peaks(self._scratch.result, self._scratch.log)
+        except OSError as error:
+            raise CollectError(f"the log cannot be completed: {error}") from error
 
     # Its end
 
     def cancel(self) -> None:
         """End the run early, with everything that it started; of it the logs are kept."""
         watch = self._watch
-        if watch is not None and watch.is_reachable:
-            with contextlib.suppress(WorkerError):
-                self._end_run()
+        if watch is not None:
+            if watch.is_reachable:
+                with contextlib.suppress(RampError):
+                    self._end_run()
             self._keep_logs()
         super().cancel()
 
     def teardown(self) -> None:
         """Wipe the instance for the next submission, or end it; safe from any status, and twice."""
-        if self._instance is not None:
-            is_clean = self._wiped()
-            self._shared().fleet.give_back(self._instance, is_clean=is_clean)
+        if self._lease is not None:
+            is_well = self._watch is None or self._watch.is_well
+            keep = () if self._archive is None else [self._archive.bundle.sha256]
+            self._lease.give_back(keep, is_well=is_well)
         self._leave()
         super().teardown()
 
-    def _wiped(self) -> bool:
-        """Tell whether nothing of the submission is left on the instance."""
-        watch, station = self._watch, self._station
-        if station is None or (watch is not None and not watch.is_reachable):
-            return False
-        try:
-            return station.wipe(() if self._archive is None else [self._archive.bundle.sha256])
-        except WorkerError as error:
-            logger.warning("an instance is not used again: %s", error, extra={"worker": repr(self)})
-            return False
+    def wake(self) -> None:
+        """End all waits, for an instance or its answers too: the run is to end."""
+        self._haste.make()
+        super().wake()
 
     def _leave(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._station = self._instance = None
+        self._lease = self._watch = None
+        if isinstance(self.shared, Shared):
+            self.shared.leave(self._haste)
         if self._directories is not None:
             remove_tree(self._directories.root)
             remove_tree(self._directories.tmp)
@@ -333,8 +340,7 @@ class AWSWorker(FoldWorker):
 
     def handle(self) -> str | None:
         """Name the instance, the key of its SSH server, and the run."""
-        instance = self._instance
-        assert instance is not None  # noqa: S101  setup was called
+        instance = self._held.instance
         known = {"instance": instance.id, "host_key": instance.host_key, "run": self._run}
         return json.dumps(known | {"level": self.sandbox})
 
@@ -347,12 +353,15 @@ class AWSWorker(FoldWorker):
             host_key, self.sandbox = str(known["host_key"]), known["level"]
         except (ValueError, KeyError, TypeError) as error:
             raise WorkerLostError(f"no run is called {handle!r:.200}") from error
-        self._directories = self._new_directories()
-        self._instance = self._shared().fleet.find(instance_id, self._owner)
-        self._instance.host_key = host_key
+        self._make_directories()
+        fleet = self._shared().fleet
+        instance = fleet.find(instance_id, self._owner)
+        instance.host_key = host_key
+        self._lease = Lease(fleet, instance, self._settings, self._haste)
         try:
-            self._reach(self._instance)
-        except WorkerError as error:
+            self._lease.connect()
+            self._lease.station.take()
+        except (WorkerError, ValueError) as error:
             raise WorkerLostError(f"the run of {self.submission} is lost: {error}") from error
         self._watch = self._new_watch()
         self._watch.look()
@@ -362,8 +371,8 @@ class AWSWorker(FoldWorker):
 
     def detach(self) -> None:
         """Let go of run and instance, which belong to another dispatcher by now."""
-        if self._instance is not None:
-            self._shared().fleet.let_go(self._instance)
+        if self._lease is not None:
+            self._lease.let_go()
         self._leave()
         super().detach()
 
@@ -371,4 +380,5 @@ class AWSWorker(FoldWorker):
         if not isinstance(self.shared, Shared):
             self.shared = self._own.enter_context(self.open_shared(self.config))
         shared: Shared = self.shared
+        shared.enter(self._haste)
         return shared

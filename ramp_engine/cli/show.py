@@ -224,7 +224,7 @@ _LONGEST_CELL = 100
 
 _REASONS = {
     "no_dispatcher": "no dispatcher is running: start one with `ramp launch dispatcher`",
-    "delayed": "delayed after a crash of ours until {not_before}",
+    "delayed": "not before {not_before} ({attempt_error})",
     "starting": "about to start",
     "teams_turn": "other teams' turn",
     "no_free_slot": "no free slot",
@@ -233,9 +233,13 @@ _REASONS = {
 
 def _print_waiting(rows: list[dict[str, Any]]) -> None:
     """Tell of those that wait why, and from when to when they are expected to run."""
+    from ramp_engine.narrative import summary
+
     for row in sorted(rows, key=lambda row: (row["queue_place"] is None, row["queue_place"])):
         place = f"place {row['queue_place']}" if row["queue_place"] else "waits"
-        reason = _REASONS[row["waiting_reason"]].format(not_before=_time(row["not_before"]))
+        reason = _REASONS[row["waiting_reason"]].format(
+            not_before=_time(row["not_before"]), attempt_error=summary(row["attempt_error"] or "")
+        )
         text = f"submission {row['id']} ({row['team']}/{row['name']}): {place}, {reason}"
         if row["expected_start_at"]:
             text += f", expected {_time(row['expected_start_at'])}"

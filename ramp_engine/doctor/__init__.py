@@ -22,6 +22,7 @@ from ramp_engine.doctor import (
     database,
     environment,
     kit,
+    online,
     places,
     queue,
 )
@@ -50,6 +51,7 @@ EVENT_CHECKS: dict[str, Callable[[PatientEvent], Iterable[Finding]]] = {
     "kit and data": kit.are_as_deployed,
     "bundle": kit.can_be_evaluated,
     "cluster": cluster.runs_folds,
+    "place": online.is_ready,
     "leftovers": places.hold_leftovers,
     "dispatchers": queue.is_served,
     "submissions": queue.holds_failures,

@@ -10,6 +10,7 @@ keeper (`host_keeper`).
 op          what it does
 =========== ======================================================================================
 ``hello``   says what this machine is and what of ours is on it
+``take``    has the caller hold this machine, as ``prepare`` does: others may change nothing then
 ``prepare`` finds interpreter and confinement, unpacks the bundle
 ``start``   begins a run of the fold step
 ``status``  says how a run stands: end, log, folds, notice that the machine is taken away
@@ -74,17 +75,24 @@ def _answer(root: Path, text: bytes) -> dict[str, Any]:
     if op not in _MODULES:
         raise HostError("request", f"nobody knows how to {op!r:.80}")
     place = HostPlace(root)
+    holder = request.get("holder")
     operation = getattr(importlib.import_module(f".{_MODULES[op]}", __package__), op)
     if op == "status":  # changes nothing, and waits for nobody
+        place.check_holder(holder)
         return dict(operation(place, request))
     place.make()
     with place.locked():
+        if op in _TAKING:
+            place.take(holder)
+        elif op != "hello":
+            place.check_holder(holder)
         return dict(operation(place, request))
 
 
 #: Where an operation is; only that is imported, since one is asked for each turn.
 _MODULES = {
     "hello": "host_preparing",
+    "take": "host_preparing",
     "prepare": "host_preparing",
     "start": "host_starting",
     "status": "host_runs",
@@ -92,3 +100,5 @@ _MODULES = {
     "end": "host_runs",
     "wipe": "host_wiping",
 }
+#: After these the machine is the caller's.
+_TAKING = ("take", "prepare")

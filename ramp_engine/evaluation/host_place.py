@@ -16,6 +16,10 @@ from .untrusted_files import read_text
 
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+#: Names another folder of device nodes than /dev, for tests.
+DEVICES = "RAMP_INSTANCE_DEVICES"
+#: The size of the file that names the holder.
+_HOLDER_BYTES = 128
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -25,7 +29,7 @@ class HostError(Exception):
     Parameters
     ----------
     kind : str
-        ``disk``, ``python``, ``bundle``, ``sandbox``, ``request`` or ``ours``.
+        ``disk``, ``python``, ``bundle``, ``sandbox``, ``taken``, ``request`` or ``ours``.
     message : str
     hint : str
         What to do about it.
@@ -60,11 +64,14 @@ class HostPlace:
     runs: Path = field(init=False)
     marks: Path = field(init=False)  #: what is to be remembered until the next wiping
     token: Path = field(init=False)  #: for the instance's metadata
+    dev: Path = field(init=False)  #: the folder of device nodes
+    holder: Path = field(init=False)  #: who may change anything, besides whoever takes it over
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "program", Path(__file__).absolute().parent)
-        for name in ("incoming", "bundles", "runs", "marks", "token"):
+        for name in ("incoming", "bundles", "runs", "marks", "token", "holder"):
             object.__setattr__(self, name, self.root / name)
+        object.__setattr__(self, "dev", Path(os.environ.get(DEVICES, "/dev")))
 
     def make(self) -> None:
         """Make the folders.
@@ -76,6 +83,40 @@ class HostPlace:
         """
         for folder in (self.root, self.incoming, self.bundles, self.runs, self.marks):
             folder.mkdir(mode=0o700, exist_ok=True)
+
+    def take(self, holder: Any) -> None:
+        """Let nobody but `holder` change anything from now on; None: whoever asks may.
+
+        Written in place: a full disk takes it all the same, but for the first time.
+
+        Raises
+        ------
+        OSError
+            The disk refuses.
+        """
+        if holder is None:
+            self.holder.unlink(missing_ok=True)
+            return
+        text = checked({"holder": holder}, "holder", _WORD).encode().ljust(_HOLDER_BYTES)
+        descriptor = os.open(self.holder, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, text, 0)
+        finally:
+            os.close(descriptor)
+
+    def check_holder(self, holder: Any) -> None:
+        """Refuse what somebody asks for who held the machine before; None: nobody in particular.
+
+        A dispatcher that was paused may wake up when another has taken its run over.
+
+        Raises
+        ------
+        HostError
+            It is somebody else's by now.
+        """
+        found = read_text(self.root, self.holder.name).strip()
+        if holder is not None and found not in ("", holder):
+            raise HostError("taken", "another dispatcher has taken the instance over")
 
     def run(self, request: dict[str, Any]) -> Path:
         """Give the folder of the run that a request is about."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+from .gpu_devices import found_gpus
 from .host_place import HostError, HostPlace
 from .host_unpacking import take_bundle
 from .run_command import run_environment
@@ -58,6 +59,7 @@ def facts(place: HostPlace) -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "memory_mb": round(_memory_bytes() / 2**20),
         "disk_free_mb": shutil.disk_usage(place.root).free >> 20,
+        "gpus": found_gpus(place.dev),
     }
 
 
@@ -67,6 +69,11 @@ def _memory_bytes() -> int:
         text = read_text(Path("/sys/fs/cgroup", name).parent, Path(name).name).strip()
         amounts += [int(text)] if text.isdigit() else []
     return min(amounts)
+
+
+def take(_: HostPlace, __: dict[str, Any]) -> dict[str, Any]:
+    """Do nothing more: the caller holds the machine now."""
+    return {}
 
 
 def prepare(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .gpu_devices import found_gpus, gpu_access
 from .host_keeper import ASKED, PLAN
 from .host_place import HostError, HostPlace, checked_hash
 from .host_runs import HostRun
 from .host_unpacking import unpack
+from .plan import LEVELS
 from .run_command import GRACE_SECONDS, fold_arguments, let_pass, run_environment, threads_of_a_fold
 from .run_folder import FoldScratch, find_tmp
 
@@ -45,7 +48,8 @@ def _write_plan(place: HostPlace, folder: Path, request: dict[str, Any]) -> None
     (folder / PLAN).write_text(json.dumps(plan))  # it may be elsewhere, and must be found again
     scratch.make()
     (folder / ASKED).touch()
-    python, sandbox, n_jobs = Path(request["python"]), request["sandbox"], request["n_jobs"]
+    python, n_jobs = Path(request["python"]), request["n_jobs"]
+    visible, sandbox = _with_gpus(place, request)
     passed = (place.root, place.runs, place.bundles, folder, scratch.tmp)
     let_pass(sandbox, (*passed, place.program.parent))
     step = fold_arguments(
@@ -57,11 +61,22 @@ def _write_plan(place: HostPlace, folder: Path, request: dict[str, Any]) -> None
         folds=request["folds"],
     )
     threads = threads_of_a_fold(bundle, request["n_threads"], n_jobs)
-    environment = run_environment(python, scratch.home, scratch.tmp, threads, request["gpus"])
+    environment = run_environment(python, scratch.home, scratch.tmp, threads, visible)
     plan |= {"command": [str(python), "-I", str(place.program), *step], "environment": environment}
     plan |= {"cwd": str(scratch.work), "grace_seconds": GRACE_SECONDS}
     plan |= {key: request[key] for key in ("timeout_seconds", "orphan_seconds")}
     (folder / PLAN).write_text(json.dumps(plan))
+
+
+def _with_gpus(place: HostPlace, request: dict[str, Any]) -> tuple[Sequence[str], dict[str, Any]]:
+    """Give what CUDA is told, and the sandbox with what the run's GPUs need."""
+    sandbox, gpus = request["sandbox"], list(map(str, request["gpus"]))
+    missing = set(gpus).difference(found_gpus(place.dev))
+    if missing:
+        raise HostError("request", f"the instance has no GPU {', '.join(sorted(missing))}")
+    access = gpu_access(gpus, is_confined=sandbox["level"] != LEVELS[-1], dev=place.dev)
+    more = {"read": [*sandbox["read"], *access.read], "devices": list(access.devices)}
+    return access.visible, {**sandbox, **more}
 
 
 def _mark(place: HostPlace, sandbox: dict[str, Any]) -> None:

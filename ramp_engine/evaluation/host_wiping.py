@@ -29,7 +29,7 @@ def wipe(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
     left = [*_remove_runs(place)]
     kept = request.get("keep_bundles")
     own = {place.program.parent, *place.root.glob(f"{place.program.parent.name}.*")}
-    spared = {*own, place.bundles, place.runs, place.marks, place.token}
+    spared = {*own, place.bundles, place.runs, place.marks, place.token, place.holder}
     spared |= {path for path in place.bundles.iterdir() if kept is None or path.name in kept}
     for path in (*place.root.iterdir(), *place.bundles.iterdir()):
         if path not in spared:

@@ -298,7 +298,8 @@ def violations_on_disk(session: Session, event_id: int, event: EventConfig) -> l
     left = [*_entries(work_dir / "attempts"), *_entries(work_dir / "kept")]
     found = [f"left behind: {path}" for path in left]
     ramp = event.ramp
-    own = set(ramp.logs_dir.glob("[!.]*.log"))  # such as that of its dispatchers
+    kinds = ("[!.]*.log", "[!.]*.jsonl")  # such as those of its dispatchers, and of what it costs
+    own = {path for kind in kinds for path in ramp.logs_dir.glob(kind)}
     for parent in (ramp.submissions_dir, ramp.predictions_dir, ramp.logs_dir):
         foreign = [path for path in _entries(parent) if path.name not in states]
         found += [f"left behind: {path}" for path in foreign if path not in own]

@@ -300,7 +300,8 @@ def _without_signature(params: Params) -> dict[str, str]:
 
 
 def _client(service: str, port: int) -> Any:
-    return boto3.Session(ACCESS_KEY, SECRET, region_name=REGION).client(
+    session: Any = boto3.Session(ACCESS_KEY, SECRET, region_name=REGION)
+    return session.client(
         service, endpoint_url=f"http://127.0.0.1:{port}", config=Config(read_timeout=60)
     )
 

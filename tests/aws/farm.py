@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import shutil
-import sys
 import tempfile
 import threading
 import xml.etree.ElementTree as ET
@@ -19,6 +18,7 @@ from typing import Any
 
 from tests.aws.cloud import Cloud
 from tests.aws.fault_proxy import Answer, Rule, Times
+from tests.open_environment import open_python
 from tests.sshd import Login, SshServer, free_port, make_login
 
 __all__ = ["Farm", "running_farm"]
@@ -44,6 +44,8 @@ class Farm:
         self.environment: dict[str, str] = {"RAMP_INSTANCE_METADATA": ""}
         #: Keywords for the machines that come.
         self.options: dict[str, Any] = {}
+        #: Further lines for the sshd of machines that come.
+        self.extra_config = ""
         #: Whether machines that come start at once; others are started by the test.
         self.is_starting = True
         self._folder = folder
@@ -54,12 +56,12 @@ class Farm:
         ]
 
     def keys(self, **more: Any) -> dict[str, Any]:
-        """The keys of a section ``worker``; folds run with this interpreter."""
+        """The keys of a section ``worker``; folds run with an interpreter that starts soon."""
         return self.cloud.keys(
             self.login.key_path,
             ssh_port=self.port,
             ami_user_name=getpass.getuser(),
-            python=sys.executable,
+            python=str(open_python()),
             **more,
         )
 
@@ -103,6 +105,7 @@ class Farm:
                 environment=self.environment,
                 **self.options,
             )
+        machine.extra_config = self.extra_config
         self.cloud.write_console(instance_id, [str(machine.host_key)])
         if self.is_starting:
             machine.start()

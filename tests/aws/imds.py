@@ -39,6 +39,11 @@ class Imds:
         with self._lock:
             self._notice = {"action": action, "time": at}
 
+    def withdraw(self) -> None:
+        """Take the notice back: the next instance has none."""
+        with self._lock:
+            self._notice = None
+
     def expire_tokens(self) -> None:
         """Have those who ask need a new token."""
         with self._lock:

@@ -15,6 +15,7 @@ import pytest
 from ramp_engine.aws import departures
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Instance, Owner
+from ramp_engine.aws.refusals import AnswerLostError
 from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
 from tests.aws.cloud import Cloud
 
@@ -255,6 +256,16 @@ def test_an_instance_whose_launch_was_not_answered_is_found_and_ended(
     assert cloud.ids() == {kept.id}
 
 
+def test_a_launch_that_is_throttled_may_have_been_made_by_an_earlier_try(
+    cloud: Cloud, make_fleet: MakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fleet = make_fleet()
+    cloud.refuse("RunInstances", "RequestLimitExceeded", times=1)
+    with pytest.raises(AnswerLostError, match="throttles"):  # which has it looked for
+        fleet.obtain(OWNER)
+
+
 def test_asked_again_after_a_lost_answer_aws_launches_nothing_twice(
     cloud: Cloud, make_fleet: MakeFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +385,26 @@ def test_another_dispatcher_takes_an_instance_over(cloud: Cloud, make_fleet: Mak
     assert cloud.ids() == set()
 
 
+def test_an_instance_is_held_until_the_last_of_two_workers_has_done_with_it(
+    cloud: Cloud, make_fleet: MakeFleet
+) -> None:
+    fleet, other = make_fleet(), make_fleet()
+    first = fleet.obtain(OWNER)
+    owner = Owner("d41d8", "iris", dispatcher=4, submission=17, attempt=2)
+    second = fleet.find(first.id, owner)
+    assert second is first
+    assert cloud.tags(first.id)["ramp:dispatcher"] == "4"
+    fleet.let_go(first)
+    assert fleet.holds(second.id), "the second holds it"
+    fleet.give_back(second, is_clean=True)
+    waiting = fleet.find(second.id, owner)
+    assert other.find(second.id) is not waiting
+    new = fleet.obtain(NEXT)
+    assert new.id != waiting.id, "it does not wait any more, it is held"
+    fleet.close()
+    assert cloud.ids() == set()
+
+
 def test_an_instance_that_is_gone_cannot_be_taken_over(cloud: Cloud, make_fleet: MakeFleet) -> None:
     first, second = make_fleet(), make_fleet(patience_seconds=5)
     instance = first.obtain(OWNER)
@@ -444,3 +475,19 @@ def test_the_host_keys_are_read_from_the_console(cloud: Cloud, make_fleet: MakeF
     assert instance.console_keys() == tuple(keys)
     cloud.refuse("GetConsoleOutput", "UnsupportedOperation", when=lambda asked: "Latest" in asked)
     assert instance.console_keys() == tuple(keys)
+
+
+def test_an_instance_that_another_dispatcher_has_taken_over_is_left_alone(
+    cloud: Cloud, make_fleet: MakeFleet
+) -> None:
+    paused, other = make_fleet(), make_fleet()
+    lost, held = paused.obtain(OWNER), paused.obtain(NEXT)
+    taken_by = Owner("d41d8", "iris", dispatcher=4, submission=17, attempt=2)
+    taken = [other.find(instance.id, taken_by) for instance in (lost, held)]
+    wait_until(lambda: not (paused.holds(lost.id) or paused.holds(held.id)))
+    paused.give_up(lost)
+    paused.close()
+    assert [other.look(one.id) for one in (lost, held)] == ["running", "running"]
+    assert set(cloud.ids(["running"])) == {lost.id, held.id}
+    other.give_up(taken[0])  # though the instance said that it was another's
+    wait_until(lambda: set(cloud.ids(["running"])) == {held.id})

@@ -29,6 +29,7 @@ from ramp_engine.evaluation.left_outputs import LOG_HALF_BYTES
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.scenarios import estimator_source
 from tests.aws.local_station import Host, end_all, new_home, pids_of, wait_until
+from tests.gpu_nodes import stand_ins
 from tests.open_environment import open_python
 
 RUN = "17-2"
@@ -474,3 +475,24 @@ def test_links_are_left_out_of_what_is_sent(tmp_path: Path) -> None:
     write_tar(tmp_path / "folder", buffer, follow_links=False)
     with tarfile.open(fileobj=io.BytesIO(buffer.getvalue())) as tar:
         assert tar.getnames() == ["estimator.py"]
+
+
+@as_root
+def test_a_confined_fold_opens_the_gpus_of_its_run_and_no_other(
+    instance: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if instance.prepared["level"] != "namespaces":
+        pytest.skip("this machine offers no namespaces")
+    dev = stand_ins(tmp_path / "dev", "nvidia0", "nvidia1", "nvidiactl")
+    monkeypatch.setitem(instance.connection.environment, "RAMP_INSTANCE_DEVICES", str(dev))
+    assert instance.ask("hello")["facts"]["gpus"] == ["0", "1"]
+    code = (
+        f"seen = sorted(next(os.walk({str(dev)!r}))[2])\n"
+        "print('seen', seen, os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        f"__import__('pathlib').Path({str(dev / 'nvidia1')!r}).write_bytes(b'x')"
+    )
+    refused = instance.start(f"import os\n{code}", gpus=["2"])
+    assert refused["error"]["message"] == "the instance has no GPU 2"
+    instance.start(f"import os\n{code}", gpus=["1"])
+    assert instance.await_end()["returncode"] == 0, instance.log()
+    assert "seen ['nvidia1', 'nvidiactl'] 0" in instance.log()

@@ -209,6 +209,22 @@ def test_what_the_own_fleet_holds_is_its_own_affair(estate: Estate) -> None:
         assert estate.cloud.ids() == {waiting.id}
 
 
+def test_beside_a_fleet_no_call_of_its_own_is_made_to_see_that_nobody_is_dead(
+    estate: Estate,
+) -> None:
+    estate.config |= {"time_between_collection": 60.0, "use_spot_instance": False}
+    with Fleet(estate.config) as fleet:
+        fleet.obtain(estate.owner(ALIVE, 1))
+        n_asked = estate.cloud.calls["ec2:DescribeInstances"]
+        reap(estate.config, fleet, estate.is_live)
+        assert estate.cloud.calls["ec2:DescribeInstances"] == n_asked
+        dead = estate.launch(DEAD)
+        second = fleet.obtain(estate.owner(ALIVE, 2))  # waited for, with a look at all
+        reap(estate.config, fleet, estate.is_live)
+        assert dead not in estate.cloud.ids()
+        assert second.id in estate.cloud.ids()
+
+
 def test_a_spent_budget_keeps_back_instances_that_wait_as_well(estate: Estate) -> None:
     estate.config["max_instance_hours"] = 1
     ledger = Ledger(Path(estate.config["logs_dir"]), AWSWorkerConfig.of(estate.config), estate.time)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ramp_engine.aws import answers
 from ramp_engine.aws.answers import Parcel
+from ramp_engine.aws.refusals import TakenOverError
 from ramp_engine.aws.station import Prepared, Report, RunRequest, Station
 from ramp_engine.aws.taking import take_parcel
 from ramp_engine.bundle_archive import BundleArchive
@@ -143,6 +147,7 @@ def test_status_is_one_command_which_is_not_tried_again(
     connection: LocalConnection, prepared: Prepared
 ) -> None:
     station = quick(connection)
+    station.take()
     assert station.status("nobody", 0, ()) == Report("unknown")
     connection.calls.clear()
     assert station.status("nobody", 0, ()).state == "unknown"
@@ -169,6 +174,7 @@ def test_a_file_that_changes_or_is_cut_on_its_way_is_fetched_again(
     connection: LocalConnection, prepared: Prepared, submission: Path, scratch: FoldScratch
 ) -> None:
     station = quick(connection)
+    station.take()
     station.start(request("r2", prepared, submission))
     report_of_end(station, "r2")
     damages = [lambda data: data[:-10], lambda data: data[:-10] + bytes(10)]
@@ -278,7 +284,9 @@ def test_what_the_login_prints_before_an_answer_does_no_harm(
             done = super().run(*arguments, **options)
             return Done(done.returncode, b"Welcome!\n{}\n" + done.stdout, done.stderr)
 
-    assert quick(Talking(connection.home)).status("nobody", 0, ()).state == "unknown"
+    station = quick(Talking(connection.home))
+    station.take()
+    assert station.status("nobody", 0, ()).state == "unknown"
 
 
 @pytest.mark.parametrize("moment", ["put .pyz", "put .tar"])
@@ -302,3 +310,71 @@ def test_a_program_that_was_cut_is_not_taken_for_one(home: Path, archive: Bundle
     program.write_bytes(program.read_bytes()[:1000])
     with pytest.raises(TransportError):
         station.status("nobody", 0, ())
+
+
+def test_a_station_that_wakes_up_when_another_has_taken_the_instance_changes_nothing_there(
+    archive: BundleArchive, submission: Path, home: Path
+) -> None:
+    paused, other = quick(LocalConnection(home)), quick(LocalConnection(home))
+    prepared = paused.prepare({"python": str(open_python())}, archive)
+    paused.start(request("r1", prepared, submission))
+    other.take()
+    for change in (
+        lambda: paused.status("r1", 0, ()),
+        lambda: paused.end("r1"),
+        lambda: paused.wipe(),
+        lambda: paused.start(request("r2", prepared, submission)),
+    ):
+        with pytest.raises(TakenOverError, match="another dispatcher"):
+            change()
+    ended, _ = report_of_end(other, "r1")
+    assert (ended.returncode, ended.done) == (0, (0, 1))
+    assert other.wipe() is True
+    with pytest.raises(TakenOverError):
+        paused.wipe()  # not while it waits for the next submission either
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"returncode": float("inf")},
+        {"disk_free_mb": float("-inf")},
+        {"log": base64.b64encode(bytes(65 << 10)).decode()},
+        {"done": [10**6]},
+        {"done": [True]},
+        {"killed_by": []},
+    ],
+)
+def test_a_report_without_measure_is_refused(told: dict[str, Any]) -> None:
+    honest = {"state": "ended", "returncode": 0, "killed_by": None, "reason": "", "log": ""}
+    honest |= {"log_bytes": 0, "done": [0, 9999], "peak_mb": {}, "notice": None}
+    honest |= {"disk_free_mb": 1, "disk_is_full": False}
+    assert answers.read_report(honest).done == (0, 9999)
+    with pytest.raises(TransportError, match="makes no sense"):
+        answers.read_report(honest | told)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "expected"),
+    [(False, ["0"], ()), (0, [], ()), (1, ["0", "1"], ("0",)), (True, ["0", "1"], ("0", "1"))],
+)
+def test_a_submission_is_given_as_many_gpus_of_the_instance_as_are_asked_for(
+    prepared: Prepared, wanted: bool | int, has: list[str], expected: tuple[str, ...]
+) -> None:
+    on_gpus = replace(prepared, facts={**prepared.facts, "gpus": has})
+    assert on_gpus.gpus(wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "told"),
+    [
+        (True, [], "needs 1 GPU, and the instance has none"),
+        (2, ["0"], "needs 2 GPUs, and the instance has 1"),
+    ],
+)
+def test_an_instance_with_too_few_gpus_says_what_it_has(
+    prepared: Prepared, wanted: bool | int, has: list[str], told: str
+) -> None:
+    on_gpus = replace(prepared, facts={**prepared.facts, "gpus": has})
+    with pytest.raises(WorkerSetupError, match=told):
+        on_gpus.gpus(wanted)

@@ -5,7 +5,6 @@ One after another they run in `test_conda`.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from ramp_engine.local import LocalWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from tests.open_environment import open_python
 
 
 class TestLocalWorker(WorkerConformance):
@@ -23,7 +23,7 @@ class TestLocalWorker(WorkerConformance):
         def make(
             scenario: Scenario, *, timeout: float = 60.0, submission: str = "submission_000000001"
         ) -> LocalWorker:
-            keys = {"timeout": timeout, "python": sys.executable, "n_jobs_per_submission": 2}
+            keys = {"timeout": timeout, "python": str(open_python()), "n_jobs_per_submission": 2}
             config = toy_event.config(tmp_path, submission, scenario, **keys)
             return LocalWorker(config, submission)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -222,6 +223,28 @@ def test_interruptions_are_not_crashes_but_have_an_end(toy: Toy) -> None:
     assert toy.do(queue.release, claim, "node reclaimed", 2) is State.CHECKING_ERROR
     assert toy.row(submission_id).n_crashes == 0
     assert "node reclaimed" in (toy.row(submission_id).error or "")
+
+
+def test_one_that_waits_for_room_waits_as_long_as_it_takes_and_is_then_interrupted_as_others(
+    toy: Toy,
+) -> None:
+    submission_id = toy.submit()
+    release = partial(queue.release, is_delayed=True)
+    for n in range(7):
+        with clock.shifted(3600.0 * n):
+            (claim,) = toy.claim()
+            reason = "the budget of today is used up"
+            assert toy.do(release, claim, reason, 2) is State.NEW
+            assert toy.row(submission_id).not_before is not None
+    assert toy.row(submission_id).n_interruptions == 1
+    with clock.shifted(3600.0 * 8):
+        (claim,) = toy.claim()
+        toy.do(queue.start, claim)
+        assert toy.do(release, claim, "node reclaimed", 2) is State.NEW
+    with clock.shifted(3600.0 * 9):
+        (claim,) = toy.claim()
+        toy.do(queue.start, claim)
+        assert toy.do(release, claim, "node reclaimed", 2) is State.CHECKING_ERROR
 
 
 def test_a_waiting_submission_is_canceled_at_once(toy: Toy) -> None:

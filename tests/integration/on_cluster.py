@@ -9,18 +9,18 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from sqlalchemy import select
 
 from ramp_database import events, people, queue, submissions
-from ramp_database.model import Attempt, Submission
+from ramp_database.model import Attempt, FoldScore, Submission
 from ramp_database.session import Database
 from ramp_database.states import FINAL, State
 from ramp_engine.config import EventConfig, load_event
@@ -42,7 +42,7 @@ import numpy as np
 from nearest import NearestMean
 
 GATE = pathlib.Path({gate!r})
-SAVED = pathlib.Path(os.environ["RAMP_CHECKPOINT_DIR"], "saved")
+SAVED = pathlib.Path(os.environ.get("RAMP_CHECKPOINT_DIR", "/nowhere"), "saved")
 
 class Gated(NearestMean):
     def fit(self, X, y):
@@ -53,7 +53,7 @@ class Gated(NearestMean):
         if child == 0:
             os.setsid()
             time.sleep(3600)
-        saved = sorted(path.read_text() for path in SAVED.parent.iterdir())
+        saved = sorted(path.read_text() for path in SAVED.parent.glob("*"))
         facts = dict(fold=fold, pids=[os.getpid(), child], saved=saved, where=os.getcwd())
         if fold in {deaf}:
             signal.signal(signal.SIGTERM, lambda *_: (GATE / f"asked-{{fold}}").touch())
@@ -236,6 +236,14 @@ class ClusterEvent:
         assert found.state is State.SCORED, (found.state, self.log(number))
         return [one.outcome for one in self.attempts(number)]
 
+    def scores(self, number: int) -> list[dict[str, Any]]:
+        """Give all scores of all folds."""
+        names = ("fold", "score_type_id", "train", "valid", "test")
+        query = select(FoldScore).where(FoldScore.submission_id == number)
+        with self.database.session(read_only=True) as session:
+            found = session.scalars(query.order_by(FoldScore.fold, FoldScore.score_type_id))
+            return [{name: getattr(one, name) for name in names} for one in found]
+
     def cancel_rest(self) -> None:
         """Have nothing of a test that has failed in the way of the next one."""
         with self.database.session() as session:
@@ -264,7 +272,12 @@ class ClusterEvent:
     @contextmanager
     def dispatcher_process(self, *prefix: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run the program, perhaps by another one; it is killed at the end if it still runs."""
-        command = [*prefix, *self._ramp("launch", "dispatcher")]
+        with self.running([*prefix, *self._ramp("launch", "dispatcher")]) as process:
+            yield process
+
+    @contextmanager
+    def running(self, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a program here that talks to `dispatcher_log`; at the end it is killed."""
         with self.dispatcher_log.open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=log, env=self._environment
@@ -314,13 +327,21 @@ class ClusterEvent:
         return found
 
 
+_Event = TypeVar("_Event", bound=ClusterEvent)
+
+
 @contextmanager
-def cluster_event(name: str, worker: dict[str, Any], **options: Any) -> Iterator[ClusterEvent]:
+def cluster_event(
+    name: str,
+    worker: dict[str, Any],
+    kind: Callable[..., _Event] = ClusterEvent,  # type: ignore[assignment]
+    **options: Any,
+) -> Iterator[_Event]:
     """Deploy an event on a cluster; when it fails, what dispatchers and gateways said is shown."""
     with tempfile.TemporaryDirectory(prefix="ramp-t-") as path:
         folder = Path(path)
         folder.chmod(0o755)
-        event = ClusterEvent(folder, name, worker, **options)
+        event = kind(folder, name, worker, **options)
         try:
             yield event
         except BaseException:

@@ -9,7 +9,6 @@ import re
 import select
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -31,6 +30,8 @@ from ramp_engine.local import LocalWorker, SharedPlace
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import run_until_ended
 from ramp_engine.testing.processes import processes_with
+from tests.gpu_nodes import stand_ins
+from tests.open_environment import open_python
 
 NAME = "submission_000000001"
 EVENTS = Path(__file__).parents[2] / "events"
@@ -70,7 +71,7 @@ def warm_place(
 ) -> Iterator[SharedPlace]:
     """Hold what the workers of a dispatcher share, with a fold server that is ready."""
     config = toy_event.config(tmp_path_factory.mktemp("warm"), NAME, Scenario.GOOD)
-    config |= {"python": sys.executable}
+    config |= {"python": str(open_python())}
     with LocalWorker.open_shared(config) as place:
         assert place.servers is not None, "this machine has no namespaces"
         server = place.servers.prepare(Path(config["bundle_dir"]))
@@ -87,7 +88,7 @@ def make_cold_worker(toy_event: ToyEvent, tmp_path: Path) -> Iterator[Callable[.
         def make(
             code: str = "pass", scenario: Scenario = Scenario.GOOD, **config: Any
         ) -> LocalWorker:
-            config = {"python": sys.executable, **config}
+            config = {"python": str(open_python()), **config}
             config = toy_event.config(tmp_path, NAME, scenario, **config)
             estimator = tmp_path / "submissions" / NAME / "estimator.py"
             estimator.write_text(estimator.read_text().replace("print('trained')", code))
@@ -452,11 +453,7 @@ def test_a_python_without_ramp_workflow_is_told(
 def test_a_submission_opens_its_own_gpus_and_no_other(
     make_worker: Callable[..., LocalWorker], tmp_path: Path
 ) -> None:
-    dev = tmp_path / "dev"
-    dev.mkdir(mode=0o755)
-    for name in ("nvidia0", "nvidia1", "nvidiactl"):  # stand-ins: each is like /dev/null
-        os.mknod(dev / name, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-        (dev / name).chmod(0o666)
+    dev = stand_ins(tmp_path / "dev", "nvidia0", "nvidia1", "nvidiactl")
     code = (
         f"seen = sorted(next(os.walk({str(dev)!r}))[2]); "
         f"print('seen', seen, os.environ['CUDA_VISIBLE_DEVICES']); "

@@ -348,7 +348,8 @@ def test_a_node_with_another_ramp_is_told_in_one_message(cluster: DaskCluster) -
         python = other_ramp(event.folder / "other")
         cluster.kill("127.0.0.4")
         cluster.log("127.0.0.4").unlink()
-        cluster.start_node("127.0.0.4", python=python)
+        old = f"{event.folder / 'other' / 'old'}:{Path(ramp_engine.__path__[0]).parent}"
+        cluster.start_node("127.0.0.4", python=python, environment={"PYTHONPATH": old})
         cluster.wait_for_node("127.0.0.4")
         try:
             doctor = event.doctor()

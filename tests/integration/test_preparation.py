@@ -18,6 +18,7 @@ from ramp_engine.preparation import (
     run_step,
     trusted_python,
 )
+from tests.kits.light import lighten
 
 IRIS = Path(__file__).parents[2] / "events" / "iris"
 
@@ -71,6 +72,21 @@ def test_an_event_is_prepared(event: EventConfig) -> None:
     assert result.score_types[0]["name"] == "acc"
     assert set(result.hashes) == {"kit", "data", "folds", "environment"}
     assert all(path.is_file() for path in result.fold_files)
+
+
+def test_the_light_kit_has_the_data_of_the_bundled_one(event: EventConfig) -> None:
+    def tables() -> dict[Path, str]:
+        return {path: path.read_text() for path in event.ramp.kit_dir.parent.rglob("*.csv")}
+
+    prepare_data(event)
+    bundled = tables()
+    assert len(bundled) == 4
+    shutil.rmtree(event.ramp.data_dir / "data")
+    shutil.rmtree(event.ramp.kit_dir / "data")
+    lighten(event.ramp.kit_dir)
+    assert prepare_data(event)
+    (event.ramp.data_dir / "iris.csv").unlink()
+    assert tables() == bundled
 
 
 def test_folds_that_are_given_are_used(event: EventConfig) -> None:

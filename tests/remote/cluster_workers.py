@@ -12,6 +12,7 @@ from ramp_engine.remote import DaskWorker, RayWorker
 from ramp_engine.remote.gateway.client import GatewayClient
 from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
+from tests.open_environment import open_python
 from tests.remote.dask_cluster import DaskCluster
 from tests.remote.node_dirs import NodeDir
 from tests.remote.node_room import wait_until
@@ -72,6 +73,7 @@ def _workers(
             "kit_dir": str(toy_event.root / "kit"),
             "work_dir": f"{folder}/work",
             "node_dir": f"{folder}/nodes",
+            "python": str(open_python()),
             "adopt_within_seconds": 1,
         }
         workers = ClusterWorkers(kind, toy_event, common | keys)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -133,8 +133,14 @@ class DaskCluster:
         if not self._hosts:  # else the nodes find out
             wait_until(self._is_listening, "the scheduler to listen")
 
-    def start_node(self, name: str, *more: str, python: str | Path = sys.executable) -> None:
-        """Start a node, or start it again, perhaps with more options or another Python."""
+    def start_node(
+        self,
+        name: str,
+        *more: str,
+        python: str | Path = sys.executable,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start a node, or start it again, perhaps with more options, another Python, variables."""
         where = self.folder / name
         where.mkdir(exist_ok=True)
         self.nodes[name] = self._start(
@@ -143,6 +149,7 @@ class DaskCluster:
             [*self._options, f"--local-directory={where}", "--death-timeout=60", *self._tls, *more],
             name,
             python,
+            environment,
         )
 
     def _start(
@@ -152,6 +159,7 @@ class DaskCluster:
         options: Sequence[str],
         address: str,
         python: str | Path = sys.executable,
+        more: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         words = [str(python), "-m", *command, *options]
         environment = {
@@ -161,6 +169,7 @@ class DaskCluster:
             "HOME": self._folder.name,
             "RAMP_INSTANCE_METADATA": "",  # no node asks a network for notices
             **self._environment,
+            **(more or {}),
         }
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(

@@ -20,6 +20,7 @@ from ramp_engine.remote.frames import Frame, receive
 from ramp_engine.remote.node.entry import ask, run_fold
 from ramp_engine.remote.node.place import Place
 from ramp_engine.testing.scenarios import Scenario, estimator_source
+from tests.open_environment import open_python
 
 NODE = "node-1"
 PATIENCE_SECONDS = 60.0
@@ -57,7 +58,9 @@ class NodeRoom:
         self.archive = archive
         self.site = {"key": key, "node_dir": str(node_dir)}
         self.place = Place.of(self.site, NODE)
-        self.spec: dict[str, Any] = {"environment": {}, "keys": {}, "n_threads": 1, "cache_mb": 100}
+        environment = {"python": str(open_python())}
+        self.spec: dict[str, Any] = {"environment": environment, "keys": {}}
+        self.spec |= {"n_threads": 1, "cache_mb": 100}
         self.lease = "lease-1"
         self.lease_seconds = 60.0
 

@@ -15,6 +15,7 @@ from ramp_engine.remote.gateway.requests import Requests
 from ramp_engine.remote.node.place import Place
 from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
+from tests.open_environment import open_python
 from tests.remote.node_room import end_agent, wait_until
 from tests.remote.thread_engine import control
 
@@ -38,6 +39,7 @@ class Cluster:
             "away": str(folder / "away"),
             "node_dir": str(folder),
             "work_dir": str(folder / "work"),
+            "python": str(open_python()),
             "event": folder.name,
             "lease_seconds": 20,
             "adopt_within_seconds": 60,

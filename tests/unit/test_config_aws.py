@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ramp_engine import config_sections
 from ramp_engine.aws.config import AWSWorkerConfig
 from ramp_engine.config import EventConfig, load_event
 from ramp_engine.errors import ConfigErrors
@@ -60,10 +63,10 @@ def load_text(tmp_path: Path, text: str) -> EventConfig:
     return load_event(path, worker_model=lambda _name: AWSWorkerConfig)
 
 
-def load(tmp_path: Path, **worker: Any) -> EventConfig:
+def load(tmp_path: Path, more: Mapping[str, Any] | None = None, **worker: Any) -> EventConfig:
     ramp = {"problem_name": "iris", "event_name": "iris_test"}
     keys = {key: value for key, value in (LEAST | worker).items() if value is not None}
-    sections = {"ramp": ramp, "worker": {"worker_type": "aws", **keys}}
+    sections = {"ramp": ramp, "worker": {"worker_type": "aws", **keys}, **(more or {})}
     return load_text(tmp_path, yaml.safe_dump(sections))
 
 
@@ -155,3 +158,33 @@ def test_the_secret_is_not_printed(tmp_path: Path) -> None:
     assert "idden" not in json.dumps(shown).lower()
     assert shown["worker"]["key_path"].endswith("iris.pem")
     assert "idden" not in repr(AWSWorkerConfig.of(event.worker_config())).lower()
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({}, (None, 1)),
+        ({"n_workers": 3}, (None, 1)),
+        ({"n_threads": 3}, (3, 1)),
+        ({"n_threads": 4, "n_jobs_per_submission": 2}, (4, 2)),
+    ],
+)
+def test_folds_take_all_cores_of_the_instance_one_after_another_whatever_this_machine_has(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    section: dict[str, int],
+    expected: tuple[int | None, int],
+) -> None:
+    monkeypatch.setattr(config_sections, "n_cores", lambda: 8)
+    dispatcher = load(tmp_path, {"dispatcher": section}).dispatcher
+    assert (dispatcher.n_threads, dispatcher.n_jobs_per_submission) == expected
+
+
+def test_the_configuration_of_the_page_is_accepted(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "doc" / "howto" / "run-on-aws.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    event = load_text(tmp_path, "ramp: {problem_name: iris, event_name: iris}\n" + block)
+    keys = AWSWorkerConfig.of(event.worker_config())
+    assert keys.price("c6i.large", is_spot=False) == 0.10
+    assert keys.price("c6i.large", is_spot=True) == 0.04
+    assert event.dispatcher.n_workers == 5

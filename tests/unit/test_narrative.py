@@ -178,6 +178,12 @@ def test_a_delay_is_told_with_its_end() -> None:
     )
 
 
+def test_one_that_was_only_interrupted_is_not_told_of_crashes() -> None:
+    waits = {"not_before": after(47), "attempts": ended("interrupted", "no room")}
+    assert "is not claimed before" in next_of(State.NEW, **waits)
+    assert "crash" not in next_of(State.NEW, **waits)
+
+
 def test_a_delay_that_is_over_is_not_told() -> None:
     assert "crash" not in next_of(State.NEW, n_crashes=1, not_before=after(30))
 

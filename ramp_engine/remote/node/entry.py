@@ -36,7 +36,11 @@ FAREWELL_SECONDS = 15.0
 #: How long an agent of another version of ramp may take to be rid of its folds, in seconds.
 REPLACE_SECONDS = 5.0
 
-_STARTER = "import sys; sys.path += sys.argv[2:]; from {} import main; main(sys.argv[1])"
+#: The agent is of the ramp that starts it, also where its interpreter would find another one.
+_STARTER = (
+    "import sys; sys.path.insert(0, sys.argv[2]); import ramp_engine; del sys.path[0]; "
+    "sys.path += sys.argv[2:]; from {} import main; main(sys.argv[1])"
+)
 
 
 def run_fold(
