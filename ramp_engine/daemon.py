@@ -249,7 +249,7 @@ class Daemon:
         if child.process is None:
             if child.need is not None and child.need.is_start and now >= child.not_before:
                 self._try_to_start(child)
-            elif child.need is not None:
+            if child.process is None and child.need is not None:
                 self._reap(child)
         elif child.kill_at is not None:
             if now >= child.kill_at:

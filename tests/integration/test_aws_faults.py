@@ -110,6 +110,7 @@ class Faulty:
     def reset(self) -> None:
         self.farm.options.clear()
         self.farm.is_starting = True
+        self.cloud.start_slowly()
         self.imds.withdraw()
         self.puppeteer.rest()
 
@@ -264,6 +265,7 @@ def test_an_instance_that_is_taken_away_costs_no_attempt_in_any_phase(
         if phase == "running":
             gate.await_begun(1)
         elif phase in ("pending", "connecting"):
+            assert wait_for(lambda: len(cloud.ids()) == 1), faulty.explain(number)
             n_seen = len(cloud.asked("DescribeInstances"))
             cloud.proxy.wait_for(lambda: len(cloud.asked("DescribeInstances")) > n_seen + 1)
         else:

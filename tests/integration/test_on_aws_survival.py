@@ -8,10 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ramp_database.states import FINAL, State
+from ramp_engine.daemon import Daemon
+from ramp_engine.testing import ManualClock
 from tests.aws.barrier import Barrier
 from tests.aws.cloud import Cloud, cloud_server
 from tests.aws.farm import Farm, running_farm
@@ -198,6 +201,29 @@ def test_a_dispatcher_that_is_told_to_stop_ends_its_runs_and_instances(scene: Sc
     event.check()
 
 
+def test_what_nobody_takes_over_any_more_is_ended_by_the_daemon_or_by_hand(farm: Farm) -> None:
+    with aws_event(farm, "left", adopt_within_seconds=1) as event:
+        number, gate = event.submit_gated()
+        die_over(event, gate)
+        (instance,) = event.instances()
+        would = f"{instance} would be terminated"
+        assert wait_for(lambda: would in event.ramp(*reap(event), "--dry-run"))
+        assert list(event.instances()) == [instance]
+        let_the_daemon_reap(event)
+        gate.await_gone()
+        die_over(event, gate)
+        (instance,) = event.instances()
+        done = f"{instance} terminated (submission {number}-2"
+        assert wait_for(lambda: done in event.ramp(*reap(event)))
+        assert event.instances() == {}
+        gate.await_gone()
+        gate.open()
+        with event.dispatching():
+            assert event.await_scored(number)[-1] == "succeeded"
+            event.await_instances(0)
+            event.check()
+
+
 def die_over(event: AwsEvent, gate: Gate) -> None:
     """Kill a dispatcher as soon as a further fold has begun under it."""
     n_begun = len(gate.begun)
@@ -208,6 +234,23 @@ def die_over(event: AwsEvent, gate: Gate) -> None:
 
 def reap(event: AwsEvent) -> tuple[str, ...]:
     return ("aws", "reap", "--event-config", str(event.path))
+
+
+def let_the_daemon_reap(event: AwsEvent) -> None:
+    """Have a daemon that cannot start a dispatcher turn until no instance is left."""
+
+    def start(*_: object) -> Any:
+        raise OSError("no process is to be had")
+
+    clock = ManualClock()
+    daemon = Daemon(event.database, event.path.parent.parent, None, clock, start)
+
+    def is_reaped() -> bool:
+        daemon.turn()
+        clock.advance(30)
+        return not event.instances()
+
+    assert wait_for(is_reaped)
 
 
 def test_at_the_cap_of_the_day_submissions_wait_say_why_and_go_on_when_it_is_raised(
