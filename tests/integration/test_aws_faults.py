@@ -161,7 +161,7 @@ class Faulty:
         assert wait_for(lambda: not self.cloud.ids()), self.cloud.ids()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture  # a cloud and machines for each: what one test breaks is no other's affair
 def faulty(cloud_server: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     with pytest.MonkeyPatch.context() as patch, running_imds() as imds:
         for key, value in cloud_server.environment().items():

@@ -44,7 +44,8 @@ def test_a_node_whose_network_is_cut_ends_its_fold_which_runs_elsewhere() -> Non
         assert event.await_scored(number) == ["crashed", "succeeded"]
         print(f"scored {time.monotonic() - cut_at:.1f} s after the cut")
         assert sorted(one.fold for one in gate.begun) == sorted([0, 1, lost.fold])
-        assert "is no longer part of the Ray cluster" in (event.attempts(number)[0].error or "")
+        told = event.attempts(number)[0].error or ""  # by whom it is missed first
+        assert "is no longer part of the Ray cluster" in told or "has not answered for" in told
         event.check()
         dispatcher.terminate()
         assert dispatcher.wait(LONG) == 0
