@@ -158,8 +158,10 @@ def _wait_for(pid: int, first: socket.socket) -> NoReturn:
     code = 70
     try:
         privileges.close_all_but({first.fileno()})
-        first.send(_SETTLED)
-        message = first.recv(_STATUS.size)
+        message = b""
+        with contextlib.suppress(OSError):  # pid 1 may have been refused something and be gone
+            first.send(_SETTLED, socket.MSG_NOSIGNAL)
+            message = first.recv(_STATUS.size)
         own = _wait(pid)
         code = _end_as(_STATUS.unpack(message)[0] if len(message) == _STATUS.size else own)
     finally:

@@ -547,6 +547,25 @@ def test_a_plan_that_cannot_hold_is_refused_and_nothing_runs(
     assert reason in answer.errors.splitlines()[-1]
 
 
+WAIT_LATE = """
+import os, socket
+from ramp_engine.evaluation import namespaces, privileges
+ours, theirs = socket.socketpair()
+pid = os.fork()
+if pid == 0:
+    os._exit(70)  # as a pid 1 that was refused something does
+theirs.close()
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+privileges.reset_signals()
+namespaces._wait_for(pid, ours)
+"""
+
+
+def test_who_waits_for_a_pid_1_that_is_gone_already_ends_as_it_has() -> None:
+    done = subprocess.run([sys.executable, "-c", WAIT_LATE], check=False)
+    assert done.returncode == 70
+
+
 def probe(python: str, prelude: str, *options: str) -> Any:
     """Run the probe as a file, after a prelude in the same process."""
     with tempfile.TemporaryDirectory() as folder:
