@@ -4,7 +4,8 @@
 
     python -m benchmarks [--full] [--only NAME ...] [--output FOLDER]
 
-``RESULTS.md`` and ``results.json`` are written into the folder, ``benchmarks`` by default. A
+``RESULTS.md`` and ``results.json`` are written into the folder, ``benchmarks`` by default; what
+``results.json`` knows of benchmarks that are not run now is kept, with its date and commit. A
 benchmark that fails, or takes longer than its time limit, does not keep the others from running;
 the exit code then is 1. An aim that is missed is told and changes nothing: what is measured depends
 on the machine.
@@ -22,11 +23,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe_machine, describe_state
 from benchmarks.report import aims_of, render
 
 HERE = Path(__file__).parent
@@ -65,6 +66,9 @@ class Outcome:
     figures: Any = None  #: None: it has failed
     failure: str = ""
     aims: list[dict[str, Any]] = field(default_factory=list)
+    date: str = ""  #: of the day on which it ran
+    commit: str = ""  #: what was measured
+    is_full: bool = False
 
 
 def run(name: str, benchmark: Benchmark, *, is_full: bool) -> Outcome:
@@ -81,7 +85,13 @@ def run(name: str, benchmark: Benchmark, *, is_full: bool) -> Outcome:
             env={**os.environ, "TMPDIR": folder},
         )  # fmt: skip
         output, failure = _await(process, limit)
-        outcome = Outcome(time.monotonic() - started_at, output.strip(), failure=failure)
+        outcome = Outcome(
+            seconds=round(time.monotonic() - started_at, 1),
+            output=output.strip(),
+            failure=failure,
+            is_full=is_full,
+            **describe_state(HERE.parent),
+        )
         if not failure:
             outcome.figures = json.loads(found.read_text())
             try:
@@ -105,24 +115,22 @@ def _await(process: subprocess.Popen[str], limit: float) -> tuple[str, str]:
     return output, f"ended with code {process.returncode}" if process.returncode else ""
 
 
-def write(folder: Path, outcomes: Mapping[str, Outcome], *, is_full: bool) -> None:
+def read(folder: Path) -> dict[str, Outcome]:
+    """Read what is known of earlier runs."""
+    try:
+        found = json.loads((folder / "results.json").read_text())["benchmarks"]
+    except FileNotFoundError:
+        return {}
+    return {name: Outcome(**found[name]) for name in BENCHMARKS if name in found}
+
+
+def write(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
     """Write both files."""
-    machine = describe(HERE.parent)
+    machine = describe_machine()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "RESULTS.md").write_text(render(machine, outcomes, is_full=is_full))
-    content = {
-        "machine": machine,
-        "is_full": is_full,
-        "benchmarks": {
-            name: {
-                "seconds": round(outcome.seconds, 1),
-                "failure": outcome.failure,
-                "figures": outcome.figures,
-                "aims": outcome.aims,
-            }
-            for name, outcome in outcomes.items()
-        },
-    }
+    (folder / "RESULTS.md").write_text(render(machine, outcomes))
+    found = {name: asdict(outcome) for name, outcome in outcomes.items()}
+    content = {"machine": machine, "benchmarks": found}
     (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -139,7 +147,8 @@ def main() -> int:
         print(f"== {name}", flush=True)
         outcomes[name] = run(name, BENCHMARKS[name], is_full=options.full)
         print(outcomes[name].output, outcomes[name].failure, f"{outcomes[name].seconds:.0f} s\n")
-    write(options.output, outcomes, is_full=options.full)
+    known = read(options.output) | outcomes
+    write(options.output, {name: known[name] for name in BENCHMARKS if name in known})
     return 1 if any(outcome.failure for outcome in outcomes.values()) else 0
 
 

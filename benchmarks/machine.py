@@ -12,13 +12,17 @@ from pathlib import Path
 from ramp_database.testing_server import temporary_server
 
 
-def describe(repository: Path) -> dict[str, str]:
-    """Describe the machine, the versions and the commit."""
+def describe_state(repository: Path) -> dict[str, str]:
+    """Tell the day, and the commit that is measured."""
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    return {"date": today, "commit": _commit(repository)}
+
+
+def describe_machine() -> dict[str, str]:
+    """Describe the machine and the versions."""
     memory_kb = _field(Path("/proc/meminfo"), "MemTotal").split()[0]
     packages = ("numpy", "pandas", "scikit-learn", "ramp-workflow", "SQLAlchemy")
     return {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "commit": _commit(repository),
         "processor": _field(Path("/proc/cpuinfo"), "model name") or platform.machine(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{int(memory_kb) / (1 << 20):.0f} GiB",

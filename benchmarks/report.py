@@ -79,17 +79,18 @@ def _at_least(name: str, figure: float, limit: float) -> Aim:
     return {"aim": name, "at least": limit, "figure": figure, "is_met": figure >= limit}
 
 
-def render(machine: Mapping[str, str], outcomes: Mapping[str, Outcome], *, is_full: bool) -> str:
+def render(machine: Mapping[str, str], outcomes: Mapping[str, Outcome]) -> str:
     """Give the page."""
-    command = "make benchmark-full" if is_full else "make benchmark"
-    lines = ["# Results of the benchmarks", "", f"Written by `{command}`; do not edit.", ""]
+    lines = ["# Results of the benchmarks", "", "Written by `make benchmark`; do not edit.", ""]
     lines += [f"* {name}: {value}" for name, value in machine.items()]
     lines += ["", "## Aims", "", "| | figure | aim | |", "|---|---|---|---|"]
     lines += [_aim_line(name, aim) for name, one in outcomes.items() for aim in one.aims]
     failed = {name: one.failure for name, one in outcomes.items() if one.failure}
     lines += [f"| {name} | {failure} | | **failed** |" for name, failure in failed.items()]
     for name, outcome in outcomes.items():
-        lines += ["", f"## {name}", "", f"`python -m benchmarks.{name}`, {outcome.seconds:.0f} s"]
+        full = ", in full" if outcome.is_full else ""
+        when = f"{outcome.seconds:.0f} s{full}, {outcome.date}, commit {outcome.commit}"
+        lines += ["", f"## {name}", "", f"`python -m benchmarks.{name}`, {when}"]
         lines += ["", "```", outcome.output or "nothing", "```"]
     return "\n".join(lines) + "\n"
 

@@ -40,8 +40,6 @@ class Prepared:
     bundle: str  #: hash of the archive of the bundle that is there
     sandbox: Sandbox
     facts: Mapping[str, Any]  #: ``hostname``, ``cpus``, ``memory_mb``, ``disk_free_mb``, ``gpus``
-    python_version: str  #: of the event's interpreter
-    packages: Mapping[str, str]  #: name to version, those of the event's environment
 
     @property
     def memory_mb(self) -> float:
@@ -107,11 +105,8 @@ class Report:
     killed_by: str | None = None  #: the signal that ended it, which was not its own affair
     reason: str = ""  #: why it was ended from outside
     log: bytes = b""  #: a piece, from the offset that was asked for
-    log_bytes: int = 0  #: the size of the log
     done: tuple[int, ...] = ()  #: folds that are done and were not known
-    peak_mb: Mapping[int, float] | None = None  #: most memory of each fold; empty before the end
     notice: str | None = None  #: the instance is taken away: what its metadata says
-    disk_free_mb: int = 0
     disk_is_full: bool = False  #: or as good as
 
 
@@ -199,21 +194,15 @@ def read_prepared(answer: Mapping[str, Any], bundle: str) -> Prepared:
             "gid": int() | None as gid,
             "refused": list(refused),
             "facts": {"memory_mb": int(), "disk_free_mb": int(), "gpus": list()} as facts,
-            "python_version": str(version),
-            "packages": dict(packages),
         } if level in LEVELS:
             refusals = tuple(Refusal(**_texts(one)) for one in refused if isinstance(one, dict))
             sandbox = Sandbox(level, uid, gid, refusals)
-            return Prepared(python, bundle, sandbox, facts, version, _strings(packages))
+            return Prepared(python, bundle, sandbox, facts)
     raise _senseless(answer)
 
 
 def _texts(refusal: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(refusal.get(key, "")) for key in ("level", "reason", "hint")}
-
-
-def _strings(packages: Mapping[Any, Any]) -> dict[str, str]:
-    return {str(name): str(version) for name, version in packages.items()}
 
 
 def read_free_mb(answer: Mapping[str, Any]) -> int:
@@ -253,11 +242,8 @@ def read_report(answer: Mapping[str, Any]) -> Report:
             killed_by=None if killed_by is None else signal.Signals(killed_by).name,
             reason=str(answer["reason"])[:1000],
             log=base64.b64decode(answer["log"], validate=True),
-            log_bytes=int(answer["log_bytes"]),
             done=tuple(_fold(number) for number in answer["done"]),
-            peak_mb={int(fold): float(peak) for fold, peak in answer["peak_mb"].items()},
             notice=said_notice,
-            disk_free_mb=int(answer["disk_free_mb"]),
             disk_is_full=answer["disk_is_full"] is True,
         )
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:

@@ -59,8 +59,10 @@ class AWSWorkerConfig(SandboxKeys):
     #: Keys of which `load_event` makes no paths on this machine.
     paths_elsewhere: ClassVar[frozenset[str]] = INSTANCE_PATHS
     #: Defaults of the section ``dispatcher``, whose own follow the cores of this machine: here
-    #: folds take all of the instance's, one after another.
+    #: folds take all of the instance's, one after another. A setup, each of whose waits has an end
+    #: of its own, may buy, start, reach and fill a machine before it counts as hung.
     dispatcher_defaults: ClassVar[Mapping[str, Any]] = {
+        "hung_after_seconds": 3600.0,
         "n_threads": None,
         "n_jobs_per_submission": 1,
     }

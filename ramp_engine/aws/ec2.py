@@ -56,7 +56,7 @@ class Described:
     tags: Mapping[str, str]
     token: str = ""  #: that of its `Launch`
     reason: str = ""  #: why it is not running any more, in the words of AWS
-    spot_request: str = ""  #: id of the request that it answers
+    image: str = ""  #: id of what it was started from
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class EC2:
 
     def _request(self, launch: Launch) -> dict[str, Any]:
         keys = self.settings
-        image, groups = self._places()
+        image, groups = self.image(), self._group_ids()
         request: dict[str, Any] = {
             "ImageId": image,
             "InstanceType": launch.kind,
@@ -250,18 +250,29 @@ class EC2:
             }
         return request
 
-    def _places(self) -> tuple[str, list[str]]:
-        """Give the ids of image and security groups; they are looked up once."""
+    def image(self) -> str:
+        """Give the id of the configured image, which is looked up once.
+
+        Raises
+        ------
+        WorkerSetupError
+            There is none.
+        """
+        with self._launch_lock:
+            if not self._image:
+                self._image = find_image(self._ec2, self.settings)
+            return self._image
+
+    def _group_ids(self) -> list[str]:
         with self._launch_lock:
             if not self._groups:
-                self._image = find_image(self._ec2, self.settings)
                 self._groups = find_groups(self._ec2, self.settings)
-            return self._image, self._groups
+            return self._groups
 
     def _forget_places(self) -> None:
         """Look image and security groups up anew before the next launch."""
         with self._launch_lock:
-            self._groups = []
+            self._image, self._groups = "", []
 
 
 def dead_mans_switch(hours: float) -> str:
@@ -307,5 +318,5 @@ def _described(instance: Any) -> Described:
         tags=_read_tags(instance),
         token=instance.get("ClientToken") or "",
         reason=reason or instance.get("StateTransitionReason") or "",
-        spot_request=instance.get("SpotInstanceRequestId") or "",
+        image=instance.get("ImageId") or "",
     )

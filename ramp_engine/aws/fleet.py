@@ -200,9 +200,11 @@ class Fleet:
     # A warm one
 
     def _warm(self, owner: Owner) -> Instance | None:
-        """Give one that waits and still runs, tagged for its new owner."""
+        """Give one of the same image that waits and still runs, tagged for its new owner."""
+        image = self.ec2.image() if len(self._pool) else ""
         while (instance := self._taken()) is not None:
-            if self.look(instance.id) != "running":
+            seen = self._watch.look(instance.id)
+            if seen is None or (seen.state, seen.image) != ("running", image):
                 self._end(instance)
                 continue
             try:

@@ -185,14 +185,14 @@ class Ledger:
             return None
         usage, now = self.today(), self._clock()
         parts = [
-            f"{used:.{digits}f} of {cap:g} {unit}{_reached(used, cap, rate, now)}"
-            for used, cap, rate, unit, digits in (
+            f"{what} {used:.{digits}f} of {cap:g}{_reached(used, cap, rate, now)}"
+            for used, cap, rate, what, digits in (
                 (usage.hours, caps[0], float(usage.n_running), "instance-hours", 1),
-                (usage.cost, caps[1], usage.cost_per_hour, "of cost", 2),
+                (usage.cost, caps[1], usage.cost_per_hour, "cost", 2),
             )
             if cap is not None
         ]
-        return f"today (UTC) {', '.join(parts)}; {usage.n_running} instances run"
+        return f"today (UTC): {', '.join(parts)}; {usage.n_running} instances run"
 
     # The file
 

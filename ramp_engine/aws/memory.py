@@ -34,4 +34,5 @@ def tell_peaks(result: Path, log: Path) -> None:
 def _told(number: object, peak_mb: object) -> str:
     if not (isinstance(number, int) and isinstance(peak_mb, float) and math.isfinite(peak_mb)):
         return ""
-    return f"fold {number} took at most {peak_mb:.1f} MB of memory\n"
+    amount = f"at most {peak_mb:.1f} MB of memory" if peak_mb >= 0.1 else "hardly any memory"
+    return f"fold {number} took {amount} beside the imports that folds share\n"

@@ -25,7 +25,7 @@ MAX_LOG_BYTES = 64 << 20
 class Station(Protocol):
     """What is asked about the run."""
 
-    def status(self, run: str, log_offset: int, done: Collection[int]) -> Report:
+    def status(self, run: str, log_offset: int | None, done: Collection[int]) -> Report:
         """Ask once; see `ramp_engine.aws.station.Station`."""
 
 
@@ -106,21 +106,16 @@ class RunWatch:
         """Whether the instance can serve others after this run."""
         return self.is_reachable and not (self.loss or self.interruption or self.notice)
 
-    def look(self, *, is_urgent: bool = False) -> None:
-        """Ask how the run stands, unless that was done just now; never raises.
-
-        Parameters
-        ----------
-        is_urgent : bool
-            Whether to ask though it was done just now.
-        """
-        if self.is_over or (self._clock() < self._next_at and not is_urgent):
+    def look(self) -> None:
+        """Ask how the run stands, unless that was done just now; never raises."""
+        if self.is_over or self._clock() < self._next_at:
             return
         self._next_at = self._clock() + self._seconds
         if self._note_end_of_instance():
             return
         try:
-            self._take(self._station.status(self._run, self._n_log_bytes, self.done))
+            offset = self._n_log_bytes if self._n_log_bytes < MAX_LOG_BYTES else None
+            self._take(self._station.status(self._run, offset, self.done))
         except TransportError as error:
             self._note_silence(error)
         except RampError as error:

@@ -5,11 +5,12 @@ The other side is `ramp_engine.evaluation.host`, where the operations are descri
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ from ramp_engine.errors import (
     WorkerSetupError,
 )
 from ramp_engine.fold_process import FoldScratch
-from ramp_engine.sandbox import SandboxKeys
+from ramp_engine.sandbox import SandboxKeys, judge
 
 __all__ = ["Connection", "Prepared", "Report", "RunRequest", "Station"]
 
@@ -138,8 +139,13 @@ class Station:
         """
         environment = {key: config[key] for key in ("conda_env", "python") if config.get(key)}
         keys = SandboxKeys.of(config)
-        request = {"op": "prepare", "environment": environment, "bundle": archive.bundle.to_json()}
-        request["sandbox"] = keys.model_dump(mode="json", exclude={"limits"})
+        request: dict[str, Any] = {
+            "op": "prepare",
+            "environment": environment,
+            "bundle": archive.bundle.to_json(),
+        }
+        request["readable"] = [str(path) for path in keys.extra_read_paths]
+        request["user"] = None if keys.sandbox == "off" else keys.sandbox_user
         answer = self._persist(lambda: self._ask(request))
         if answer.get("needs"):
             self._check_room(archive)
@@ -153,7 +159,9 @@ class Station:
             answer = self._persist(lambda: self._ask(request))
             if answer.get("needs"):
                 raise WorkerLostError("the bundle was sent, and is not on the instance")
-        return answers.read_prepared(answer, archive.bundle.sha256)
+        prepared = answers.read_prepared(answer, archive.bundle.sha256)
+        judge(prepared.sandbox, keys, "the instance")
+        return prepared
 
     def take(self) -> None:
         """Hold the instance from now on, which another station has prepared."""
@@ -202,14 +210,14 @@ class Station:
         )
         self._persist(lambda: self._ask(asked))
 
-    def status(self, run: str, log_offset: int, done: Collection[int]) -> Report:
+    def status(self, run: str, log_offset: int | None, done: Collection[int]) -> Report:
         """Ask how a run stands: once, with one command; a lost connection is not tried again.
 
         Parameters
         ----------
         run : str
-        log_offset : int
-            So many bytes of its log are known.
+        log_offset : int or None
+            So many bytes of its log are known; None: no more are wanted.
         done : collection of int
             Folds that are known to be done.
 
@@ -300,14 +308,8 @@ class Station:
 
     def _send(self, put: Callable[[float], None], n_bytes: int) -> None:
         def send() -> None:
-            try:
+            with _room_there():
                 put(_seconds_for(n_bytes))
-            except TransportError as error:
-                if not error.is_full:
-                    raise
-                raise ResourceUnavailableError(
-                    f"the instance's disk is full: {error.reason}", error.hint
-                ) from error
 
         self._persist(send)
 
@@ -376,14 +378,19 @@ class Station:
             answers.refuse_folder(made.stderr)
         program = build_program()
         target = f"{ROOT}/{program.file_name}"
-        try:
+        with _room_there():
             self._connection.put_bytes(program.content, target, timeout_seconds=_FILE_SECONDS)
-        except TransportError as error:
-            if not error.is_full:
-                raise
-            raise ResourceUnavailableError(
-                f"the instance's disk is full: {error.reason}", error.hint
-            ) from error
+
+
+@contextlib.contextmanager
+def _room_there() -> Iterator[None]:
+    try:
+        yield
+    except TransportError as error:
+        if not error.is_full:
+            raise
+        reason = f"the instance's disk is full: {error.reason}"
+        raise ResourceUnavailableError(reason, error.hint) from error
 
 
 def _packed(submission: Path) -> bytes:

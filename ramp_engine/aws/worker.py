@@ -109,6 +109,14 @@ class AWSWorker(FoldWorker):
         """Ask AWS whether everything that is configured is there and allowed; nothing starts."""
         return [f"{what}: {problem}" for what, problem in check_online(config)]
 
+    @classmethod
+    def fold_environment(cls, config: Mapping[str, Any], shared: Any) -> str:  # noqa: ARG003
+        """Name the image; empty while AWS does not tell."""
+        if isinstance(shared, Shared):
+            with contextlib.suppress(WorkerError):  # setup tells it
+                return shared.fleet.ec2.image()
+        return ""
+
     # Its start
 
     def setup(self) -> None:

@@ -6,7 +6,6 @@ import difflib
 import json
 import os
 import platform
-import pwd
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import Any, Optional
 from .gpu_devices import found_gpus
 from .host_place import HostError, HostPlace
 from .host_unpacking import take_bundle
+from .plan import ConfinementError
+from .privileges import find_user
 from .run_command import run_environment
 from .untrusted_files import read_text
 
@@ -29,12 +30,7 @@ _CONDA_HOMES = (
     "~/miniconda3", "~/anaconda3", "~/miniforge3", "~/mambaforge", "~/micromamba", "~/conda",
     "/opt/conda", "/opt/miniconda3", "/opt/miniforge3", "/opt/anaconda3",
 )  # fmt: skip
-_LIST = """\
-import numpy, rampwf
-import importlib.metadata as metadata, json, platform
-found = {one.metadata["Name"]: one.version for one in metadata.distributions() if one.metadata}
-print(json.dumps({"python": platform.python_version(), "packages": found}))
-"""
+_TRY = "import numpy, rampwf, sys; print(*sys.version_info[:2])"
 _IMAGE_HINT = "Correct conda_env or python in the worker's section, or take another image"
 
 
@@ -82,8 +78,8 @@ def prepare(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
         return {"needs": True}
     python = find_python(request.get("environment") or {})
     confinement = _confinement(python, place, request)  # before what takes longer
-    answer = {"needs": False, "python": str(python), "facts": facts(place)}
-    return {**answer, **confinement, **_installed(python, place)}
+    _check_python(python, place)
+    return {"needs": False, "python": str(python), "facts": facts(place), **confinement}
 
 
 def find_python(environment: Mapping[str, Any]) -> Path:
@@ -146,20 +142,19 @@ def _conda_environments() -> Iterator[tuple[str, Path]]:
                 yield prefix.name, prefix
 
 
-def _installed(python: Path, place: HostPlace) -> dict[str, Any]:
-    """Ask an interpreter for its packages, which have to be what a fold needs."""
-    code, said, errors = _run([str(python), "-I", "-c", _LIST], IMPORT_SECONDS, place, python)
+def _check_python(python: Path, place: HostPlace) -> None:
+    """See to it that an interpreter and its packages are what a fold needs."""
+    code, said, errors = _run([str(python), "-I", "-c", _TRY], IMPORT_SECONDS, place, python)
     try:
-        found = json.loads(said.splitlines()[-1])
-        version = [int(part) for part in found["python"].split(".")[:2]]
-        if version < [3, 9]:
-            reason = f"{python} is Python {found['python']}; at least 3.9 is needed"
-            raise HostError("python", reason, _IMAGE_HINT)
-        return {"python_version": found["python"], "packages": found["packages"]}
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        version = [int(part) for part in said.splitlines()[-1].split()]
+    except (ValueError, IndexError) as error:
         told = " ".join(errors.strip().splitlines()[-1:]) or f"it ended with code {code}"
         reason = f"{python} on the instance cannot import ramp-workflow: {told}"
         raise HostError("python", reason, _IMAGE_HINT) from error
+    if version < [3, 9]:
+        found = ".".join(map(str, version))
+        reason = f"{python} is Python {found}; at least 3.9 is needed"
+        raise HostError("python", reason, _IMAGE_HINT)
 
 
 def _run(
@@ -183,35 +178,19 @@ def _run(
 
 
 def _confinement(python: Path, place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
-    """Choose how submissions are confined, as the engine does on its own machine."""
-    keys = request.get("sandbox") or {}
-    for path in keys.get("extra_read_paths", ()):
+    """Find how submissions can be confined; whether that is enough is for the engine to say."""
+    for path in request.get("readable", ()):
         if not Path(path).exists():
             reason = f"submissions should be able to read {path}, which the instance does not have"
             raise HostError("sandbox", reason, "Correct extra_read_paths")
-    mode = keys.get("sandbox", "auto")
-    if mode == "off":
+    user = request.get("user")
+    if user is None:
         return {"level": "none", "uid": None, "gid": None, "refused": []}
-    uid, gid = _ids(str(keys.get("sandbox_user", "nobody"))) if os.geteuid() == 0 else (None, None)
-    found = _probe(python, place, uid, gid)
-    if mode == "required" and found["level"] != "namespaces":
-        told = "; ".join(f"{one['level']}: {one['reason']}" for one in found["refused"])
-        reason = f"submissions cannot be confined by namespaces on the instance: {told}"
-        hint = "Take an image that allows it, or `sandbox: auto` to run them less confined"
-        raise HostError("sandbox", reason, hint)
-    return {**found, "uid": uid, "gid": gid}
-
-
-def _ids(user: str) -> tuple[int, int]:
     try:
-        entry = pwd.getpwnam(user)
-    except KeyError as error:
-        reason = f"there is no user {user!r} on the instance for submissions to run as"
-        raise HostError("sandbox", reason, "Name another as sandbox_user") from error
-    if entry.pw_uid == 0:
-        reason = f"submissions must not run as root, who is {user!r}"
-        raise HostError("sandbox", reason, "Name a user without rights")
-    return entry.pw_uid, entry.pw_gid
+        uid, gid = find_user(str(user)) if os.geteuid() == 0 else (None, None)
+    except ConfinementError as error:
+        raise HostError("sandbox", f"on the instance {error.message}", error.hint) from error
+    return {**_probe(python, place, uid, gid), "uid": uid, "gid": gid}
 
 
 def _probe(

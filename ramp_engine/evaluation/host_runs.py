@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Collection, Iterator
@@ -27,7 +26,6 @@ from .left_outputs import (
     output_sizes,
 )
 from .run_folder import remove_tree
-from .untrusted_files import read_text
 
 #: The most of a log in one answer [bytes].
 LOG_PIECE_BYTES = 64 << 10
@@ -125,7 +123,8 @@ def status(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
     with contextlib.suppress(OSError):
         os.utime(run.folder / ASKED)
     ended = run.end_of()  # before the log and the folds, which are whole then
-    log, n_bytes = _piece(run.folder / "log", int(request.get("log_offset", 0)))
+    offset = request.get("log_offset")
+    log = b"" if offset is None else _piece(run.folder / "log", int(offset))
     known = set(request.get("done", ()))
     answer = {
         "state": "running" if ended is None else "ended",
@@ -133,21 +132,18 @@ def status(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:
         "killed_by": None,
         "reason": "",
         "log": base64.b64encode(log).decode(),
-        "log_bytes": n_bytes,
         "done": [number for number in _tested(run.folder) if number not in known],
-        "peak_mb": _peaks(run.folder),
         "notice": find_notice(place),
-        "disk_free_mb": shutil.disk_usage(place.root).free >> 20,
         "disk_is_full": disk_use.is_full(place.root),
     }
     return {**answer, **(ended or {})}
 
 
-def _piece(path: Path, offset: int) -> tuple[bytes, int]:
+def _piece(path: Path, offset: int) -> bytes:
     with contextlib.suppress(OSError), open_untrusted(path) as log:
         log.seek(offset)
-        return log.read(LOG_PIECE_BYTES), os.fstat(log.fileno()).st_size
-    return b"", 0
+        return log.read(LOG_PIECE_BYTES)
+    return b""
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -156,15 +152,6 @@ def _numbers(folder: Path) -> list[int]:
 
 def _tested(folder: Path) -> list[int]:
     return [number for number in _numbers(folder) if is_tested(folder / "output", number)]
-
-
-def _peaks(folder: Path) -> dict[str, float]:
-    """Read of each fold the most memory that it has used [MB]; empty before the end."""
-    try:
-        folds = json.loads(read_text(folder, "result.json", _MAX_RESULT_BYTES))["folds"]
-        return {str(fold["fold"]): float(fold["peak_memory_mb"]) for fold in folds}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
 
 
 def pack(place: HostPlace, request: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import resource
 import signal
 from collections.abc import Collection
@@ -12,6 +13,26 @@ from .diagnosis import step
 from .plan import Confinement, ConfinementError
 
 _LAST_DESCRIPTOR = 1 << 31
+
+
+def find_user(name: str) -> tuple[int, int]:
+    """Give the numbers of a user without rights, and of its group, for submissions to run as.
+
+    Raises
+    ------
+    ConfinementError
+        There is no such user, or it is root.
+    """
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError as error:
+        hint = "Make the user, or name another as sandbox_user"
+        reason = f"there is no user {name!r} for submissions to run as"
+        raise ConfinementError(reason, hint) from error
+    if entry.pw_uid == 0:
+        hint = "Name a user without rights"
+        raise ConfinementError(f"submissions must not run as root, who is {name!r}", hint)
+    return entry.pw_uid, entry.pw_gid
 
 
 def check_identity(plan: Confinement) -> None:

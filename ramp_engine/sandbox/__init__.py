@@ -5,7 +5,16 @@ The confinement itself is `ramp_engine.evaluation.confine`, which runs in the ev
 
 from __future__ import annotations
 
-from ramp_engine.sandbox.probing import NONE, STRONGEST, Refusal, Sandbox, find_sandbox
+from ramp_engine.sandbox.probing import NONE, STRONGEST, Refusal, Sandbox, find_sandbox, judge
 from ramp_engine.sandbox.settings import Limits, SandboxKeys
 
-__all__ = ["NONE", "STRONGEST", "Limits", "Refusal", "Sandbox", "SandboxKeys", "find_sandbox"]
+__all__ = [
+    "NONE",
+    "STRONGEST",
+    "Limits",
+    "Refusal",
+    "Sandbox",
+    "SandboxKeys",
+    "find_sandbox",
+    "judge",
+]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pwd
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ from typing import Any
 
 from ramp_engine import evaluation
 from ramp_engine.errors import SandboxError
+from ramp_engine.evaluation.plan import ConfinementError
+from ramp_engine.evaluation.privileges import find_user
 from ramp_engine.sandbox.settings import SandboxKeys
 from ramp_engine.supervised import last_lines, run_logged
 
-__all__ = ["NONE", "STRONGEST", "Refusal", "Sandbox", "find_sandbox"]
+__all__ = ["NONE", "STRONGEST", "Refusal", "Sandbox", "find_sandbox", "judge"]
 
 logger = logging.getLogger(__name__)
 
@@ -105,29 +106,42 @@ def find_sandbox(python: Path, keys: SandboxKeys) -> Sandbox:
         return Sandbox(NONE)
     uid, gid = _ids(keys.sandbox_user) if os.geteuid() == 0 else (None, None)
     found = _probe(python, uid, gid)
-    if found.level == STRONGEST:
-        return found
+    judge(found, keys, "this machine")
+    return found
+
+
+def judge(found: Sandbox, keys: SandboxKeys, where: str) -> None:
+    """See to it that a machine's confinement is what the organiser asks for.
+
+    Parameters
+    ----------
+    found : Sandbox
+    keys : SandboxKeys
+    where : str
+        The machine, such as ``this machine``; for messages.
+
+    Raises
+    ------
+    SandboxError
+        The strongest is required. Otherwise a weaker one is warned of.
+    """
+    if found.level == STRONGEST or keys.sandbox == "off":
+        return
     reasons = _told(found.refused)
     if keys.sandbox == "required":
         raise SandboxError(
-            f"submissions cannot be confined by namespaces on this machine: {reasons}",
+            f"submissions cannot be confined by namespaces on {where}: {reasons}",
             "Allow that, or set `sandbox: auto` to run them less confined",
         )
     words = "not confined" if found.level == NONE else f"confined by {found.level} only"
-    logger.warning("submissions are %s on this machine: %s", words, reasons)
-    return found
+    logger.warning("submissions are %s on %s: %s", words, where, reasons)
 
 
 def _ids(user: str) -> tuple[int, int]:
     try:
-        entry = pwd.getpwnam(user)
-    except KeyError as error:
-        hint = "Make the user, or name another as sandbox_user"
-        raise SandboxError(f"there is no user {user!r} for submissions to run as", hint) from error
-    if entry.pw_uid == 0:
-        hint = "Name a user without rights"
-        raise SandboxError(f"submissions must not run as root, who is {user!r}", hint)
-    return entry.pw_uid, entry.pw_gid
+        return find_user(user)
+    except ConfinementError as error:
+        raise SandboxError(error.message, error.hint) from error
 
 
 def _probe(python: Path, uid: int | None, gid: int | None) -> Sandbox:

@@ -245,12 +245,15 @@ class Cloud:
             return Answer.refusal(service, "IdempotentParameterMismatch", text, 400)
         groups = [value for key, value in params.items() if key.startswith("SecurityGroupId.")]
         try:
-            self.direct.describe_images(ImageIds=[params["ImageId"]])
+            images = self.direct.describe_images(ImageIds=[params["ImageId"]])["Images"]
             self.direct.describe_key_pairs(KeyNames=[params["KeyName"]])
             self.direct.describe_security_groups(GroupIds=groups)
         except ClientError as error:
             told = error.response["Error"]
             return Answer.refusal(service, told["Code"], told["Message"], 400)
+        if not images:  # deregistered; moto would launch it
+            text = f"The image ID '{params['ImageId']}' is no longer available"
+            return Answer.refusal(service, "InvalidAMIID.Unavailable", text, 400)
         return None
 
     def _remember(self, params: Params, answer: Answer) -> Answer:

@@ -216,7 +216,7 @@ def test_the_status_shows_the_budget_of_an_event_that_has_one(office: Office) ->
         one["event"]: one["usage"] for one in json.loads(office.ramp("status", "--json").stdout)
     }
     assert told[OTHER] is None
-    assert told[TOY].startswith("today (UTC) 0.0 of 40 instance-hours")
+    assert told[TOY].startswith("today (UTC): instance-hours 0.0 of 40")
     shown = office.ramp("status", "--event", TOY).stdout
     assert f"budget: {told[TOY]}" in shown
     office.events[TOY].path.unlink()

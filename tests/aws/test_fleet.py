@@ -122,6 +122,24 @@ def test_a_clean_instance_serves_the_next_submission_under_its_name(
     assert cloud.calls["ec2:RunInstances"] == 1
 
 
+def test_an_instance_of_an_image_that_was_replaced_serves_nobody_more(
+    cloud: Cloud, make_fleet: MakeFleet
+) -> None:
+    old = cloud.add_image("challenge")
+    fleet = make_fleet(ami_image_name="challenge")
+    first = fleet.obtain(OWNER)
+    cloud.direct.deregister_image(ImageId=old)
+    new = cloud.add_image("challenge")
+    with pytest.raises(WorkerSetupError):
+        fleet.obtain(NEXT)
+    fleet.give_back(first, is_clean=True)
+    second = fleet.obtain(NEXT)
+    assert second.id != first.id
+    [launched] = [one for one in cloud.instances() if one["InstanceId"] == second.id]
+    assert launched["ImageId"] == new
+    wait_until(lambda: cloud.ids() == {second.id})
+
+
 def test_an_instance_waits_no_longer_than_idle_minutes(cloud: Cloud, make_fleet: MakeFleet) -> None:
     fleet = make_fleet(idle_minutes=0.001)
     fleet.give_back(fleet.obtain(OWNER), is_clean=True)

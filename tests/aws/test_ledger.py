@@ -185,11 +185,11 @@ def test_the_forecast_says_when_the_budget_will_be_used_up(book: Book) -> None:
     book.pass_hours(2)
     told = ledger.forecast()
     assert told == (
-        "today (UTC) 4.0 of 10 instance-hours (reached at 17:00 UTC at the present rate), "
-        "2.00 of 100 of cost (not reached today at the present rate); 2 instances run"
+        "today (UTC): instance-hours 4.0 of 10 (reached at 17:00 UTC at the present rate), "
+        "cost 2.00 of 100 (not reached today at the present rate); 2 instances run"
     )
     book.pass_hours(3)
-    assert "10.0 of 10 instance-hours (used up until 00:00 UTC)" in (ledger.forecast() or "")
+    assert "instance-hours 10.0 of 10 (used up until 00:00 UTC)" in (ledger.forecast() or "")
 
 
 def test_who_writes_waits_for_another_that_is_in_the_midst_of_a_line(book: Book) -> None:

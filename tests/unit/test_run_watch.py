@@ -19,7 +19,7 @@ from ramp_engine.errors import (
 )
 from ramp_engine.testing import ManualClock
 
-RUNNING = Report("running", log=b"ab", log_bytes=2, done=(0,))
+RUNNING = Report("running", log=b"ab", done=(0,))
 LOST = ConnectionLostError("h: no answer for 30 s")
 
 
@@ -28,10 +28,10 @@ class Answers:
 
     def __init__(self, *answers: Report | RampError) -> None:
         self.answers = list(answers)
-        self.asked: list[tuple[int, list[int]]] = []
+        self.asked: list[tuple[int | None, list[int]]] = []
         self.state = "running"
 
-    def status(self, run: str, log_offset: int, done: Collection[int]) -> Report:
+    def status(self, run: str, log_offset: int | None, done: Collection[int]) -> Report:
         self.asked.append((log_offset, sorted(done)))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, RampError):
@@ -164,9 +164,11 @@ def test_no_more_is_taken_of_a_log_than_there_is_room_for(
     clock: ManualClock, tmp_path: Path
 ) -> None:
     piece = bytes(MAX_LOG_BYTES // 4 + 1)
-    watch = watched(Answers(replace(RUNNING, log=piece)), clock, tmp_path / "log")
+    answers = Answers(replace(RUNNING, log=piece))
+    watch = watched(answers, clock, tmp_path / "log")
     look(watch, clock, 6, seconds=1.0)
     assert (tmp_path / "log").stat().st_size == MAX_LOG_BYTES
+    assert [offset for offset, _ in answers.asked[-2:]] == [None, None]  # nothing comes for nothing
 
 
 def test_a_log_that_cannot_be_written_here_loses_no_run(clock: ManualClock, tmp_path: Path) -> None:
