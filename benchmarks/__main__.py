@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe_machine, describe_state
+from benchmarks.machine import commit_of, describe_machine, today
 from benchmarks.report import aims_of, render
 
 HERE = Path(__file__).parent
@@ -90,7 +90,8 @@ def run(name: str, benchmark: Benchmark, *, is_full: bool) -> Outcome:
             output=output.strip(),
             failure=failure,
             is_full=is_full,
-            **describe_state(HERE.parent),
+            date=today(),
+            commit=commit_of(HERE.parent),
         )
         if not failure:
             outcome.figures = json.loads(found.read_text())

@@ -12,10 +12,9 @@ from pathlib import Path
 from ramp_database.testing_server import temporary_server
 
 
-def describe_state(repository: Path) -> dict[str, str]:
-    """Tell the day, and the commit that is measured."""
-    today = dt.datetime.now(dt.UTC).date().isoformat()
-    return {"date": today, "commit": _commit(repository)}
+def today() -> str:
+    """Give the day of the measurement."""
+    return dt.datetime.now(dt.UTC).date().isoformat()
 
 
 def describe_machine() -> dict[str, str]:
@@ -38,7 +37,8 @@ def _field(path: Path, name: str) -> str:
     return next((value.strip() for key, _, value in lines if key.strip() == name), "")
 
 
-def _commit(repository: Path) -> str:
+def commit_of(repository: Path) -> str:
+    """Name the commit that is measured, and say when files are not as it has them."""
     git = ["git", "-C", str(repository)]
     head = subprocess.run(
         [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
