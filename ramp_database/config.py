@@ -51,14 +51,28 @@ _DRIVER_WORDS = "'sqlite' or 'postgresql'"
 class DatabaseConfig(Section):
     """The section ``sqlalchemy``: a URL, or its parts."""
 
-    url: SecretStr | None = None  #: the whole URL, instead of all other keys
-    drivername: Annotated[str, Expected(_DRIVER_WORDS)] = "sqlite"
-    username: str | None = None
-    password: SecretStr | None = None
-    host: str | None = None
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    database: str | None = None  #: name, or file of SQLite relative to the config file's folder
-    query: dict[str, str] = Field(default_factory=dict)  #: options of the driver, such as sslmode
+    url: SecretStr | None = Field(
+        default=None, description="The whole URL, in place of all other keys."
+    )
+    drivername: Annotated[str, Expected(_DRIVER_WORDS)] = Field(
+        default="sqlite", description="sqlite or postgresql."
+    )
+    username: str | None = Field(default=None, description="Who logs in at PostgreSQL.")
+    password: SecretStr | None = Field(
+        default=None, description="The password; best from the environment: ${NAME}."
+    )
+    host: str | None = Field(default=None, description="Host of PostgreSQL.")
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=None, description="Its port; default: 5432."
+    )
+    database: str | None = Field(
+        default=None,
+        description="Name of the database; of SQLite the file, from the folder of the config file; "
+        "default: ramp.db.",
+    )
+    query: dict[str, str] = Field(
+        default_factory=dict, description="Options of the driver, such as sslmode."
+    )
 
     @field_validator("drivername")
     @classmethod
@@ -118,7 +132,9 @@ class DatabaseConfig(Section):
 class _Deployment(OpenSection):
     """The deployment's file; RAMP's other sections, such as ``flask``, are not looked at."""
 
-    sqlalchemy: DatabaseConfig = Field(default_factory=DatabaseConfig)
+    sqlalchemy: DatabaseConfig = Field(
+        default_factory=DatabaseConfig, description="Where the database is."
+    )
 
 
 @dataclass(frozen=True)

@@ -117,13 +117,14 @@ def _flat(metadata: list[Any]) -> Iterator[Any]:
 def _bounds(metadata: tuple[Any, ...], base: Any) -> str:
     if base is type(None):
         return ""
-    parts = [words for words in map(_bound, metadata) if words]
+    of = "items" if base in (list, tuple, dict) else "characters"
+    parts = [words for words in (_bound(item, of) for item in metadata) if words]
     return "".join(
         f" {words}" if index == 0 else f" and {words}" for index, words in enumerate(parts)
     )
 
 
-def _bound(item: Any) -> str | None:
+def _bound(item: Any, of: str) -> str | None:
     match item:
         case annotated_types.Ge(ge=limit):
             return f"of at least {limit}"
@@ -134,7 +135,7 @@ def _bound(item: Any) -> str | None:
         case annotated_types.Lt(lt=limit):
             return f"below {limit}"
         case annotated_types.MaxLen(max_length=limit):
-            return f"of at most {limit} characters"
+            return f"of at most {limit} {of}"
         case annotated_types.MinLen(min_length=limit):
-            return f"of at least {limit} characters"
+            return f"of at least {limit} {of}"
     return None

@@ -17,6 +17,7 @@ from ramp_database.config_file import ConfigFile, read
 from ramp_database.config_validation import check, raise_all
 from ramp_database.errors import ConfigError, nearest
 from ramp_database.masking import mask
+from ramp_engine.config_hooks import HookConfig, HookModel, read_hooks
 from ramp_engine.config_places import MOVED, arrange, with_defaults
 from ramp_engine.config_sections import (
     DispatcherSection,
@@ -28,7 +29,7 @@ from ramp_engine.config_sections import (
 )
 from ramp_engine.errors import PluginError
 
-__all__ = ["EventConfig", "WorkerModel", "load_event"]
+__all__ = ["EventConfig", "WorkerModel", "hook_problems", "load_event"]
 
 #: Gives the model of the keys of a worker type, or None when any key is taken as it is.
 #: Raises `PluginError` for an unknown type.
@@ -50,6 +51,7 @@ class EventConfig:
     worker: dict[str, Any]  #: the keys of the worker
     evaluation: EvaluationSection  #: of the trusted steps: their environment, where it differs
     dispatcher: DispatcherSection
+    hooks: tuple[HookConfig, ...] = ()  #: whom to tell how submissions fare
 
     def worker_config(self) -> dict[str, Any]:
         """Give the plain dict that a worker gets as its ``config``.
@@ -89,6 +91,8 @@ class EventConfig:
             "evaluation": self.evaluation.model_dump(mode="json", exclude_none=True),
             "dispatcher": self.dispatcher.model_dump(mode="json"),
         }
+        if self.hooks:
+            sections["hooks"] = {hook.name: _plain(hook.to_printable()) for hook in self.hooks}
         masked: dict[str, dict[str, Any]] = mask(sections)
         return masked
 
@@ -98,6 +102,7 @@ def load_event(
     deployment_dir: Path | None = None,
     *,
     worker_model: WorkerModel | None = None,
+    hook_model: HookModel | None = None,
     n_workers: int | None = None,
 ) -> EventConfig:
     """Read an event's file.
@@ -111,6 +116,8 @@ def load_event(
     worker_model : callable, optional
         From a worker type to the model of its keys. With it the keys of the worker are validated
         as well; without, they are taken as they are.
+    hook_model : callable, optional
+        The same for hooks. A dispatcher leaves it out: no hook is to be imported in its process.
     n_workers : int, optional
         Taken in place of the file's.
 
@@ -130,7 +137,8 @@ def load_event(
     ramp = with_defaults(file.data["ramp"], directory, deployment_dir.absolute())
     event, more = check(file, EventFile, file.data | {"ramp": ramp}, context=directory)
     keys, of_worker = _worker_keys(file, model, directory)
-    raise_all([*file.problems, *problems, *more, *of_type, *of_worker])
+    hooks, of_hooks = read_hooks(file, directory, hook_model)
+    raise_all([*file.problems, *problems, *more, *of_type, *of_worker, *of_hooks])
     assert event is not None  # noqa: S101 - without problems there is one
     return EventConfig(
         path=path,
@@ -141,7 +149,23 @@ def load_event(
         worker=keys,
         evaluation=event.evaluation,
         dispatcher=event.dispatcher,
+        hooks=hooks,
     )
+
+
+def hook_problems(path: Path, hook_model: HookModel) -> list[ConfigError]:
+    """Tell what is wrong with the hooks of an event's file that is in order otherwise.
+
+    Parameters
+    ----------
+    path : Path
+        The event's file.
+    hook_model : callable
+        As of `load_event`.
+    """
+    directory = path.absolute().parent
+    file, _ = arrange(read(path), directory)
+    return read_hooks(file, directory, hook_model)[1]
 
 
 def _fill_dispatcher(data: dict[str, Any], model: type[BaseModel] | None) -> None:

@@ -27,7 +27,7 @@ MOVED = {
 }
 #: Other names that a type of worker has for a key in `MOVED`.
 _SYNONYMS = {"ray": {"max_workers": MOVED["n_workers"]}}
-_SECTIONS = ("ramp", "worker", "evaluation", "dispatcher")
+_SECTIONS = ("ramp", "worker", "evaluation", "dispatcher", "hooks")
 _STARTING_KIT = "starting_kit"
 
 
@@ -54,6 +54,8 @@ def arrange(file: ConfigFile, directory: Path) -> tuple[ConfigFile, list[ConfigE
     for name in _SECTIONS:
         if data.get(name) is None:
             data[name] = {}
+    if isinstance(data["hooks"], dict):  # a hook needs no keys of its own
+        data["hooks"] = _filled(data["hooks"])
     places = dict(file.places)
     problems = []
     for key, (section, name) in (MOVED | _synonyms(data["worker"])).items():
@@ -104,6 +106,10 @@ def _synonyms(worker: Any) -> dict[str, tuple[str, str]]:
 
 def _copy(section: Any) -> Any:
     return dict(section) if isinstance(section, dict) else section
+
+
+def _filled(hooks: dict[str, Any]) -> dict[str, Any]:
+    return {name: {} if keys is None else keys for name, keys in hooks.items()}
 
 
 def _own_or_shared(own: Path, shared: Path, problem: str) -> Path:

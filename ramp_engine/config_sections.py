@@ -122,24 +122,58 @@ Directory = Annotated[Path, AfterValidator(_in_directory)]
 class RampSection(Section):
     """The section ``ramp``: the event and its folders, absolute."""
 
-    problem_name: Name
-    event_name: Name
-    event_title: Annotated[str, Field(max_length=500)] = ""  #: default: the event's name
-    event_is_public: bool = True
-    data_label: str | None = None  #: given to the kit's get_train_data and get_test_data
-    opening_timestamp: Moment | None = None  #: submissions are taken from then on
-    closing_timestamp: Moment | None = None  #: and until then
-    max_submissions_per_day: Count | None = None  #: of a team, in any 24 hours
-    min_duration_between_submissions: Seconds | None = None  #: of a team
-    max_submission_mb: Megabytes | None = None  #: of all files of a submission together
-    fair_share_window_hours: Count = 24  #: what a team computed so lately puts it back in the queue
-    kit_dir: Directory  #: problem.py, starting kit, public data
-    data_dir: Directory  #: private data
-    submissions_dir: Directory
-    predictions_dir: Directory
-    logs_dir: Directory
-    sandbox_dir: Directory  #: the starting kit
-    work_dir: Directory  #: bundles, attempts, environment: can be made anew
+    problem_name: Name = Field(description="Name of the problem, that of its kit.")
+    event_name: Name = Field(description="Name of the event, as commands and tables have it.")
+    event_title: Annotated[str, Field(max_length=500)] = Field(
+        default="", description="Title of the event for people; default: its name."
+    )
+    event_is_public: bool = Field(
+        default=True, description="Whether the event is shown to everybody; kept for RAMP."
+    )
+    data_label: str | None = Field(
+        default=None, description="Given to get_train_data and get_test_data of the kit."
+    )
+    opening_timestamp: Moment | None = Field(
+        default=None, description="Submissions are taken from then on; default: always."
+    )
+    closing_timestamp: Moment | None = Field(
+        default=None, description="Submissions are taken until then; default: always."
+    )
+    max_submissions_per_day: Count | None = Field(
+        default=None, description="Submissions of a team in any 24 hours; default: not limited."
+    )
+    min_duration_between_submissions: Seconds | None = Field(
+        default=None, description="Seconds from one submission of a team to its next."
+    )
+    max_submission_mb: Megabytes | None = Field(
+        default=None, description="MB of all files of a submission together."
+    )
+    fair_share_window_hours: Count = Field(
+        default=24, description="Hours: what a team computed so lately puts it back in the queue."
+    )
+    kit_dir: Directory = Field(
+        description="Folder of the kit: problem.py, the starting kit, public data; default: kit, "
+        "or ramp-kits/<problem_name> of the deployment."
+    )
+    data_dir: Directory = Field(
+        description="Folder of the private data; default: data, or ramp-data/<problem_name> of the "
+        "deployment."
+    )
+    submissions_dir: Directory = Field(
+        description="Folder of the files of submissions; default: submissions."
+    )
+    predictions_dir: Directory = Field(
+        description="Folder of the predictions of submissions; default: predictions."
+    )
+    logs_dir: Directory = Field(description="Folder of the logs; default: logs.")
+    sandbox_dir: Directory = Field(
+        description="Folder of the starting kit, or its name within the kit's submissions; "
+        "default: starting_kit."
+    )
+    work_dir: Directory = Field(
+        description="Folder of bundles, attempts and environment, which can be made anew; default: "
+        "work."
+    )
 
     @field_validator("closing_timestamp")
     @classmethod
@@ -158,23 +192,41 @@ class RampSection(Section):
 class WorkerSection(OpenSection):
     """The section ``worker``: its type, and the keys of that worker."""
 
-    worker_type: Annotated[str, Field(min_length=1), Expected("the type of a worker")]
+    worker_type: Annotated[str, Field(min_length=1), Expected("the type of a worker")] = Field(
+        description="Name of an installed worker, as `ramp workers` lists them, or "
+        "package.module:Class."
+    )
 
 
 class EvaluationSection(Section):
     """The section ``evaluation``: the trusted steps' Python, what folds see, what is kept."""
 
-    python: Annotated[str, Field(min_length=1)] | None = (
-        None  #: an interpreter: an absolute path, or a name on PATH
+    python: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Interpreter of the trusted steps: an absolute path, or a name on PATH; "
+        "default: that of the worker.",
     )
-    conda_env: Annotated[str, Field(min_length=1)] | None = None  #: name or absolute prefix
-    #: a fold gets the labels of its training part only; for workflows that train on ``train_is``
-    hide_validation_labels: bool = False
-    #: whether folds are forked from a warm process, where they are confined by namespaces
-    fold_server: Annotated[bool, Expected("on or off")] = True
-    #: what is kept of predictions that are scored; without those of training none are verified
-    predictions: Literal["keep", "test-only"] = "keep"
-    compress_predictions: bool = True  #: those that are kept
+    conda_env: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="Conda environment in its place: a name, or an absolute prefix."
+    )
+    hide_validation_labels: bool = Field(
+        default=False,
+        description="Whether a fold gets the labels of its training part only; for workflows that "
+        "train on train_is.",
+    )
+    fold_server: Annotated[bool, Expected("on or off")] = Field(
+        default=True,
+        description="Whether folds are forked from a warm process, where they are confined by "
+        "namespaces.",
+    )
+    predictions: Literal["keep", "test-only"] = Field(
+        default="keep",
+        description="What is kept of predictions that are scored; without those of training none "
+        "are verified.",
+    )
+    compress_predictions: bool = Field(
+        default=True, description="Whether predictions that are kept are compressed."
+    )
 
     @field_validator("python", "conda_env")
     @classmethod
@@ -191,24 +243,48 @@ class EvaluationSection(Section):
 class DispatcherSection(Section):
     """The section ``dispatcher``: how submissions are taken and watched."""
 
-    hunger_policy: Literal["sleep", "exit"] | None = None  #: when there is nothing to do
-    n_workers: Annotated[
-        int,
-        BeforeValidator(_no_bool),
-        Expected(_N_WORKERS_WORDS),
-    ] = 1  #: submissions that train at once; after validation at least 1
-    n_threads: Count | None = None  #: of one worker in total; None: not limited
-    #: folds of a submission that run at once; default: the cores that a worker has for itself, and
-    #: no more than it may have threads
-    n_jobs_per_submission: Count = 1
-    time_between_collection: Seconds = 1.0  #: seconds between two looks at a running worker
-    timeout: Seconds = 7200.0  #: seconds that a submission may take
-    max_attempts: Count = 3  #: runs of a submission that crashes for reasons of ours
-    heartbeat_seconds: Seconds = 5.0  #: between two proofs of life of the dispatcher
-    stale_after_seconds: Annotated[Seconds, Field(validate_default=True)] = 60.0
-    hung_after_seconds: Seconds = 900.0  #: a call of a worker that lasts longer is given up
-    #: the loop counts as stalled, and its heartbeat stops; default: half of stale_after_seconds
-    stalled_after_seconds: Seconds = 30.0
+    hunger_policy: Literal["sleep", "exit"] | None = Field(
+        default=None,
+        description="What the dispatcher does when there is nothing to do; default: sleep.",
+    )
+    n_workers: Annotated[int, BeforeValidator(_no_bool), Expected(_N_WORKERS_WORDS)] = Field(
+        default=1,
+        description="Submissions that train at once; negative: counted from the cores, -1 for all.",
+    )
+    n_threads: Count | None = Field(
+        default=None,
+        description="Threads of one worker in total; null: not limited; default: the cores, "
+        "divided by n_workers.",
+    )
+    n_jobs_per_submission: Count = Field(
+        default=1,
+        description="Folds of a submission that run at once; default: the cores that a worker has "
+        "for itself, and no more than it may have threads.",
+    )
+    time_between_collection: Seconds = Field(
+        default=1.0, description="Seconds between two looks at a running worker."
+    )
+    timeout: Seconds = Field(default=7200.0, description="Seconds that a submission may take.")
+    max_attempts: Count = Field(
+        default=3, description="Runs of a submission that crashes for reasons of ours."
+    )
+    heartbeat_seconds: Seconds = Field(
+        default=5.0, description="Seconds between two proofs of life of the dispatcher."
+    )
+    stale_after_seconds: Seconds = Field(
+        default=60.0,
+        validate_default=True,
+        description="Seconds without a proof of life after which others take a dispatcher for "
+        "dead; at least 3 times heartbeat_seconds.",
+    )
+    hung_after_seconds: Seconds = Field(
+        default=900.0, description="Seconds after which a call of a worker is given up."
+    )
+    stalled_after_seconds: Seconds = Field(
+        default=30.0,
+        description="Seconds after which the dispatcher's loop counts as stalled, and its "
+        "heartbeat stops; default: half of stale_after_seconds.",
+    )
 
     @field_validator("n_workers")
     @classmethod
@@ -248,10 +324,15 @@ class DispatcherSection(Section):
 class EventFile(Section):
     """An event's file."""
 
-    ramp: RampSection
-    worker: WorkerSection
-    evaluation: EvaluationSection
-    dispatcher: DispatcherSection
+    ramp: RampSection = Field(description="The event and its folders.")
+    worker: WorkerSection = Field(description="Where submissions run.")
+    evaluation: EvaluationSection = Field(
+        description="The trusted steps' Python, what folds see, what is kept."
+    )
+    dispatcher: DispatcherSection = Field(description="How submissions are taken and watched.")
+    hooks: dict[str, Any] = Field(
+        default={}, description="Whom to tell how submissions fare: a name, and the hook's keys."
+    )
 
 
 def program(value: str, directory: Path) -> str:

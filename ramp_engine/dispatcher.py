@@ -32,9 +32,10 @@ from ramp_engine.errors import (
     NotFoundError,
 )
 from ramp_engine.heartbeat import Heartbeat
+from ramp_engine.hook_calls import HookCalls
 from ramp_engine.hung_calls import HungCalls
 from ramp_engine.leftovers import Sweeper
-from ramp_engine.observing import Observer, Quiet
+from ramp_engine.observing import Everybody, HookTeller, Observer, Quiet
 from ramp_engine.outcome import Stop
 from ramp_engine.premises import Premises
 from ramp_engine.provisions import Provisions
@@ -100,7 +101,9 @@ class Dispatcher:
         self._begun: set[Claim] = set()  # claims that had a run
         self.n_open = 0
         self._database = database
-        self._observer: Observer = observer or Quiet()
+        self._hooks = HookCalls(event.hooks, event.directory)
+        tellers = [HookTeller(event, self._hooks)] if event.hooks else []
+        self._observer = Everybody([observer or Quiet(), *tellers])
         self._is_exiting_when_done = is_exiting_when_done
         self._ending = threading.Event()
         self._is_lost = threading.Event()
@@ -145,6 +148,10 @@ class Dispatcher:
 
     def run(self) -> None:
         """Claim and evaluate until told to stop, or until all is done."""
+        with self._hooks:  # outside: their last calls are made when nobody waits for us any more
+            self._run()
+
+    def _run(self) -> None:
         self._dispatcher_id = self._registration.register()
         heartbeat = Heartbeat(
             self._registration.beat,

@@ -15,7 +15,8 @@
         WorkerStateError              a method was called in the wrong state
       EvaluationError                 a trusted step (prepare, score) failed
       SandboxError                    confinement was asked for and cannot be had
-      PluginError                     unknown worker type, or a plugin that fails to load
+      PluginError                     unknown type of worker or hook, or one that fails to load
+      HookError                       a hook could not do its part; no submission depends on it
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseUnavailableError",
     "EvaluationError",
+    "HookError",
     "HostKeyError",
     "NotFoundError",
     "PluginError",
@@ -237,26 +239,41 @@ class SandboxError(RampError):
 
 
 class PluginError(RampError):
-    """A worker type is unknown, or its plugin fails to load.
+    """A type of worker or hook is unknown, or its plugin fails to load.
+
+    Mend the name, or what the reason says of the plugin; ``ramp workers`` and ``ramp hooks`` list
+    those that there are.
 
     Parameters
     ----------
     name : str
-        The worker type as configured.
+        The type as configured.
     reason : str
         What is wrong with it.
     known : sequence of str
-        The worker types that there are.
+        The types that there are.
+    key : str
+        Of an event's file, that names it: ``worker_type`` or ``hook_type``.
     """
 
-    def __init__(self, name: str, reason: str, known: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, reason: str, known: Sequence[str] = (), key: str = "worker_type"
+    ) -> None:
         self.name = name
+        self.key = key
         self.reason = reason
         self.known = tuple(known)
-        text = f"worker_type {name!r}: {reason}"
+        text = f"{key} {name!r}: {reason}"
         suggestion = nearest(name, known)
         if suggestion is not None:
             text += f"; did you mean {suggestion!r}?"
         if known:
             text += " (known: " + ", ".join(sorted(known)) + ")"
         super().__init__(text)
+
+
+class HookError(RampError):
+    """A hook could not do its part, which is told in the dispatcher's log and changes nothing else.
+
+    Hooks may raise it with a sentence for the log; other errors stand there with their traceback.
+    """

@@ -80,6 +80,9 @@ class Run:
         self.phase = "scoring" if is_tested else "setup"
         self.verdict: Verdict | None = None
         self.results: Results | None = None
+        self.begins = adopted is None and not is_tested  # here, and not with another dispatcher
+        self.is_recorded = False  # the verdict is in the database
+        self.is_final = False  # the submission has come to its end, not this attempt only
         self._context = context
         self._is_tested = is_tested
         self._has_ended = False
@@ -100,7 +103,6 @@ class Run:
         self._progress = Progress(
             event, self._directory, claim, self._recorder, context.score, context.python
         )
-        self._has_come_to_end = False  # the submission, not this attempt only
         self._thread = threading.Thread(
             target=self._main,
             args=(self._evaluate_and_record,),
@@ -195,7 +197,7 @@ class Run:
 
     def _remove_directories(self) -> None:
         """Remove what the attempt needed, unless another dispatcher goes on with it."""
-        self._progress.end(is_final=self._has_come_to_end)
+        self._progress.end(is_final=self.is_final)
         if self._driver is not None and self._driver.is_adopted_elsewhere:
             return
         self._directory.remove()
@@ -218,7 +220,7 @@ class Run:
         self.verdict = verdict
         if verdict.outcome is Outcome.SUCCEEDED and self.results is not None:
             self._recorder.score(self.results)
-            self._has_come_to_end = True
+            self.is_recorded = self.is_final = True
         else:
             self._end(verdict)
 
@@ -226,7 +228,8 @@ class Run:
         """Record an attempt without scores; what it has done is kept if it is to be repeated."""
         kept = self._progress.to_keep(verdict)
         state = self._recorder.end(verdict, is_delayed=self._request.reason is None, kept=kept)
-        self._has_come_to_end = state is not None and state.is_final
+        self.is_final = state is not None and state.is_final
+        self.is_recorded = True
 
     def _evaluate(self) -> Verdict:
         deployed = None

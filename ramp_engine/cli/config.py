@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ramp_database.errors import ConfigError
+    from ramp_engine.config import EventConfig
 
 
 @click.group()
@@ -79,10 +80,14 @@ def _examine(
     except ConfigErrors as error:
         problems.extend(error.errors)
     try:
-        sections |= options.load_event(event_config, config).to_printable()
+        sections |= _load(event_config, config).to_printable()
     except ConfigErrors as error:
         problems.extend(error.errors)
     return problems, sections
+
+
+def _load(event_config: Path, config: Path | None) -> EventConfig:
+    return options.load_event(event_config, config, is_checking_hooks=True)
 
 
 def _to_json(problem: ConfigError) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _COMMANDS = {
     "cancel": ("control", "cancel"),
     "retry": ("control", "retry"),
     "doctor": ("doctor", "doctor"),
+    "workers": ("plugins", "workers"),
+    "hooks": ("plugins", "hooks"),
     "aws": ("aws", "aws"),
     "rehearse": ("rehearse", "rehearse"),
     "completion": ("completion", "completion"),

@@ -78,7 +78,11 @@ def open_database(config: Path | None, *, is_upgrading: bool = False) -> Databas
 
 
 def load_event(
-    event_config: Path, config: Path | None = None, *, n_workers: int | None = None
+    event_config: Path,
+    config: Path | None = None,
+    *,
+    n_workers: int | None = None,
+    is_checking_hooks: bool = False,
 ) -> EventConfig:
     """Read an event's file, the keys of its worker included.
 
@@ -90,13 +94,21 @@ def load_event(
         The deployment's file, in whose folder shared kits and data are looked for.
     n_workers : int, optional
         Taken in place of the file's.
+    is_checking_hooks : bool
+        Whether to import the hooks as well, and to check their keys.
     """
     from ramp_engine.config import load_event as load
 
     if n_workers == 0:
         raise click.BadParameter("0 workers evaluate nothing", param_hint="--n-workers")
     directory = deployment_dir(config)
-    return load(event_config, directory, worker_model=_worker_model, n_workers=n_workers)
+    return load(
+        event_config,
+        directory,
+        worker_model=_worker_model,
+        hook_model=_hook_model if is_checking_hooks else None,
+        n_workers=n_workers,
+    )
 
 
 def load_event_of(event: Event, event_config: Path | None, config: Path | None) -> EventConfig:
@@ -175,3 +187,9 @@ def _worker_model(worker_type: str) -> type[BaseModel] | None:
     from ramp_engine.registry import worker_class
 
     return worker_class(worker_type).config_model
+
+
+def _hook_model(hook_type: str) -> type[BaseModel] | None:
+    from ramp_engine.registry import hook_class
+
+    return hook_class(hook_type).config_model

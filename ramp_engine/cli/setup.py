@@ -70,7 +70,7 @@ def deploy_event(config: Path | None, event_config: Path, force: bool, new_folds
     """
     from ramp_engine.deployment import deploy
 
-    event = options.load_event(event_config, config)
+    event = options.load_event(event_config, config, is_checking_hooks=True)
     database = options.open_database(config)
     deployed = deploy(database, event, is_forced=force, is_drawing_folds=new_folds)
     _tell_deployed(event, deployed)

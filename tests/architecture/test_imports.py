@@ -123,6 +123,7 @@ def test_help_needs_neither_the_database_nor_the_configuration(
     ("module", "name"),
     [
         ("ramp_engine.base", "BaseWorker"),
+        ("ramp_engine.hooks", "Hook"),
         ("ramp_engine.local", "CondaEnvWorker"),
         ("ramp_engine.local", "LocalWorker"),
         ("ramp_engine.remote", "DaskWorker"),

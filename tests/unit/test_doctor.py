@@ -87,6 +87,17 @@ def test_hidden_labels_that_can_be_found_are_told(event: PatientEvent) -> None:
     assert "the folds of a submission can read them on the disk" in found.message
 
 
+def test_a_hook_that_fails_to_load_is_a_warning_and_the_rest_is_checked(
+    event: PatientEvent,
+) -> None:
+    with event.path.open("a") as file:
+        file.write("hooks: {mail: {hook_type: no_such_module:Hook}}\n")
+    fine, found = configuration.of_event(event)
+    assert (fine.level, found.level) == (Level.OK, Level.WARNING)
+    assert "no_such_module fails to load" in found.message
+    assert found.remedy == f"edit {event.path}"
+
+
 def test_directories_that_are_not_there_yet_are_fine(event: PatientEvent) -> None:
     assert levels(places.are_writable(event)) == ["ok"]
 

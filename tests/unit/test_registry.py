@@ -58,7 +58,7 @@ def test_a_plugin_is_found_by_its_entry_point(plugins: Path) -> None:
 
 def test_plugins_are_listed_with_their_origin_and_without_an_import(plugins: Path) -> None:
     found = registry.known_workers()["broken"]
-    assert found == registry.WorkerPlugin("broken", "cloudy_broken:Worker", "ramp-cloudy 1.5")
+    assert found == registry.Plugin("broken", "cloudy_broken:Worker", "ramp-cloudy 1.5")
     assert "cloudy_broken" not in sys.modules
 
 
