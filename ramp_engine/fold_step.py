@@ -33,11 +33,14 @@ from ramp_engine.fold_outputs import (
 )
 from ramp_engine.fold_process import FoldScratch
 from ramp_engine.sandbox import Limits
+from ramp_engine.supervised import last_lines
 
 __all__ = ["FoldStep"]
 
 #: So much later than the worker a run itself notices that its time is up, in seconds.
 LATE_SECONDS = 60.0
+#: Exit codes of env and of the supervisor for a program that is missing or no program.
+_NOT_STARTED = (126, 127)
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class FoldStep:
         ------
         CollectError
             It is no tar, or the disk refuses.
+        WorkerSetupError
+            The command could not be started over there: the interpreter is missing.
         """
         try:
             if left.is_dir():
@@ -180,9 +185,13 @@ class FoldStep:
             with contextlib.suppress(FileNotFoundError), open_untrusted(left / name) as log:
                 copy_log(log, logs / kept, mode)
 
-    @staticmethod
-    def _told(left: Path, returncode: int) -> tuple[int, str]:
-        message = failure_message(read_result(left / "result.json"), returncode)
+    def _told(self, left: Path, returncode: int) -> tuple[int, str]:
+        result = read_result(left / "result.json")
+        if result is None and returncode in _NOT_STARTED:
+            said = last_lines(Path(self.config["logs_dir"], self.submission, "log"), 1)
+            reason = f"the fold step could not be started: {said}"
+            raise WorkerSetupError(reason, "Is the event's environment there?")
+        message = failure_message(result, returncode)
         return returncode or int(bool(message)), message
 
 

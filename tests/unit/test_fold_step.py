@@ -78,6 +78,13 @@ def test_a_run_that_left_no_result_is_no_success(step: FoldStep, tmp_path: Path)
     assert "left no result" in error_msg
 
 
+def test_an_interpreter_that_is_missing_is_no_fault_of_the_participant(
+    step: FoldStep, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkerSetupError, match="env: no such file"):
+        step.collect(left(tmp_path, {"log": b"env: no such file\n"}), 127)
+
+
 def test_what_goes_to_the_platform_is_the_submission_and_the_program(step: FoldStep) -> None:
     file = io.BytesIO()
     step.write_tar(file)
