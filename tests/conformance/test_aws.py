@@ -14,9 +14,9 @@ import pytest
 from ramp_engine.aws import AWSWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from ramp_engine.testing.ssh_server import requires_sshd
 from tests.aws.cloud import Cloud, cloud_server
 from tests.aws.farm import Farm, running_farm
-from tests.sshd import requires_sshd
 
 __all__ = ["cloud_server"]
 
