@@ -1,0 +1,59 @@
+"""The suite finds each fault that is planted in a good worker, and says what to mend."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import planted_faults
+from tests.conformance.planted_faults import Planted
+
+FAULTS: dict[str, type[Planted]] = {
+    name: value
+    for name, value in vars(planted_faults).items()
+    if isinstance(value, type) and issubclass(value, Planted) and name.startswith("Test")
+}
+
+#: What the tests that failed say, by their names, for each fault.
+Failures = Mapping[str, Mapping[str, str]]
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> Failures:
+    """Run the suite on all of them, in a pytest of its own."""
+    folder = tmp_path_factory.mktemp("planted")
+    report = folder / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
+    command += [f"--basetemp={folder / 'tmp'}", f"--junit-xml={report}", planted_faults.__file__]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command, cwd=root, env=clean, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    found: dict[str, dict[str, str]] = {}
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314  our own
+        told = [part.text or "" for kind in ("failure", "error") for part in case.findall(kind)]
+        if told:
+            fault = str(case.get("classname")).rsplit(".", 1)[-1]
+            found.setdefault(fault, {})[str(case.get("name"))] = "\n".join(told)
+    return found
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_planted_fault_is_found_by_the_tests_that_are_there_for_it(
+    failures: Failures, fault: str
+) -> None:
+    planted, found = FAULTS[fault], failures.get(fault, {})
+    if planted.is_broad:
+        assert planted.caught_by.keys() <= found.keys()
+    else:
+        assert planted.caught_by.keys() == found.keys()
+    for test, words in planted.caught_by.items():
+        assert words in found[test]
