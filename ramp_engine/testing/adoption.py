@@ -35,7 +35,7 @@ class AdoptionConformance:
     ) -> None:
         """What dies with its dispatcher must not be waited for by another."""
         if Capability.ADOPT in self.capabilities:
-            pytest.skip("the worker can adopt")
+            pytest.skip("the worker declares Capability.ADOPT")
         worker = make(Scenario.GOOD)
         worker.setup()
         handle = worker.handle()
@@ -122,7 +122,7 @@ class AdoptionConformance:
 
     def _needs(self, capability: Capability) -> None:
         if capability not in self.capabilities:
-            pytest.skip(f"the worker cannot {capability}")
+            pytest.skip(f"the worker does not declare Capability.{capability.name}")
 
 
 def _launched_handle(worker: BaseWorker) -> str:

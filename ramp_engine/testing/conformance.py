@@ -67,6 +67,10 @@ from ramp_engine.testing.worker_lives import (
 __all__ = ["Cut", "MakeWorker", "WorkerConformance", "run_until_ended"]
 
 
+#: What has been ended, or ends by itself, is gone after so many seconds.
+ENDING_SECONDS = 3.0
+
+
 class WorkerConformance(OutputConformance, LossConformance, AdoptionConformance):
     """Subclass it, name it ``Test...``, and give the fixture `make_worker`."""
 
@@ -105,10 +109,9 @@ class WorkerConformance(OutputConformance, LossConformance, AdoptionConformance)
         for worker in made:
             with returning_within(self.patience_seconds, "teardown()"):
                 worker.teardown()
-        left = set(descendants(os.getpid())) - before
-        left -= {pid for machine in machines for pid in descendants(machine)}
-        # One of a machine's own may have ended between the two looks.
-        left &= set(descendants(os.getpid()))
+        deadline = time.monotonic() + ENDING_SECONDS
+        while (left := _left(before, machines)) and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert not left, f"teardown() must end all processes of the run; left: {_named(left)}"
 
     def test_its_capabilities_are_declared_as_they_are(self, make: MakeWorker) -> None:
@@ -234,13 +237,21 @@ def _expect(worker: BaseWorker, status: str, due: str) -> None:
     )
 
 
+def _left(before: Collection[int], machines: Collection[int]) -> set[int]:
+    left = set(descendants(os.getpid())).difference(before)
+    left -= {pid for machine in machines for pid in descendants(machine)}
+    # One of a machine's own may have ended between the two looks.
+    return left & set(descendants(os.getpid()))
+
+
 def _named(pids: Collection[int]) -> str:
-    """Name processes by their commands; one that has ended meanwhile by its number only."""
+    """Name processes by their commands, which those have no more that nobody has waited for."""
     commands = {}
     for pid in pids:
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
         except OSError:
             words = b""
-        commands[pid] = words.decode(errors="replace").strip()[:200]
+        command = words.decode(errors="replace").strip()[:200]
+        commands[pid] = command or "ended, and never waited for"
     return ", ".join(f"{pid} ({command})" for pid, command in sorted(commands.items()))

@@ -80,7 +80,7 @@ class LossConformance:
     ) -> None:
         """The status becomes ``retry``; nothing of the first attempt is in the way of the next."""
         if Capability.INTERRUPT not in self.capabilities:
-            pytest.skip(f"the worker cannot {Capability.INTERRUPT}")
+            pytest.skip("the worker does not declare Capability.INTERRUPT")
         first = make(Scenario.INTERRUPTED)
         status = run_until_ended(first)
         assert status == "retry", (

@@ -134,7 +134,7 @@ class OutputConformance:
 
     def _needs_folds(self) -> None:
         if Capability.FOLDS not in self.capabilities:
-            pytest.skip(f"the worker cannot {Capability.FOLDS}")
+            pytest.skip("the worker does not declare Capability.FOLDS")
 
 
 def _assert_handed_over(worker: BaseWorker) -> None:

@@ -68,8 +68,8 @@ def collected_from(worker: BaseWorker) -> tuple[int, str]:
 
 
 def _pair(answer: Any, method: str) -> tuple[int, str]:
-    is_pair = isinstance(answer, tuple) and len(answer) == 2
-    assert is_pair and isinstance(answer[0], int) and isinstance(answer[1], str), (
+    forms = [type(part) for part in answer] if isinstance(answer, tuple) else []
+    assert forms == [int, str], (
         f"{method} gives {answer!r:.300}; collect_results() must return (returncode, error_msg), "
         "a number and a text, (0, '') when all is well"
     )

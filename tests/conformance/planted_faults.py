@@ -1,4 +1,5 @@
 """Workers with a fault each, and which tests of the suite find it; run by `test_planted_faults`."""
+# ruff: noqa: N801, RUF012  each class is a table of a fault and what is due
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ramp_engine.base import Capability, IsLive, WorkerStatus
+from ramp_engine.base import Capability, WorkerStatus
 from ramp_engine.errors import WorkerError
 from ramp_engine.testing import FakeWorker, Scenario
 from ramp_engine.testing.scenarios import HEAD, TAIL
@@ -24,7 +25,7 @@ TEARDOWN = "test_teardown_is_safe_from_any_status_and_twice"
 STRAYS = "test_it_writes_to_its_own_folders_only"
 LOST = "test_a_lost_connection_is_told_in_time_and_blames_nobody"
 #: Of tests that have to wait for what never comes, in seconds.
-PATIENCE = 3.0
+PATIENCE = 2.0
 
 
 class Planted(FakeConformance):
@@ -35,7 +36,8 @@ class Planted(FakeConformance):
     caught_by : dict
         The tests that fail, and a part of what each says.
     is_broad : bool
-        Whether others may fail as well, since hardly anything works with such a fault.
+        Whether others fail as well, since hardly anything works with such a fault; they are not
+        run.
     """
 
     caught_by: ClassVar[dict[str, str]]
@@ -311,7 +313,7 @@ class TestReapsTheLiving(Planted):
         ended: ClassVar[set[str]] = set()
 
         @classmethod
-        def reap(cls, config: Any, shared: Any, is_live: IsLive) -> None:
+        def reap(cls, config: Any, *_: Any) -> None:
             cls.ended.add(config["logs_dir"])
 
         def _is_submission_interrupted(self) -> bool:
@@ -344,8 +346,8 @@ class TestHangingCancel(Planted):
     capabilities = kind.capabilities
     patience_seconds = PATIENCE
     caught_by = {
-        "test_cancel_ends_a_run": "cancel() has not returned after 3 s",
-        "test_no_call_hangs_on_a_submission_that_hangs[cancel]": "has not returned after 3 s",
+        "test_cancel_ends_a_run": "cancel() has not returned after 2 s",
+        "test_no_call_hangs_on_a_submission_that_hangs[cancel]": "has not returned after 2 s",
     }
 
 
@@ -397,7 +399,7 @@ class TestLostConnectionNeverNoticed(Planted):
                 return False  # perhaps it comes back
 
     patience_seconds = PATIENCE
-    caught_by = {LOST: "still 'running' after 3 s"}
+    caught_by = {LOST: "still 'running' after 2 s"}
 
 
 class TestNothingFetchedOverALostConnection(Planted):
