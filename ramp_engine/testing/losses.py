@@ -64,16 +64,20 @@ class LossConformance:
                 one.teardown()
             assert one.status == "killed", "teardown() must end with super().teardown()"
 
-    def _told(self, worker: BaseWorker) -> tuple[int, str] | str | None:
-        """Give what a worker says of a lost run; None when it tells that the run can be repeated."""
+    def _told(self, worker: BaseWorker) -> tuple[int, str] | None:
+        """Give what a worker says of a lost run; None when it says that it is to be repeated."""
+        final: WorkerError | None = None
         try:
             with returning_within(2 * self.patience_seconds, "a worker that was cut off"):
                 status = await_end(worker, self.patience_seconds)
-                if status is WorkerStatus.RETRY:
-                    return None
-                return collected_from(worker)
+                return None if status is WorkerStatus.RETRY else collected_from(worker)
         except WorkerError as error:
-            return None if error.is_retryable else f"{type(error).__name__}, which is final,"
+            final = None if error.is_retryable else error
+        assert final is None, (
+            f"the place where the submission ran is gone, and the worker raises {final!r}, which "
+            "says that trying again never helps: raise WorkerLostError"
+        )
+        return None
 
     def test_an_interruption_asks_for_another_attempt_which_goes_well(
         self, make: MakeWorker

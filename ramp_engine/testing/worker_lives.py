@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import pytest
-
 from ramp_engine.base import BaseWorker, WorkerStatus
 from ramp_engine.errors import WorkerError, WorkerStateError
 from ramp_engine.missing_predictions import missing_predictions
@@ -99,14 +97,14 @@ def refusing(
     hint: str = "call the method of the base class, which sees to that",
 ) -> Iterator[None]:
     """Expect the block to raise an error, and say what must be mended when it does not."""
+    refusal: WorkerError | None = None
     try:
         yield
-    except error as refusal:
-        assert matching in str(refusal), (
-            f"{what}: the {type(refusal).__name__} must say {matching!r}; it says: {refusal}"
-        )
-    else:
-        pytest.fail(f"{what} must raise {error.__name__}: {hint}")
+    except error as raised:
+        refusal = raised
+    assert refusal is not None, f"{what} must raise {error.__name__}: {hint}"
+    name = type(refusal).__name__
+    assert matching in str(refusal), f"{what}: the {name} must say {matching!r}; it says {refusal}"
 
 
 def initialized(make: MakeWorker) -> BaseWorker:

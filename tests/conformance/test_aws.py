@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from ramp_engine.aws import AWSWorker
+from ramp_engine.base import BaseWorker
 from ramp_engine.testing import Scenario, ToyEvent
-from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from ramp_engine.testing.conformance import Cut, MakeWorker, WorkerConformance
 from tests.aws.cloud import Cloud, cloud_server
 from tests.aws.farm import Farm, running_farm
 from tests.sshd import requires_sshd
@@ -59,6 +60,18 @@ class TestAWSWorker(WorkerConformance):
     @pytest.fixture
     def machines(self, farm: Farm) -> Collection[int]:
         return (os.getpid(),)  # the sshd of each machine
+
+    @pytest.fixture
+    def cut(self, farm: Farm) -> Cut:
+        def cut(worker: BaseWorker) -> None:
+            assert isinstance(worker, AWSWorker)
+            farm.terminate(worker._held.instance.id)
+
+        return cut
+
+    @pytest.fixture
+    def own_folders(self, keys: dict[str, Any]) -> Collection[Path]:
+        return (Path(keys["logs_dir"]),)  # of the event, with what its instances cost
 
     @pytest.fixture
     def make_worker(
