@@ -46,4 +46,4 @@ def returning_within(seconds: float, what: str) -> Iterator[None]:
     finally:
         has_ended.set()
         watching.join()
-        signal.signal(signal.SIGUSR2, before)
+        signal.signal(signal.SIGUSR2, before or signal.SIG_DFL)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ramp_engine.base import Capability, WorkerStatus
+from ramp_engine.base import TIMEOUT_RETURNCODE, Capability, WorkerStatus
 from ramp_engine.errors import WorkerError
 from ramp_engine.testing import FakeWorker, Scenario
 from ramp_engine.testing.scenarios import HEAD, TAIL
@@ -107,6 +107,41 @@ class TestCollectedTooEarly(Planted):
         f"test_results_are_collected_once_and_not_too_early[{status}]": "must raise WorkerStateErr"
         for status in ("initialized", "setup", "running", "collected")
     } | {"test_cancel_ends_a_run": "collect_results() after cancel() must raise"}
+
+
+class TestSetUpAgain(Planted):
+    class kind(FakeWorker):
+        def setup(self) -> None:
+            self.status = "initialized"
+            super().setup()
+
+    caught_by = {"test_a_worker_cannot_be_set_up_twice": "a second setup() must raise"}
+
+
+class TestLaunchedAtAnyTime(Planted):
+    class kind(FakeWorker):
+        def launch_submission(self) -> None:
+            self.status = "setup"
+            super().launch_submission()
+
+    caught_by = {
+        "test_a_submission_cannot_be_launched_without_setup": "must raise WorkerStateError",
+        "test_a_submission_cannot_be_launched_twice": "a second launch_submission() must raise",
+    }
+
+
+class TestNotTornDownAlone(Planted):
+    class kind(FakeWorker):
+        def launch(self) -> tuple[int, str]:
+            self.setup()
+            self.launch_submission()
+            while self.status == "running":
+                self.wait(1.0)
+            if self.status == "timeout":
+                return TIMEOUT_RETURNCODE, ""
+            return self.collect_results()
+
+    caught_by = {"test_it_runs_alone": "teardown() ends with super().teardown()"}
 
 
 class TestNumberInPlaceOfTheTuple(Planted):
@@ -210,6 +245,15 @@ class TestOddNameChanged(Planted):
             return answer
 
     caught_by = {"test_odd_names_do_no_harm": "is missing"}
+
+
+class TestAllFoldsRunAgain(Planted):
+    class kind(FakeWorker):
+        @property
+        def _folds(self) -> list[int]:
+            return list(range(self.config["n_folds"]))
+
+    caught_by = {"test_only_the_folds_that_are_asked_for_are_run": "was not asked for"}
 
 
 class TestFoldHandedOverInPart(Planted):
@@ -435,6 +479,29 @@ class TestAdoptsWhatIsGone(Planted):
     caught_by = {
         "test_a_run_that_is_gone_cannot_be_adopted": "must raise WorkerError: WorkerLostError",
         "test_an_adopted_run_can_be_canceled": "must raise WorkerError: WorkerLostError",
+    }
+
+
+class TestAdoptedRunBringsNothing(Planted):
+    class kind(FakeWorker):
+        def attach(self, handle: str) -> None:
+            super().attach(handle)
+            self._handed = [0, 1]
+
+    caught_by = {
+        "test_a_run_is_adopted_by_its_handle": "is missing",
+        "test_a_worker_that_let_go_of_a_run_ends_nothing_of_it": "is missing",
+    }
+
+
+class TestDetachEndsTheRun(Planted):
+    class kind(FakeWorker):
+        def detach(self) -> None:
+            self.teardown()
+
+    caught_by = {
+        "test_a_worker_that_let_go_of_a_run_ends_nothing_of_it": "there is no run",
+        "test_an_adopted_run_can_be_canceled": "there is no run",
     }
 
 

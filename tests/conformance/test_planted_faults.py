@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ramp_engine.testing.conformance import WorkerConformance
 from tests.conformance import planted_faults
 from tests.conformance.planted_faults import Planted
 
@@ -19,6 +21,8 @@ FAULTS: dict[str, type[Planted]] = {
     for name, value in vars(planted_faults).items()
     if isinstance(value, type) and issubclass(value, Planted) and name.startswith("Test")
 }
+
+TESTS = {name for name in dir(WorkerConformance) if name.startswith("test_")}
 
 #: What the tests that failed say, by their names, for each fault.
 Failures = Mapping[str, Mapping[str, str]]
@@ -60,3 +64,13 @@ def test_a_planted_fault_is_found_by_the_tests_that_are_there_for_it(
     assert caught_by.keys() == found.keys()
     for test, words in caught_by.items():
         assert words in found[test]
+
+
+def test_each_test_of_the_suite_finds_a_planted_fault() -> None:
+    finding = {test.split("[")[0] for planted in FAULTS.values() for test in planted.caught_by}
+    assert finding == TESTS
+
+
+def test_the_page_on_the_suite_tells_of_each_test() -> None:
+    page = Path(__file__).parents[2] / "doc" / "howto" / "test-a-worker.md"
+    assert set(re.findall(r"`(test_\w+)`", page.read_text())) == TESTS
