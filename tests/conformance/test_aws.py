@@ -41,7 +41,7 @@ def keys(farm: Farm) -> Iterator[dict[str, Any]]:
     """Those of all workers; their directories are gone at the end."""
     with tempfile.TemporaryDirectory(prefix="ramp-t-") as folder:
         directories = {"work_dir": f"{folder}/work", "logs_dir": f"{folder}/logs"}
-        more = {"n_workers": 4, "time_between_collection": 0.3} | directories
+        more = {"n_workers": 8, "time_between_collection": 0.3} | directories
         yield farm.keys(event="toy", deployment="d", **more)
 
 
