@@ -35,6 +35,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -63,13 +64,11 @@ _LINES = {
     ],
     Scenario.TORN: [
         "begun = []",
-        "def tear(event, arguments):",
-        "    if event != 'open' or 'y_pred_' not in str(arguments[0]) or begun:",
-        "        return",
-        "    begun.append(arguments[0])",
-        "    with open(arguments[0], 'wb') as half:",
-        "        half.write(b'PK\\x03\\x04 and no more')",
-        "    os._exit(0)",
+        "def tear(_, arguments):  # the first to have to do with the file is who makes it",
+        "    if 'y_pred_' in str(arguments[:1]) and not begun:",
+        "        begun.append(True)",
+        "        Path(arguments[0]).write_bytes(b'PK\\x03\\x04 and no more')",
+        "        os._exit(0)",
         "sys.addaudithook(tear)",
     ],
     Scenario.HANGING: [

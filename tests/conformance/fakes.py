@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,10 +34,6 @@ class FakeConformance(WorkerConformance):
             return self.kind(config, submission)
 
         return make
-
-    @pytest.fixture
-    def own_folders(self, tmp_path: Path) -> Collection[Path]:
-        return (tmp_path / "submission_000000001.run",)  # stands for the run elsewhere
 
     @pytest.fixture
     def cut(self) -> Cut:
