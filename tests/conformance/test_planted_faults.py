@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from ramp_engine.testing.conformance import WorkerConformance
-from tests.conformance import planted_faults
-from tests.conformance.planted_faults import Planted
+from tests.conformance import planted_faults, planted_losses
+from tests.conformance.planted import Planted
 
 FAULTS: dict[str, type[Planted]] = {
     name: value
-    for name, value in vars(planted_faults).items()
+    for module in (planted_faults, planted_losses)
+    for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Planted) and name.startswith("Test")
 }
-
 TESTS = {name for name in dir(WorkerConformance) if name.startswith("test_")}
 
 #: What the tests that failed say, by their names, for each fault.
@@ -52,7 +52,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> Failures:
 
 def _tests(name: str, planted: type[Planted]) -> list[str]:
     """Name the tests that are run on a worker with a fault: all, unless it is broad."""
-    suite = f"{planted_faults.__file__}::{name}"
+    suite = f"{sys.modules[planted.__module__].__file__}::{name}"
     return [f"{suite}::{test}" for test in planted.caught_by] if planted.is_broad else [suite]
 
 
