@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from ramp_engine.base import BaseWorker
 from ramp_engine.testing import Scenario, ToyEvent
-from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from ramp_engine.testing.conformance import Cut, MakeWorker, WorkerConformance
 from ramp_engine.testing.ssh_server import SshServer, requires_sshd
 from ramp_worker_ssh import SshWorker
 
@@ -30,9 +30,13 @@ class TestSshWorker(WorkerConformance):
         return make
 
     @pytest.fixture
-    def machines(self, machine: SshServer) -> Collection[int]:
-        return (machine.pid,)
+    def machines(self, machine: SshServer) -> list[int]:
+        return [machine.pid]
 
     @pytest.fixture
-    def cut(self, reboot: Callable[[], None]) -> Callable[[BaseWorker], None]:
-        return lambda _: reboot()
+    def cut(self, machine: SshServer, machines: list[int], reboot: Callable[[], None]) -> Cut:
+        def cut(_: BaseWorker) -> None:
+            reboot()
+            machines[:] = [machine.pid]  # its sshd is another one now
+
+        return cut
