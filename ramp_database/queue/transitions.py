@@ -237,9 +237,9 @@ def record(session: Session, steps: Collection[Step]) -> None:
     changes.announce(session, [step.submission_id for step in announced])
 
 
-def record_arrival(session: Session, submission_id: int) -> None:
+def record_arrival(session: Session, submission_id: int, reason: str = "submitted") -> None:
     """Append the first step of a new submission to its history."""
-    record(session, [Step(submission_id, None, State.NEW, 0, reason="submitted")])
+    record(session, [Step(submission_id, None, State.NEW, 0, reason=reason)])
 
 
 def end_attempt(
