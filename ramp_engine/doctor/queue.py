@@ -46,8 +46,8 @@ def _silent(found: Sequence[Presence], live: list[Presence], remedy: str) -> Ite
                 f"for {one.silent_seconds:.0f} s"
             )
             if live:
-                remedy = f"none: dispatcher {live[0].id} ends it"
-                yield warning(Kind.DISPATCHER_SILENT, message, remedy)
+                nothing = f"none: dispatcher {live[0].id} ends it"
+                yield warning(Kind.DISPATCHER_SILENT, message, nothing)
             else:
                 yield problem(Kind.DISPATCHER_SILENT, message, remedy)
 
@@ -55,8 +55,8 @@ def _silent(found: Sequence[Presence], live: list[Presence], remedy: str) -> Ite
 def _lost(orphans: list[int], live: list[Presence], remedy: str) -> Finding:
     message = f"submissions of dead dispatchers: {_numbers(orphans)}"
     if live:
-        remedy = f"none: dispatcher {live[0].id} takes them back"
-        return warning(Kind.SUBMISSIONS_ORPHANED, message, remedy)
+        nothing = f"none: dispatcher {live[0].id} takes them back"
+        return warning(Kind.SUBMISSIONS_ORPHANED, message, nothing)
     return problem(Kind.SUBMISSIONS_ORPHANED, message, remedy)
 
 
