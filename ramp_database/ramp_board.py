@@ -221,9 +221,9 @@ class _Reader:
         if _MEMBERS.name not in inspect(self._connection).get_table_names():
             return {}
         found: dict[int, list[int]] = {}
-        query = select(_MEMBERS).where(_MEMBERS.c.status == "accepted")
-        for row in self._connection.execute(query.order_by(_MEMBERS.c.user_id)):
-            found.setdefault(row.team_id, []).append(row.user_id)
+        for row in self._connection.execute(select(_MEMBERS).order_by(_MEMBERS.c.user_id)):
+            if row.status == "accepted":  # an enumeration of PostgreSQL, not text, to its SQL
+                found.setdefault(row.team_id, []).append(row.user_id)
         return found
 
     def _users(self) -> dict[int, OldUser]:

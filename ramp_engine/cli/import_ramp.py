@@ -61,9 +61,7 @@ def import_ramp(
 
     old = read_event(_url(source), old_event or event_name)
     directory = submissions_dir or old.submissions_dir
-    running = Import(
-        options.open_database(config), event_name, old, directory, is_dry=dry_run
-    )
+    running = Import(options.open_database(config), event_name, old, directory, is_dry=dry_run)
     running.take_people()
     counts: Counter[str] = Counter()
     for taken in running.take_submissions(states):
