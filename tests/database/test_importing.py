@@ -115,7 +115,8 @@ def test_what_cannot_be_taken_is_told_and_the_others_are_taken(toy: Toy, old: Ol
     old.write(3, "second = 2\n")  # other files than were taken
     gone = old.submission(2, "gone")
     half = old.submission(2, "half")
-    (old.folder / f"submission_{half:09d}").mkdir()
+    old.write(half, "half = 1\n")
+    (old.folder / f"submission_{half:09d}" / "estimator.py").unlink()
     old.submission(2, "fine", "fine = 1\n")
     _, taken = take(toy, old)
     refused = {one.submission.name: one.reason for one in taken if one.outcome == "refused"}
@@ -156,7 +157,7 @@ def test_nothing_is_written_at_ramps(tmp_path: Path, toy: Toy, old: OldRamp) -> 
 def test_other_databases_and_events_are_told_apart(tmp_path: Path, toy: Toy, old: OldRamp) -> None:
     with pytest.raises(NotFoundError, match="did you mean 'toy'"):
         read_event(old.url, "toyy")
-    with pytest.raises(DatabaseError, match="is no database of RAMP: it has no table 'submissi"):
+    with pytest.raises(DatabaseError, match="is no database of RAMP: it has no table 'w"):
         read_event(toy.database.engine.url, TOY)
     with pytest.raises(DatabaseUnavailableError, match="there is no such file"):
         read_event(f"sqlite:///{tmp_path}/none.db", TOY)
