@@ -149,7 +149,7 @@ def _insert(
     submitted_at: datetime,
     *,
     user_id: int | None = None,
-    reason: str = "submitted",
+    reason: str = queue.SUBMITTED,
 ) -> Submission:
     submission = Submission(
         event_id=event.id,
