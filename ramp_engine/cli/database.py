@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ramp_engine.cli import edge, options
+from ramp_engine.cli.copy_database import copy_database
 from ramp_engine.cli.import_ramp import import_ramp
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def database() -> None:
     """Look after people, submissions and events."""
 
 
+database.add_command(copy_database)
 database.add_command(import_ramp)
 
 

@@ -11,8 +11,6 @@ import click
 from ramp_engine.cli import edge, options
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
-
     from ramp_database.ramp_board import OldEvent
     from ramp_engine.importing import Import, Taken
 
@@ -59,7 +57,7 @@ def import_ramp(
     from ramp_database.ramp_board import read_event
     from ramp_engine.importing import Import
 
-    old = read_event(_url(source), old_event or event_name)
+    old = read_event(options.database_url(source), old_event or event_name)
     directory = submissions_dir or old.submissions_dir
     running = Import(options.open_database(config), event_name, old, directory, is_dry=dry_run)
     running.take_people()
@@ -69,13 +67,6 @@ def import_ramp(
         _tell(taken)
     _tell_sum(running, old, counts, is_dry=dry_run)
     return edge.EXIT_PARTLY if counts["refused"] else 0
-
-
-def _url(source: str) -> URL | str:
-    """Give the URL: as it is, or that of RAMP's configuration."""
-    from ramp_database.config import load_deployment
-
-    return source if "://" in source else load_deployment(Path(source)).url
 
 
 def _tell(taken: Taken) -> None:
