@@ -11,14 +11,10 @@ from typing import Any
 
 import pytest
 
-from ramp_engine.testing import ToyEvent
 from ramp_engine.testing.processes import processes_with
 from ramp_engine.testing.ssh_server import SshServer
 
-
-@pytest.fixture(scope="session")
-def toy_event(tmp_path_factory: pytest.TempPathFactory) -> ToyEvent:
-    return ToyEvent.prepare(tmp_path_factory.mktemp("toy") / "event")
+pytest_plugins = ["ramp_engine.testing.fixtures"]
 
 
 @pytest.fixture(scope="session")
