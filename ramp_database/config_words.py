@@ -136,6 +136,8 @@ def _bound(item: Any, of: str) -> str | None:
             return f"below {limit}"
         case annotated_types.MaxLen(max_length=limit):
             return f"of at most {limit} {of}"
+        case annotated_types.MinLen(min_length=1):
+            return "that is not empty"
         case annotated_types.MinLen(min_length=limit):
             return f"of at least {limit} {of}"
     return None

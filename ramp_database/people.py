@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -23,6 +24,7 @@ def add_user(
     lastname: str = "",
     email: str | None = None,
     access_level: str = "user",
+    created_at: datetime | None = None,
 ) -> User:
     """Add a user.
 
@@ -36,6 +38,8 @@ def add_user(
         No two users share one.
     access_level : str
         ``asked``, ``user`` or ``admin``.
+    created_at : datetime, optional
+        Aware; default: now.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def add_user(
         lastname=lastname,
         email=email or None,
         access_level=access_level,
-        created_at=clock.read(session),
+        created_at=created_at or clock.read(session),
     )
     shown = f"{login} <{email}>" if email else login
     insert_named(session, user, "user", shown, "Choose another login or address")
@@ -66,14 +70,21 @@ def get_user(session: Session, login: str) -> User:
     NotFoundError
         There is none of that login.
     """
-    user = session.scalar(select(User).where(User.login == login))
+    user = find_user(session, login)
     if user is None:
         known = session.scalars(select(User.login).order_by(User.login)).all()
         raise NotFoundError("user", login, known, "Add one with `ramp database add-user`")
     return user
 
 
-def add_team(session: Session, name: str, logins: Iterable[str] = ()) -> Team:
+def find_user(session: Session, login: str) -> User | None:
+    """Find a user, if there is one of that login."""
+    return session.scalar(select(User).where(User.login == login))
+
+
+def add_team(
+    session: Session, name: str, logins: Iterable[str] = (), *, created_at: datetime | None = None
+) -> Team:
     """Add a team.
 
     Parameters
@@ -82,6 +93,8 @@ def add_team(session: Session, name: str, logins: Iterable[str] = ()) -> Team:
     name : str
     logins : iterable of str
         Its members.
+    created_at : datetime, optional
+        Aware; default: now.
 
     Raises
     ------
@@ -94,12 +107,29 @@ def add_team(session: Session, name: str, logins: Iterable[str] = ()) -> Team:
     """
     _check_name("team", name)
     members = {get_user(session, login).id for login in logins}
-    team = Team(name=name, created_at=clock.read(session))
+    team = Team(name=name, created_at=created_at or clock.read(session))
     insert_named(session, team, "team", name, "Choose another name")
-    if members:
-        rows = [{"team_id": team.id, "user_id": user_id} for user_id in sorted(members)]
-        session.execute(insert(TeamMember), rows)
+    _add_members(session, team, members)
     return team
+
+
+def ensure_members(session: Session, team: Team, logins: Iterable[str]) -> None:
+    """Make users members of a team, as far as they are not.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such user.
+    """
+    wanted = {get_user(session, login).id for login in logins}
+    query = select(TeamMember.user_id).where(TeamMember.team_id == team.id)
+    _add_members(session, team, wanted - set(session.scalars(query)))
+
+
+def _add_members(session: Session, team: Team, user_ids: set[int]) -> None:
+    rows = [{"team_id": team.id, "user_id": user_id} for user_id in sorted(user_ids)]
+    if rows:
+        session.execute(insert(TeamMember), rows)
 
 
 def _check_name(kind: str, name: str) -> None:
@@ -115,7 +145,7 @@ def get_team(session: Session, name: str) -> Team:
     NotFoundError
         There is none of that name.
     """
-    team = session.scalar(select(Team).where(Team.name == name))
+    team = find_team(session, name)
     if team is None:
         known = session.scalars(select(Team.name).order_by(Team.name)).all()
         hint = "Add one with `ramp database add-team`, or submit with --create-team"
@@ -123,8 +153,22 @@ def get_team(session: Session, name: str) -> Team:
     return team
 
 
-def sign_up_team(session: Session, event_name: str, team_name: str) -> None:
+def find_team(session: Session, name: str) -> Team | None:
+    """Find a team, if there is one of that name."""
+    return session.scalar(select(Team).where(Team.name == name))
+
+
+def sign_up_team(
+    session: Session, event_name: str, team_name: str, *, at: datetime | None = None
+) -> None:
     """Sign a team up to an event.
+
+    Parameters
+    ----------
+    session : Session
+    event_name, team_name : str
+    at : datetime, optional
+        When it did so, aware; default: now.
 
     Raises
     ------
@@ -134,7 +178,8 @@ def sign_up_team(session: Session, event_name: str, team_name: str) -> None:
         The team is signed up already.
     """
     event, team = get_event(session, event_name), get_team(session, team_name)
-    row = EventTeam(event_id=event.id, team_id=team.id, signed_up_at=clock.read(session))
+    signed_up_at = at or clock.read(session)
+    row = EventTeam(event_id=event.id, team_id=team.id, signed_up_at=signed_up_at)
     insert_named(session, row, "sign-up", f"{team_name} to {event_name}")
 
 
@@ -147,7 +192,7 @@ def ensure_signed_up(session: Session, event_name: str, team_name: str) -> None:
         There is no such event.
     """
     event = get_event(session, event_name)
-    team = session.scalar(select(Team).where(Team.name == team_name))
+    team = find_team(session, team_name)
     if team is None:
         with suppress(AlreadyExistsError):  # made by another since
             team = add_team(session, team_name)

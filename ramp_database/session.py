@@ -24,7 +24,7 @@ from ramp_database.driver_errors import translated
 from ramp_database.errors import DatabaseError, SchemaError
 from ramp_database.mounts import network_file_system
 
-__all__ = ["Database", "engine_for"]
+__all__ = ["Database", "engine_for", "parse_url"]
 
 #: How long a connection to SQLite waits for the lock of another, in seconds.
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -69,7 +69,7 @@ def engine_for(url: str | URL) -> Engine:
         The URL is none, its database or driver is not supported, or the file of SQLite lies on a
         file system of a network.
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
     defaults = _POSTGRESQL_ARGUMENTS.items()
@@ -85,7 +85,14 @@ def engine_for(url: str | URL) -> Engine:
     return engine
 
 
-def _parse(url: str | URL) -> URL:
+def parse_url(url: str | URL) -> URL:
+    """Read the URL of a database, and choose its driver.
+
+    Raises
+    ------
+    DatabaseError
+        It is none, or its database or driver is not supported.
+    """
     try:
         parsed = make_url(url)
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))

@@ -6,6 +6,7 @@ import hashlib
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -80,28 +81,89 @@ def add(
     -----
     Submissions of one team to one event wait for each other's transactions.
     """
+    event, team = _signed_up(session, event_name, team_name)
+    check_name(name)
+    check_files(files, event.required_files)
+    now = clock.read(session)
+    check_limits(session, event, team.id, sum(len(file.content) for file in files), now)
+    user_id = people.get_user(session, login).id if login else None
+    return _insert(session, event, team, name, files, now, user_id=user_id)
+
+
+def take_over(
+    session: Session,
+    event_name: str,
+    team_name: str,
+    name: str,
+    files: Sequence[SubmissionFile],
+    *,
+    submitted_at: datetime,
+    reason: str,
+) -> Submission:
+    """Add a submission that was handed in elsewhere; the limits of the event do not apply to it.
+
+    Parameters
+    ----------
+    session : Session
+    event_name, team_name, name, files
+        As in `add`.
+    submitted_at : datetime
+        When it was handed in, aware.
+    reason : str
+        Where it comes from, for its history.
+
+    Raises
+    ------
+    NotFoundError, AlreadyExistsError, SubmissionRejectedError
+        As `add`.
+    """
+    event, team = _signed_up(session, event_name, team_name)
+    check_name(name)
+    check_files(files, event.required_files)
+    return _insert(session, event, team, name, files, submitted_at, reason=reason)
+
+
+def find(session: Session, event_id: int, team_name: str, name: str) -> Submission | None:
+    """Find a submission of a team to an event by its name."""
+    query = select(Submission).join(Team, Team.id == Submission.team_id)
+    query = query.where(Submission.event_id == event_id)
+    return session.scalar(query.where(Team.name == team_name, Submission.name == name))
+
+
+def _signed_up(session: Session, event_name: str, team_name: str) -> tuple[Event, Team]:
+    """Give an event and a team that is signed up to it, whose other submissions wait now."""
     event, team = get_event(session, event_name), people.get_team(session, team_name)
     if not people.lock_sign_up(session, event.id, team.id):
         command = f"ramp database sign-up-team --event {event_name} --team {team_name}"
         hint = f"Run `{command}`, or submit with --create-team"
         raise NotFoundError("sign-up", f"{team_name} to {event_name}", hint=hint)
-    check_name(name)
-    check_files(files, event.required_files)
-    now = clock.read(session)
-    check_limits(session, event, team.id, sum(len(file.content) for file in files), now)
+    return event, team
+
+
+def _insert(
+    session: Session,
+    event: Event,
+    team: Team,
+    name: str,
+    files: Sequence[SubmissionFile],
+    submitted_at: datetime,
+    *,
+    user_id: int | None = None,
+    reason: str = queue.SUBMITTED,
+) -> Submission:
     submission = Submission(
         event_id=event.id,
         team=team,
-        user_id=people.get_user(session, login).id if login else None,
+        user_id=user_id,
         name=name,
-        submitted_at=now,
+        submitted_at=submitted_at,
         content_hash=content_hash(files),
         state=State.NEW,
     )
     insert_named(session, submission, "submission", name, "Give it another name with --name")
     rows = [{"submission_id": submission.id, **vars(file)} for file in files]
     session.execute(insert(tables.SubmissionFile), rows)
-    queue.record_arrival(session, submission.id)
+    queue.record_arrival(session, submission.id, reason)
     return submission
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, tzinfo
 from ramp_database.history import AttemptFacts, History, StepFacts
 from ramp_database.presence import Presence
 from ramp_database.provenance import PARTS, Provenance
+from ramp_database.queue import SUBMITTED
 from ramp_database.states import FINAL, OWNED, PARTICIPANT_ERRORS, State
 from ramp_engine import prospects
 from ramp_engine.fold_outputs import headline
@@ -104,7 +105,7 @@ def _told(step: StepFacts, history: History, attempt: AttemptFacts | None) -> To
 def _what(step: StepFacts, attempt: AttemptFacts | None) -> str:
     source, target = step.from_state, step.to_state
     if source is None:
-        return "submitted"
+        return step.reason or SUBMITTED
     if source in FINAL and source is target:
         return "its predictions were deleted from the disk, its scores stay"
     if source in FINAL:
@@ -165,7 +166,7 @@ def _duration(attempt: AttemptFacts | None) -> str:
 
 
 def _who(step: StepFacts, history: History) -> str:
-    if step.from_state is None:
+    if step.from_state is None and step.reason in (None, SUBMITTED):
         return f"team {history.team}"
     if step.dispatcher_id is None:
         return "by hand"

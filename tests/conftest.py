@@ -38,9 +38,6 @@ def pytest_unconfigure() -> None:
     remove_open_environment()
 
 
-pytest.register_assert_rewrite("ramp_engine.testing.conformance", "ramp_engine.testing.adoption")
-
-
 @pytest.fixture(scope="session")
 def toy_event(tmp_path_factory: pytest.TempPathFactory) -> ToyEvent:
     """A prepared event of two folds, for real code."""

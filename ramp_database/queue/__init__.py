@@ -30,10 +30,11 @@ from ramp_database.queue.returning import (
     release,
     retry_delay_seconds,
 )
-from ramp_database.queue.transitions import Claim, record_arrival
+from ramp_database.queue.transitions import SUBMITTED, Claim, record_arrival
 
 __all__ = [
     "MAX_INTERRUPTIONS",
+    "SUBMITTED",
     "Adopted",
     "Claim",
     "Outlook",

@@ -22,6 +22,8 @@ from ramp_database.queue.counting import count_end
 from ramp_database.statements import count_changed, insert_rows
 from ramp_database.states import OWNED, TRANSITIONS, State
 
+#: Why a submission came, where its team submitted it.
+SUBMITTED = "submitted"
 #: The longest text of an error that is stored, in characters; its middle is left out.
 MAX_ERROR_LENGTH = 50_000
 
@@ -237,9 +239,9 @@ def record(session: Session, steps: Collection[Step]) -> None:
     changes.announce(session, [step.submission_id for step in announced])
 
 
-def record_arrival(session: Session, submission_id: int) -> None:
+def record_arrival(session: Session, submission_id: int, reason: str = SUBMITTED) -> None:
     """Append the first step of a new submission to its history."""
-    record(session, [Step(submission_id, None, State.NEW, 0, reason="submitted")])
+    record(session, [Step(submission_id, None, State.NEW, 0, reason=reason)])
 
 
 def end_attempt(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ramp_engine.cli import edge, options
+from ramp_engine.cli.copy_database import copy_database
+from ramp_engine.cli.import_ramp import import_ramp
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -26,6 +28,10 @@ _team_option = click.option("--team", "team_name", required=True, help="Name of 
 @click.group()
 def database() -> None:
     """Look after people, submissions and events."""
+
+
+database.add_command(copy_database)
+database.add_command(import_ramp)
 
 
 @database.command()

@@ -44,12 +44,15 @@ def doctor(config: Path | None, event_config: Path | None, verbose: int, as_json
         options.echo_json({"is_healthy": not n_problems, "findings": list(map(vars, findings))})
     else:
         click.echo(f"\n{n_problems} problems, {n_warnings} warnings")
+        if n_problems or n_warnings:
+            click.echo("the [name] of each is a section of doc/howto/recover.md")
     return edge.EXIT_FAILED if n_problems else 0
 
 
 def _print(finding: Finding) -> None:
     mark, color = _MARKS[finding.level]
     about = f"{finding.event}: {finding.check}" if finding.event else finding.check
+    about += f" [{finding.kind}]" if finding.kind else ""
     message = " ".join(options.visible(finding.message).split())
     click.echo(f"{click.style(mark, fg=color)} {options.visible(about, keep='')}: {message}")
     if finding.remedy:

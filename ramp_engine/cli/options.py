@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
+    from sqlalchemy import URL
 
     from ramp_database.model import Event
     from ramp_database.session import Database
@@ -75,6 +76,13 @@ def open_database(config: Path | None, *, is_upgrading: bool = False) -> Databas
     if is_upgrading:
         database.upgrade()
     return database
+
+
+def database_url(source: str) -> URL | str:
+    """Give the URL of another database: as it is, or that which another config.yml names."""
+    from ramp_database.config import load_deployment
+
+    return source if "://" in source else load_deployment(Path(source)).url
 
 
 def load_event(

@@ -56,6 +56,37 @@ def init_event(config: Path | None, name: str, problem: str | None) -> None:
     click.echo(f"      ramp setup deploy-event --event-config {event_config}")
 
 
+@setup.command("init-worker", short_help="Make a package with a worker of your own.")
+@click.argument("name")
+@click.option(
+    "--path",
+    type=click.Path(path_type=Path),
+    help="Folder of the package.  [default: ramp-worker-NAME]",
+)
+def init_worker(name: str, path: Path | None) -> None:
+    """Make a package with a worker for the platform NAME, ready to be installed.
+
+    It works as it is, on this machine, and its tests pass; comments say where the calls of the
+    platform go.
+    """
+    from ramp_engine.cli import skeleton
+    from ramp_engine.registry import known_workers
+
+    try:
+        names = skeleton.WorkerNames.of(name, known_workers())
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from error
+    directory = path or Path(names.distribution)
+    if directory.exists():
+        reason = f"{directory} is there already; name a folder that is not, with --path"
+        raise click.BadParameter(reason, param_hint="--path")
+    for written in skeleton.write(names.files, directory, **names.words):
+        click.echo(f"wrote {written}")
+    click.echo(f"Next: pip install --editable '{directory}[test]'")
+    click.echo(f"      pytest {directory}")
+    click.echo(f"      ramp workers {names.name}")
+
+
 @setup.command("deploy-event")
 @options.config_option
 @options.event_config_option

@@ -1,11 +1,15 @@
-"""The files that ``ramp setup init`` and ``init-event`` write: templates, filled in."""
+"""The files that ``ramp setup init``, ``init-event`` and ``init-worker`` write from templates."""
 
 from __future__ import annotations
 
+import keyword
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["DEPLOYMENT", "EVENT", "KIT", "write"]
+__all__ = ["DEPLOYMENT", "EVENT", "KIT", "WorkerNames", "write"]
 
 #: Files of a deployment: the path within its folder and the template.
 DEPLOYMENT = {"config.yml": "deployment.yml.in"}
@@ -19,6 +23,85 @@ KIT = {
     "kit/environment.yml": "environment.yml.in",
     "data/prepare_data.py": "prepare_data.py.in",
 }
+#: Files of a package with a worker, as `WorkerNames.files` places them.
+_WORKER = {
+    "pyproject.toml": "worker/pyproject.toml.in",
+    "README.md": "worker/README.md.in",
+    "src/@PACKAGE@/__init__.py": "worker/__init__.py.in",
+    "src/@PACKAGE@/worker.py": "worker/worker.py.in",
+    "src/@PACKAGE@/py.typed": "worker/py.typed.in",
+    "tests/test_worker.py": "worker/test_worker.py.in",
+}
+
+
+@dataclass(frozen=True)
+class WorkerNames:
+    """What is called how in a package with a worker.
+
+    Parameters
+    ----------
+    name : str
+        The ``worker_type``.
+    """
+
+    name: str
+
+    @classmethod
+    def of(cls, text: str, known: Collection[str]) -> WorkerNames:
+        """Make them of what somebody calls the platform.
+
+        Parameters
+        ----------
+        text : str
+            ``My-Cluster`` becomes ``my_cluster``.
+        known : collection of str
+            The worker types that there are.
+
+        Raises
+        ------
+        ValueError
+            It makes no name in Python, or a worker has it; the message says so.
+        """
+        name = re.sub(r"[-_. ]+", "_", text.strip()).lower()
+        if not (name.isascii() and name.isidentifier()) or name.startswith("_"):
+            raise ValueError(
+                f"expected letters, digits, '-' and '_', starting with a letter, found {text!r}"
+            )
+        if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+            raise ValueError(f"{name!r} is a word of Python's own")
+        if name in known:
+            raise ValueError(f"there is a worker {name!r} already (ramp workers {name})")
+        return cls(name)
+
+    @property
+    def distribution(self) -> str:
+        """The name by which it is installed."""
+        return "ramp-worker-" + self.name.replace("_", "-").strip("-")
+
+    @property
+    def package(self) -> str:
+        """The name by which it is imported."""
+        return f"ramp_worker_{self.name}"
+
+    @property
+    def worker_class(self) -> str:
+        """The name of the class."""
+        return "".join(part.capitalize() for part in self.name.split("_")) + "Worker"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """For `write`."""
+        return {path.replace("@PACKAGE@", self.package): name for path, name in _WORKER.items()}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """For `write`: what stands in the templates' places."""
+        return {
+            "name": self.name,
+            "distribution": self.distribution,
+            "package": self.package,
+            "class": self.worker_class,
+        }
 
 
 def write(files: dict[str, str], directory: Path, **names: str) -> list[Path]:

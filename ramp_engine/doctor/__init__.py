@@ -26,11 +26,11 @@ from ramp_engine.doctor import (
     places,
     queue,
 )
-from ramp_engine.doctor.finding import Finding, Level, problem
+from ramp_engine.doctor.finding import Finding, Kind, Level, problem
 from ramp_engine.doctor.patient import Deployment, PatientEvent
 from ramp_engine.errors import RampError
 
-__all__ = ["DEPLOYMENT_CHECKS", "EVENT_CHECKS", "Finding", "Level", "examine"]
+__all__ = ["DEPLOYMENT_CHECKS", "EVENT_CHECKS", "Finding", "Kind", "Level", "examine"]
 
 logger = logging.getLogger(__name__)
 _Patient = TypeVar("_Patient")
@@ -118,8 +118,9 @@ def _findings(
     try:
         yield from check(patient)
     except RampError as error:
-        yield problem(str(error), "")
+        yield problem(Kind.CHECK_FAILED, str(error), "")
     except Exception as error:
         logger.info("the check %r failed", name, exc_info=True)
         reason = f"{type(error).__name__}: {error}"
-        yield problem(f"this check failed itself: {reason}", "ramp doctor -v tells where")
+        message = f"this check failed itself: {reason}"
+        yield problem(Kind.CHECK_FAILED, message, "ramp doctor -v tells where")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ramp_engine import registry
-from ramp_engine.doctor.finding import Finding, ok, problem, warning
+from ramp_engine.doctor.finding import Finding, Kind, ok, problem, warning
 from ramp_engine.doctor.kit import deployed_bundle
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import WorkerError
@@ -45,25 +45,30 @@ def runs_folds(event: PatientEvent) -> Iterator[Finding]:
             yield from _described(nodes)
             yield from _tried(event, worker_class, client, nodes)
     except WorkerError as error:
-        yield problem(error.reason, error.hint)
+        yield problem(Kind.CLUSTER_AWAY, error.reason, error.hint)
 
 
 def _described(nodes: list[dict[str, Any]]) -> Iterator[Finding]:
     if not nodes:
         yield warning(
-            "the cluster has no node now", "start its workers, unless it starts them by itself"
+            Kind.NO_NODES,
+            "the cluster has no node now",
+            "start its workers, unless it starts them by itself",
         )
     elif not any(node["n_slots"] for node in nodes):
         yield warning(
+            Kind.NO_ROOM,
             "no fold fits on any node that is there now",
             "compare what the section "
             "worker asks for with what the nodes have, unless others start by themselves",
         )
     for node in nodes:
         if node["fault"]:
-            yield problem(node["fault"], "install the same versions on both, and start it again")
+            remedy = "install the same versions on both, and start it again"
+            yield problem(Kind.NODE_REFUSED, node["fault"], remedy)
         elif node["is_leaving"]:
-            yield warning(f"{_facts(node)}; it was asked to leave", "start another one")
+            message = f"{_facts(node)}; it was asked to leave"
+            yield warning(Kind.NODE_LEAVING, message, "start another one")
         elif not node["n_slots"]:
             yield ok(f"node {_name(node)}: no fold fits on it, and none is tried")
         else:
@@ -129,12 +134,14 @@ class _Trial:
         try:
             returncode, error_msg = worker.launch()
         except (WorkerError, OSError) as error:
-            return problem(f"node {node}: no fold of the starting kit runs: {error}", "")
+            message = f"node {node}: no fold of the starting kit runs: {error}"
+            return problem(Kind.NODE_FAILS, message, "")
         seconds = time.monotonic() - started_at
         if returncode:
             reason = error_msg.partition("\n")[0]
             message = f"node {node}: a fold of the starting kit fails: {reason}"
-            return problem(message, "ramp test --submission starting_kit shows whether it does so")
+            remedy = "ramp test --submission starting_kit shows whether it does so"
+            return problem(Kind.NODE_FAILS, message, remedy)
         return ok(f"node {node}: a fold of the starting kit took {seconds:.1f} s")
 
 
@@ -146,7 +153,8 @@ def _tried(
 ) -> Iterator[Finding]:
     bundle = deployed_bundle(event)
     if bundle is None or not bundle.exists:
-        yield warning("no fold is tried: there is no bundle yet", event.deploy_command())
+        message = "no fold is tried: there is no bundle yet"
+        yield warning(Kind.NODES_UNTRIED, message, event.deploy_command())
         return
     assert event.config is not None  # noqa: S101  the caller has looked
     names = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ramp_engine import registry
 from ramp_engine.config import EventConfig
-from ramp_engine.doctor.finding import Finding, ok, problem, warning
+from ramp_engine.doctor.finding import Finding, Kind, ok, problem, warning
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import SandboxError, WorkerSetupError
 from ramp_engine.gpus import GpuPool, cannot_open
@@ -25,7 +25,8 @@ def is_confined(event: PatientEvent) -> Iterator[Finding]:
     config = event.config.worker_config()
     keys = SandboxKeys.of(config)
     if keys.sandbox == "off":
-        yield warning("submissions run without any confinement", "set `sandbox: auto`")
+        message = "submissions run without any confinement"
+        yield warning(Kind.UNCONFINED, message, "set `sandbox: auto`")
         yield from _can_hide_labels(event.config, "none")
         return
     try:
@@ -33,7 +34,7 @@ def is_confined(event: PatientEvent) -> Iterator[Finding]:
     except WorkerSetupError:
         return  # told by the check of the environment
     except SandboxError as error:
-        yield problem(error.reason, error.hint)
+        yield problem(Kind.CONFINEMENT_REFUSED, error.reason, error.hint)
         return
     yield from _can_hide_labels(event.config, found.level)
     if config.get("gpus") and found.level != NONE:
@@ -42,7 +43,8 @@ def is_confined(event: PatientEvent) -> Iterator[Finding]:
         yield ok(f"submissions are confined by {found.level}")
         return
     for refusal in found.refused:
-        yield warning(f"not confined by {refusal.level}: {refusal.reason}", refusal.hint)
+        message = f"not confined by {refusal.level}: {refusal.reason}"
+        yield warning(Kind.CONFINEMENT_WEAKER, message, refusal.hint)
 
 
 def _can_hide_labels(event: EventConfig, level: str) -> Iterator[Finding]:
@@ -54,7 +56,8 @@ def _can_hide_labels(event: EventConfig, level: str) -> Iterator[Finding]:
         return
     how = "read them on the disk" if level == "none" else "pass them on by /dev/shm"
     message = f"hide_validation_labels promises little: the folds of a submission can {how}"
-    yield warning(message, "have submissions confined by namespaces: set `sandbox: required`")
+    remedy = "have submissions confined by namespaces: set `sandbox: required`"
+    yield warning(Kind.LABELS_IN_REACH, message, remedy)
 
 
 def closed_gpus(pool: GpuPool, sandbox: Sandbox) -> Iterator[Finding]:
@@ -72,4 +75,5 @@ def closed_gpus(pool: GpuPool, sandbox: Sandbox) -> Iterator[Finding]:
     for path in closed:
         group = Path(path).stat().st_gid
         hint = f"make group {group} the primary group of sandbox_user, or open it by a udev rule"
-        yield problem(f"{who}, as whom submissions run, cannot open {path}", hint)
+        message = f"{who}, as whom submissions run, cannot open {path}"
+        yield problem(Kind.GPU_CLOSED, message, hint)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ramp_database import events
 from ramp_database.session import Database
-from ramp_engine.doctor.finding import Finding, ok, problem, warning
+from ramp_engine.doctor.finding import Finding, Kind, ok, problem, warning
 from ramp_engine.doctor.patient import Deployment, PatientEvent
 from ramp_engine.errors import DatabaseUnavailableError, NotFoundError, SchemaError
 
@@ -21,12 +21,14 @@ def is_usable(deployment: Deployment) -> Iterator[Finding]:
     path = _sqlite_path(database)
     if path is not None and not path.exists():
         yield warning(
+            Kind.DATABASE_MISSING,
             f"there is no database {path} yet: it is made at first use",
             "ramp setup deploy-event --event-config events/NAME/config.yml",
         )
         return
     if path is not None and not all(os.access(place, os.W_OK) for place in (path, path.parent)):
-        yield problem(f"{path}, or its folder, cannot be written", f"ls -ld {path} {path.parent}")
+        message = f"{path}, or its folder, cannot be written"
+        yield problem(Kind.DATABASE_READ_ONLY, message, f"ls -ld {path} {path.parent}")
     yield _tables(deployment, database)
 
 
@@ -36,10 +38,11 @@ def _tables(deployment: Deployment, database: Database) -> Finding:
     except SchemaError as error:
         state = "has no tables of ramp" if error.found is None else f"has schema {error.found}"
         message = f"{error.url} {state}, this program needs schema {error.expected}"
-        return problem(message, "ramp database upgrade")
+        return problem(Kind.DATABASE_VERSION, message, "ramp database upgrade")
     except DatabaseUnavailableError as error:
         message = f"the database {error.url} cannot be reached: {error.reason}"
-        return problem(message, "start its server, or correct `sqlalchemy:` in config.yml")
+        remedy = "start its server, or correct `sqlalchemy:` in config.yml"
+        return problem(Kind.DATABASE_AWAY, message, remedy)
     deployment.database = database
     return ok(f"{database.label} answers; its tables are up to date")
 
@@ -58,7 +61,8 @@ def is_deployed(event: PatientEvent) -> Iterator[Finding]:
         with database.session(read_only=True) as session:
             event.row = events.get_event(session, event.name)
     except NotFoundError:
-        yield problem(f"the event {event.name} is not deployed", event.deploy_command())
+        message = f"the event {event.name} is not deployed"
+        yield problem(Kind.NOT_DEPLOYED, message, event.deploy_command())
         return
     row = event.row
     yield ok(f"deployed with {row.n_folds} folds of {row.n_train} rows, {row.problem.title}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from ramp_engine import registry
 from ramp_engine.config import EventConfig
-from ramp_engine.doctor.finding import Finding, ok, problem, warning
+from ramp_engine.doctor.finding import Finding, Kind, ok, problem, warning
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import WorkerSetupError
 from ramp_engine.evaluation import fingerprint
@@ -44,13 +44,15 @@ def works(event: PatientEvent) -> Iterator[Finding]:
         try:
             python = find()
         except WorkerSetupError as error:
-            yield problem(f"{use}: {error.reason}", error.hint.replace("...", event.quoted_path))
+            remedy = error.hint.replace("...", event.quoted_path)
+            yield problem(Kind.ENVIRONMENT_MISSING, f"{use}: {error.reason}", remedy)
             continue
         if python in probed:
             continue
         probed[python] = facts = _probe(python)
         if "error" in facts:
-            yield problem(f"{use}: {facts['error']}", _remedy(event, python))
+            message = f"{use}: {facts['error']}"
+            yield problem(Kind.ENVIRONMENT_BROKEN, message, _remedy(event, python))
             continue
         yield ok(f"{use}: {python}, Python {facts['python']}, ramp-workflow {facts['rampwf']}")
         if use == _TRUSTED:
@@ -101,6 +103,7 @@ def _remedy(event: PatientEvent, python: Path) -> str:
 def _changed(event: PatientEvent) -> Iterator[Finding]:
     if event.row is not None and event.row.environment_hash != event.environment_hash:
         yield warning(
+            Kind.ENVIRONMENT_CHANGED,
             "the packages of the trusted steps changed since the event was deployed",
             event.deploy_command(is_forced=True),
         )

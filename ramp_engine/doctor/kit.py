@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ramp_database import events
 from ramp_engine.bundles import HIDING, hides_labels
-from ramp_engine.doctor.finding import Finding, ok, problem, warning
+from ramp_engine.doctor.finding import Finding, Kind, ok, problem, warning
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import EvaluationError
 from ramp_engine.evaluation import fingerprint
@@ -28,9 +28,9 @@ def are_as_deployed(event: PatientEvent) -> Iterator[Finding]:
     message = f"the {parts} changed since the event was deployed"
     if _bundle(event).exists:
         message += "; submissions are still evaluated with what was deployed"
-        yield warning(message, event.deploy_command(is_forced=True))
+        yield warning(Kind.KIT_CHANGED, message, event.deploy_command(is_forced=True))
     else:
-        yield problem(message, event.deploy_command(is_forced=True))
+        yield problem(Kind.KIT_CHANGED, message, event.deploy_command(is_forced=True))
 
 
 def _changes(event: PatientEvent) -> Iterator[tuple[str, bool]]:
@@ -78,7 +78,8 @@ def can_be_evaluated(event: PatientEvent) -> Iterator[Finding]:
             run_prepare(elsewhere, folds)
         except EvaluationError as error:
             message = f"the bundle is missing and cannot be made: {error.reason}"
-            yield problem(message, event.deploy_command(is_forced=True))
+            remedy = event.deploy_command(is_forced=True)
+            yield problem(Kind.BUNDLE_IMPOSSIBLE, message, remedy)
             return
     message = "the bundle is missing; the next dispatcher makes it before it starts"
-    yield warning(message, event.deploy_command())
+    yield warning(Kind.BUNDLE_MISSING, message, event.deploy_command())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ramp_engine import registry
 from ramp_engine.base import BaseWorker
-from ramp_engine.doctor.finding import Finding, ok, problem
+from ramp_engine.doctor.finding import Finding, Kind, ok, problem
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.errors import WorkerError
 
@@ -21,10 +21,11 @@ def is_ready(event: PatientEvent) -> Iterator[Finding]:
     try:
         problems = worker_class.check_online(event.config.worker_config())
     except WorkerError as error:
-        yield problem(error.reason, error.hint)
+        yield problem(Kind.PLACE_NOT_READY, error.reason, error.hint)
         return
     for one in problems:
-        yield problem(one, f"edit {event.path}, or what it names there")
+        remedy = f"edit {event.path}, or what it names there"
+        yield problem(Kind.PLACE_NOT_READY, one, remedy)
     if not problems:
         yield ok(
             f"what worker_type {event.config.worker_type} needs is there and allowed; an image's "

@@ -10,7 +10,7 @@ from pathlib import Path
 from ramp_database import queue
 from ramp_engine import attempt
 from ramp_engine.config import EventConfig
-from ramp_engine.doctor.finding import Finding, ok, problem, warning
+from ramp_engine.doctor.finding import Finding, Kind, ok, problem, warning
 from ramp_engine.doctor.patient import PatientEvent
 
 #: Free space below which submissions fail, and below which they soon may, in MB.
@@ -39,9 +39,11 @@ def _written(config: EventConfig) -> dict[str, Path]:
 
 def _unreadable(name: str, path: Path) -> Finding | None:
     if not path.is_dir():
-        return problem(f"{name} {path} is no directory", f"correct {name}, or put it there")
+        message = f"{name} {path} is no directory"
+        return problem(Kind.UNREADABLE, message, f"correct {name}, or put it there")
     if not os.access(path, os.R_OK | os.X_OK):
-        return problem(f"{name} {path} cannot be read by this user", f"ls -ld {_quoted(path)}")
+        message = f"{name} {path} cannot be read by this user"
+        return problem(Kind.UNREADABLE, message, f"ls -ld {_quoted(path)}")
     return None
 
 
@@ -49,9 +51,10 @@ def _unwritable(name: str, path: Path) -> Finding | None:
     there = _existing(path)
     if not there.is_dir():
         message = f"{name} {path} cannot be made: {there} is no directory"
-        return problem(message, f"mv {_quoted(there)} {_quoted(there)}.old")
+        return problem(Kind.UNWRITABLE, message, f"mv {_quoted(there)} {_quoted(there)}.old")
     if not os.access(there, os.W_OK | os.X_OK):
-        return problem(f"{name} {path} cannot be written: {there}", f"ls -ld {_quoted(there)}")
+        message = f"{name} {path} cannot be written: {there}"
+        return problem(Kind.UNWRITABLE, message, f"ls -ld {_quoted(there)}")
     return None
 
 
@@ -83,9 +86,9 @@ def _space(there: Path, event_name: str) -> Finding:
     message = f"{free_mb:,.0f} MB and {n_files:,} files are free on the disk of {there}"
     remedy = f"ramp database delete-predictions --event {event_name}"
     if free_mb < NO_SPACE_MB or n_files < NO_FILES:
-        return problem(f"only {message}", remedy)
+        return problem(Kind.DISK_FULL, f"only {message}", remedy)
     if free_mb < LITTLE_SPACE_MB or n_files < FEW_FILES:
-        return warning(f"only {message}", remedy)
+        return warning(Kind.DISK_FULL, f"only {message}", remedy)
     return ok(message)
 
 
@@ -104,6 +107,6 @@ def hold_leftovers(event: PatientEvent) -> Iterator[Finding]:
     left = sorted(path for path in left if path.exists())  # a run may just have ended
     if left:
         message = f"{len(left)} directories of attempts that nobody works on any more"
-        yield warning(message, f"rm -r {' '.join(map(_quoted, left))}")
+        yield warning(Kind.LEFTOVERS, message, f"rm -r {' '.join(map(_quoted, left))}")
     else:
         yield ok("attempts have left nothing behind")

@@ -10,7 +10,7 @@ from ramp_database import presence, submissions
 from ramp_database import queue as queue_
 from ramp_database.presence import Presence
 from ramp_database.states import State
-from ramp_engine.doctor.finding import Finding, ok, problem, warning
+from ramp_engine.doctor.finding import Finding, Kind, ok, problem, warning
 from ramp_engine.doctor.patient import PatientEvent
 from ramp_engine.prospects import launch_command
 
@@ -46,16 +46,18 @@ def _silent(found: Sequence[Presence], live: list[Presence], remedy: str) -> Ite
                 f"for {one.silent_seconds:.0f} s"
             )
             if live:
-                yield warning(message, f"none: dispatcher {live[0].id} ends it")
+                nothing = f"none: dispatcher {live[0].id} ends it"
+                yield warning(Kind.DISPATCHER_SILENT, message, nothing)
             else:
-                yield problem(message, remedy)
+                yield problem(Kind.DISPATCHER_SILENT, message, remedy)
 
 
 def _lost(orphans: list[int], live: list[Presence], remedy: str) -> Finding:
     message = f"submissions of dead dispatchers: {_numbers(orphans)}"
     if live:
-        return warning(message, f"none: dispatcher {live[0].id} takes them back")
-    return problem(message, remedy)
+        nothing = f"none: dispatcher {live[0].id} takes them back"
+        return warning(Kind.SUBMISSIONS_ORPHANED, message, nothing)
+    return problem(Kind.SUBMISSIONS_ORPHANED, message, remedy)
 
 
 def _waiting(n_waiting: int, live: list[Presence], remedy: str) -> Finding:
@@ -63,7 +65,8 @@ def _waiting(n_waiting: int, live: list[Presence], remedy: str) -> Finding:
         names = ", ".join(f"{one.id} ({one.host}, process {one.pid})" for one in live)
         return ok(f"dispatchers at work: {names}; {n_waiting} submissions wait")
     if n_waiting:
-        return problem(f"{n_waiting} submissions wait, and no dispatcher runs", remedy)
+        message = f"{n_waiting} submissions wait, and no dispatcher runs"
+        return problem(Kind.NO_DISPATCHER, message, remedy)
     return ok("no submission waits, and no dispatcher runs")
 
 
@@ -76,7 +79,7 @@ def holds_failures(event: PatientEvent) -> Iterator[Finding]:
         failed = submissions.ids_by_state(session, event.row.id, {State.CHECKING_ERROR})
     if failed:
         message = f"the platform failed submissions, see ramp explain: {_numbers(failed)}"
-        yield warning(message, f"ramp retry --failed --event {event.name}")
+        yield warning(Kind.PLATFORM_FAILED, message, f"ramp retry --failed --event {event.name}")
     else:
         yield ok("no submission is in checking_error")
 

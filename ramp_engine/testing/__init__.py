@@ -1,7 +1,7 @@
 """What tests of a worker need: a fake one, a clock that tests move, a toy event, invariants.
 
-The suite that every worker passes is `ramp_engine.testing.conformance.WorkerConformance`; it needs
-pytest, which nothing else here does.
+The suite that every worker passes is `ramp_engine.testing.conformance.WorkerConformance`; it, its
+parts and `ramp_engine.testing.fixtures` need pytest, which nothing else here does.
 """
 
 from __future__ import annotations

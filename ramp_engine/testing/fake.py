@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import os
 import struct
 import threading
 import zipfile
@@ -20,6 +21,7 @@ from ramp_engine.errors import (
     WorkerLostError,
     WorkerSetupError,
 )
+from ramp_engine.missing_predictions import missing_predictions
 from ramp_engine.testing.scenarios import BAD_BYTES, FAILURE, HEAD, TAIL, Scenario
 
 __all__ = ["FakeWorker", "FakeWorkerConfig"]
@@ -180,6 +182,8 @@ class FakeWorker(BaseWorker):
         for fold in self._folds:
             if fold not in self._handed:
                 self._write_fold(predictions / f"fold_{fold}")
+        if scenario in (Scenario.PARTIAL, Scenario.TORN):
+            return _damage(predictions, self._folds, is_torn=scenario is Scenario.TORN)
         return 0, ""
 
     def _write_fold(self, fold: Path) -> None:
@@ -230,6 +234,16 @@ class FakeWorker(BaseWorker):
             if self.behaviour.error == "foreign":
                 raise RuntimeError(f"planted error in {step}")
             raise _ERRORS[self.behaviour.error](f"planted error in {step}")
+
+
+def _damage(predictions: Path, folds: list[int], *, is_torn: bool) -> tuple[int, str]:
+    """Take the predictions of the last fold away, or the end of their file."""
+    path = predictions / f"fold_{folds[-1]}" / "y_pred_test.npz"
+    if is_torn:
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        path.unlink()
+    return 1, missing_predictions(predictions, folds)
 
 
 def _write(directory: Path, texts: Mapping[str, str]) -> None:

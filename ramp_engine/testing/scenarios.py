@@ -20,6 +20,8 @@ class Scenario(StrEnum):
     GOOD = "good"  #: predictions of every fold
     FAILING = "failing"  #: raises an exception that says `FAILURE` while it trains
     EXITING = "exiting"  #: ends its process as if all were well, with ``os._exit(0)``
+    PARTIAL = "partial"  #: good in its first fold, and exiting in its second
+    TORN = "torn"  #: ends its process as if all were well while its first predictions are written
     HANGING = "hanging"  #: never ends, ignores SIGTERM, and leaves a daemon behind
     BAD_BYTES = "bad_bytes"  #: good, and prints `BAD_BYTES`
     LARGE_LOG = "large_log"  #: good, and prints 20 MB between `HEAD` and `TAIL`
@@ -33,6 +35,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -50,10 +53,24 @@ def get_estimator():
     return Constant()
 """
 
+_NOT_FIRST = "X[0, 0]:  # the rows of the first fold begin with the smallest numbers"
 _LINES = {
     Scenario.GOOD: ["print('trained')"],
     Scenario.FAILING: [f"raise ValueError({FAILURE!r})"],
     Scenario.EXITING: ["os._exit(0)"],
+    Scenario.PARTIAL: [
+        f"if {_NOT_FIRST}",
+        "    os._exit(0)",
+    ],
+    Scenario.TORN: [
+        "begun = []",
+        "def tear(_, arguments):  # the first to have to do with the file is who makes it",
+        "    if 'y_pred_' in str(arguments[:1]) and not begun:",
+        "        begun.append(True)",
+        "        Path(arguments[0]).write_bytes(b'PK\\x03\\x04 and no more')",
+        "        os._exit(0)",
+        "sys.addaudithook(tear)",
+    ],
     Scenario.HANGING: [
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         "if os.fork() == 0:",
@@ -65,7 +82,7 @@ _LINES = {
         "    time.sleep(60)",
     ],
     Scenario.HALF: [
-        "while X[0, 0]:  # not in the first fold, whose rows begin with the smallest numbers",
+        f"while {_NOT_FIRST}",
         "    time.sleep(60)",
     ],
     Scenario.BAD_BYTES: [f"os.write(1, {BAD_BYTES!r})"],

@@ -185,10 +185,12 @@ def test_doctor_finds_what_is_wrong_and_names_what_mends_it(deployment: Deployme
     assert "the kit changed since the event was deployed" in found
     assert "ramp setup deploy-event --force" in found
     assert "logs_dir" in found
-    assert "1 submissions wait, and no dispatcher runs" in found
+    assert "dispatchers [no-dispatcher]: 1 submissions wait, and no dispatcher runs" in found
+    assert "doc/howto/recover.md" in found
     assert "ramp launch dispatcher" in found
     answer = deployment.ramp("doctor", *event, "--json", code=1).stdout
     assert '"is_healthy": false' in answer
+    assert '"kind": "kit-changed"' in answer
 
 
 def test_doctor_follows_an_event_from_nothing_to_health(

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ramp_engine.testing.ssh_server import Login, SshServer, free_port, make_login
 from tests.aws.cloud import Cloud
 from tests.aws.fault_proxy import Answer, Rule, Times
 from tests.open_environment import open_python
-from tests.sshd import Login, SshServer, free_port, make_login
 
 __all__ = ["Farm", "running_farm"]
 

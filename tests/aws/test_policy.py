@@ -17,11 +17,11 @@ from ramp_engine.aws.online import check_online
 from ramp_engine.aws.reaper import Reaper
 from ramp_engine.errors import WorkerSetupError
 from ramp_engine.testing import Scenario, ToyEvent
+from ramp_engine.testing.ssh_server import requires_sshd
 from tests.aws.cloud import Cloud
 from tests.aws.farm import Farm, running_farm
 from tests.aws.fault_proxy import Answer, Params, Rule, Times
 from tests.open_environment import open_python
-from tests.sshd import requires_sshd
 
 PAGE = Path(__file__).parents[2] / "doc" / "howto" / "run-on-aws.md"
 DEAD = 7

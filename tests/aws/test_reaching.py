@@ -18,8 +18,8 @@ from ramp_engine.aws.instances import Instance
 from ramp_engine.aws.reaching import reach
 from ramp_engine.errors import HostKeyError, ResourceUnavailableError, WorkerSetupError
 from ramp_engine.testing import ManualClock
+from ramp_engine.testing.ssh_server import SshServer, make_login, requires_sshd
 from tests.aws.cloud import Cloud
-from tests.sshd import SshServer, make_login, requires_sshd
 
 pytestmark = requires_sshd
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from ramp_engine.aws import AWSWorker
+from ramp_engine.base import BaseWorker
 from ramp_engine.testing import Scenario, ToyEvent
-from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from ramp_engine.testing.conformance import Cut, MakeWorker, WorkerConformance
+from ramp_engine.testing.ssh_server import requires_sshd
 from tests.aws.cloud import Cloud, cloud_server
 from tests.aws.farm import Farm, running_farm
-from tests.sshd import requires_sshd
 
 __all__ = ["cloud_server"]
 
@@ -40,7 +41,7 @@ def keys(farm: Farm) -> Iterator[dict[str, Any]]:
     """Those of all workers; their directories are gone at the end."""
     with tempfile.TemporaryDirectory(prefix="ramp-t-") as folder:
         directories = {"work_dir": f"{folder}/work", "logs_dir": f"{folder}/logs"}
-        more = {"n_workers": 4, "time_between_collection": 0.3} | directories
+        more = {"n_workers": 8, "time_between_collection": 0.3} | directories
         yield farm.keys(event="toy", deployment="d", **more)
 
 
@@ -59,6 +60,18 @@ class TestAWSWorker(WorkerConformance):
     @pytest.fixture
     def machines(self, farm: Farm) -> Collection[int]:
         return (os.getpid(),)  # the sshd of each machine
+
+    @pytest.fixture
+    def cut(self, farm: Farm) -> Cut:
+        def cut(worker: BaseWorker) -> None:
+            assert isinstance(worker, AWSWorker)
+            farm.terminate(worker._held.instance.id)
+
+        return cut
+
+    @pytest.fixture
+    def own_folders(self, keys: dict[str, Any]) -> Collection[Path]:
+        return (Path(keys["logs_dir"]),)  # of the event, with what its instances cost
 
     @pytest.fixture
     def make_worker(

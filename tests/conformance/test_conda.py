@@ -12,8 +12,9 @@ import pytest
 
 from ramp_engine.local import CondaEnvWorker
 from ramp_engine.testing import Scenario, ToyEvent
-from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from ramp_engine.testing.conformance import Cut, MakeWorker, WorkerConformance
 from tests.conda_channel import CondaRoom
+from tests.conformance.supervisors import kill_supervisor
 
 
 class TestCondaEnvWorker(WorkerConformance):
@@ -38,3 +39,7 @@ class TestCondaEnvWorker(WorkerConformance):
             return CondaEnvWorker(config, submission)
 
         return make
+
+    @pytest.fixture
+    def cut(self) -> Cut:
+        return kill_supervisor

@@ -9,7 +9,7 @@ import pytest
 from ramp_engine.remote import DaskWorker
 from ramp_engine.remote.worker import RemoteWorker
 from ramp_engine.testing import Scenario, ToyEvent
-from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from ramp_engine.testing.conformance import Cut, MakeWorker, WorkerConformance
 from tests.remote.cluster_workers import ClusterWorkers, dask_workers
 from tests.remote.dask_cluster import DaskCluster
 
@@ -27,8 +27,8 @@ def workers(toy_event: ToyEvent) -> Iterator[ClusterWorkers]:
 def mortal(
     request: pytest.FixtureRequest, toy_event: ToyEvent
 ) -> Iterator[tuple[DaskCluster, ClusterWorkers] | None]:
-    """A cluster for the one test that loses it; its agents hear nothing more of their gateway."""
-    if "interruption" not in request.node.name:
+    """A cluster for the tests that lose it; its agents hear nothing more of their gateway."""
+    if not {"interruption", "cut"} & {*request.fixturenames, *request.node.name.split("_")}:
         yield None
         return
     with (
@@ -42,12 +42,21 @@ class TestDaskWorker(WorkerConformance):
     capabilities = DaskWorker.capabilities
 
     @pytest.fixture
+    def cut(self, mortal: tuple[DaskCluster, ClusterWorkers]) -> Cut:
+        return lambda _: mortal[0].kill_scheduler()
+
+    @pytest.fixture
     def make_worker(
-        self, workers: ClusterWorkers, mortal: tuple[DaskCluster, ClusterWorkers] | None
+        self,
+        request: pytest.FixtureRequest,
+        workers: ClusterWorkers,
+        mortal: tuple[DaskCluster, ClusterWorkers] | None,
     ) -> Iterator[MakeWorker]:
         def make(
             scenario: Scenario, *, timeout: float = 60.0, submission: str = "submission_000000001"
         ) -> RemoteWorker:
+            if mortal is not None and "cut" in request.fixturenames:
+                return mortal[1].make(scenario, submission, timeout=timeout)
             if scenario is not Scenario.INTERRUPTED:
                 return workers.make(scenario, submission, timeout=timeout)
             assert mortal is not None

@@ -11,7 +11,8 @@ import pytest
 
 from ramp_engine.local import LocalWorker
 from ramp_engine.testing import Scenario, ToyEvent
-from ramp_engine.testing.conformance import MakeWorker, WorkerConformance
+from ramp_engine.testing.conformance import Cut, MakeWorker, WorkerConformance
+from tests.conformance.supervisors import kill_supervisor
 from tests.open_environment import open_python
 
 
@@ -28,3 +29,7 @@ class TestLocalWorker(WorkerConformance):
             return LocalWorker(config, submission)
 
         return make
+
+    @pytest.fixture
+    def cut(self) -> Cut:
+        return kill_supervisor

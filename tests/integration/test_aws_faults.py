@@ -12,13 +12,13 @@ import pytest
 from ramp_database import history, queue
 from ramp_database.states import State
 from ramp_engine.narrative import tell
+from ramp_engine.testing.ssh_server import can_mount, requires_sshd
 from tests.aws.cloud import GROUP, IMAGE, KEY, Cloud, cloud_server
 from tests.aws.farm import Farm, running_farm
 from tests.aws.imds import Imds, running_imds
 from tests.aws.puppeteer import Puppeteer
 from tests.integration.dispatching import Witness, wait_for
 from tests.integration.on_cluster import ClusterEvent, cluster_event
-from tests.sshd import can_mount, requires_sshd
 
 __all__ = ["cloud_server"]
 

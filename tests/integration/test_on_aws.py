@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from ramp_database.states import State
+from ramp_engine.testing.ssh_server import requires_sshd
 from tests.aws.cloud import Cloud, cloud_server
 from tests.aws.farm import Farm, running_farm
 from tests.integration.dispatching import wait_for
 from tests.integration.on_aws import AwsEvent, aws_event
 from tests.integration.on_cluster import cluster_event
-from tests.sshd import requires_sshd
 
 __all__ = ["cloud_server"]
 

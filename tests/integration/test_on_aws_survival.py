@@ -15,6 +15,7 @@ import pytest
 from ramp_database.states import FINAL, State
 from ramp_engine.daemon import Daemon
 from ramp_engine.testing import ManualClock
+from ramp_engine.testing.ssh_server import requires_sshd
 from tests.aws.barrier import Barrier
 from tests.aws.cloud import Cloud, cloud_server
 from tests.aws.farm import Farm, running_farm
@@ -22,7 +23,6 @@ from tests.aws.fault_proxy import Answer, Params, Rule, Times
 from tests.integration.dispatching import wait_for
 from tests.integration.on_aws import AwsEvent, aws_event
 from tests.integration.on_cluster import Gate
-from tests.sshd import requires_sshd
 
 __all__ = ["cloud_server"]
 

@@ -24,8 +24,14 @@ from ramp_engine.errors import (
     TransportError,
     WorkerSetupError,
 )
+from ramp_engine.testing.ssh_server import (
+    SshServer,
+    can_mount,
+    free_port,
+    make_login,
+    requires_sshd,
+)
 from ramp_engine.transports.ssh import HostKey, SshConnection, SshTarget, check_private_key
-from tests.sshd import SshServer, can_mount, free_port, make_login, requires_sshd
 
 pytestmark = [
     requires_sshd,

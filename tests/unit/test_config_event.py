@@ -476,7 +476,7 @@ def test_hiding_labels_names_no_environment(event_dir: Path) -> None:
 
 def test_an_environment_has_a_name(event_dir: Path) -> None:
     (message,) = problems(event_dir, LEAST + "evaluation: {python: ''}\n")
-    assert message.startswith("3: evaluation.python: expected text of at least 1 characters")
+    assert message.startswith("3: evaluation.python: expected text that is not empty")
 
 
 class _Keys(BaseModel):

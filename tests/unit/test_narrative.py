@@ -94,6 +94,8 @@ def test_every_state_says_what_happens_next(state: State) -> None:
 def test_the_first_step_is_the_teams() -> None:
     one = told(step(None, State.NEW, None, "submitted"))
     assert (one.what, one.who, one.why) == ("submitted", "team blue", "")
+    one = told(step(None, State.NEW, None, "taken over from elsewhere"))
+    assert (one.what, one.who, one.why) == ("taken over from elsewhere", "by hand", "")
 
 
 @pytest.mark.parametrize(

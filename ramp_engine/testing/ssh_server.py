@@ -8,7 +8,12 @@ an sshd of its own, so that each can hang, drop and come back by itself::
 
     port = free_port("127.0.0.77", "127.0.0.78")
     with SshServer(tmp_path / "b", address="127.0.0.77", port=port, login=machine.login): ...
+
+It needs the programs sshd, sftp-server and ssh-keygen (Debian: openssh-server), and pytest; mark
+tests with `requires_sshd`. A test that wants to know what a worker has left over there looks into
+`SshServer.home`.
 """
+# ruff: noqa: S101  a part of tests, run by pytest
 
 from __future__ import annotations
 
@@ -70,6 +75,7 @@ class Login:
 
     @property
     def public(self) -> str:
+        """The line for ``authorized_keys``."""
         return self.key_path.with_suffix(".pub").read_text()
 
 
@@ -158,10 +164,17 @@ class SshServer:
 
     @property
     def target(self) -> SshTarget:
+        """Where to connect, as whom, with which key."""
         return SshTarget(self.address, getpass.getuser(), self.login.key_path, self.port)
 
     @property
+    def pid(self) -> int:
+        """Pid of the sshd that listens."""
+        return self._running().pid
+
+    @property
     def host_key(self) -> HostKey:
+        """The key by which the machine is known."""
         return HostKey.parse((self.directory / "host_key.pub").read_text())
 
     @property
