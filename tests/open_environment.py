@@ -28,7 +28,7 @@ from tests.on_demand import import_on_demand
 _NOBODY = 65534
 #: What submissions, and a dispatcher run by that user, import; with all that these require.
 _PACKAGES = ("ramp-workflow", "scikit-learn", "pandas", "matplotlib", "ramp-engine")
-_CHECK = "import rampwf, sklearn, sqlalchemy, yaml, pydantic, rich, ramp_engine"
+_CHECK = "import rampwf, numpy, sqlalchemy, yaml, pydantic, rich, ramp_engine"
 
 _made: list[Path] = []
 
