@@ -2,10 +2,9 @@
 # Both set up what they need in .venv first; nothing else is written outside this folder
 # but the package managers' caches.
 PYTHON ?= python3
-# Three processes, since many tests wait and keep no core busy. Each takes file after file in the
-# order of their names: the long ones of tests/acceptance come first and the short ones of
-# tests/unit last, so that all end at once.
-PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+# Two processes, each of which takes file after file in the order of their names: the long ones of
+# tests/acceptance come first and the short ones of tests/unit last, so that both end at once.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 SOURCES := ramp_database ramp_engine events tests
 
