@@ -8,6 +8,7 @@ notes its calls in ``calls.log``.
 
 An environment gets numpy, scikit-learn and ramp-workflow by a ``.pth`` file that points at the
 packages of the Python that runs the tests (the same version): good enough for tests, and quick.
+Before them comes a copy of ramp-workflow that imports its parts when they are asked for.
 
 Run as a script it does the work in a process of its own: py-rattler's ``index_fs`` sometimes
 crashes at the exit of the interpreter, after it has done its work.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import os
 import platform
@@ -91,12 +93,24 @@ def make_room(root: Path) -> CondaRoom:
             dependencies: ["python={_VERSION}", toykit]
             """)
     )
+    _lighten(root)
     _in_subprocess("channel", str(root))
     subprocess.run(
         [room.program, "env", "create", "--file", room.environment_yml, "--name", "kitenv"],
         check=True,
     )
     return room
+
+
+def _lighten(root: Path) -> None:
+    """Lay out a ramp-workflow that comes before the one that is installed, and starts sooner."""
+    from tests.on_demand import import_on_demand  # of which the script knows nothing
+
+    found = importlib.util.find_spec("rampwf")
+    assert found is not None
+    assert found.origin is not None
+    shutil.copytree(Path(found.origin).parent, root / "light" / "rampwf")
+    import_on_demand(root / "light" / "rampwf")
 
 
 @pytest.fixture(scope="session")
@@ -222,7 +236,8 @@ async def _install(environment_yml: Path, prefix: Path) -> None:
     script = "import sysconfig; print(sysconfig.get_path('purelib'))"
     command = [str(prefix / "bin" / "python"), "-I", "-c", script]
     packages = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout[:-1])
-    (packages / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    paths = [str(cache.with_name("light")), sysconfig.get_path("purelib")]
+    (packages / "tests.pth").write_text("\n".join(paths))
     for record in records:
         print(f"linked {record.name.normalized}-{record.version}")
 

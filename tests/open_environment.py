@@ -9,7 +9,6 @@ starts in a third of the time.
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shutil
@@ -24,28 +23,12 @@ from pathlib import Path
 import ramp_database
 import ramp_engine
 from tests.conda_channel import stage_python
+from tests.on_demand import import_on_demand
 
 _NOBODY = 65534
 #: What submissions, and a dispatcher run by that user, import; with all that these require.
 _PACKAGES = ("ramp-workflow", "scikit-learn", "pandas", "matplotlib", "ramp-engine")
-_CHECK = "import rampwf, sklearn, sqlalchemy, yaml, pydantic, rich, ramp_engine"
-
-#: What stands in the place of a package's imports from its own modules.
-_ON_DEMAND = """
-def __getattr__(name):
-    import importlib
-
-    if name.startswith("__") and name not in _MODULES:
-        raise AttributeError(name)
-    try:
-        module = importlib.import_module(f".{{_MODULES.get(name) or name}}", __name__)
-    except ModuleNotFoundError as error:
-        raise AttributeError(name) from error
-    return getattr(module, name) if _MODULES.get(name) else module
-
-
-_MODULES = {modules!r}
-"""
+_CHECK = "import rampwf, numpy, sqlalchemy, yaml, pydantic, rich, ramp_engine"
 
 _made: list[Path] = []
 
@@ -60,8 +43,7 @@ def open_python() -> Path:
     root.chmod(0o755)
     stage_python(root)
     _add_packages(Path(sysconfig.get_path("purelib")), _packages_of(root))
-    for package in (_packages_of(root) / "rampwf").rglob("__init__.py"):
-        _import_on_demand(package)
+    import_on_demand(_packages_of(root) / "rampwf")
     python = root / "bin" / "python"
     if not _runs_as_nobody(python):
         raise RuntimeError(f"{python} cannot be run by every user")
@@ -103,21 +85,6 @@ def _add_packages(source: Path, target: Path) -> None:
         place = target / package.__name__
         if not place.exists():
             shutil.copytree(package.__path__[0], place)
-
-
-def _import_on_demand(package: Path) -> None:
-    """Have a package import a module of its own when something of it is asked for."""
-    rest, modules = [], dict[str, str | None]()
-    text = package.read_text(encoding="utf-8")
-    if "import *" in text:
-        return
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            modules |= {alias.name: node.module for alias in node.names}
-        else:
-            rest.append(ast.unparse(node))
-    package.unlink()  # it may be a link
-    package.write_text("\n".join([*rest, _ON_DEMAND.format(modules=modules)]), encoding="utf-8")
 
 
 def _link(path: str | Path, copy: str | Path) -> None:

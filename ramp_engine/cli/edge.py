@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -29,7 +30,9 @@ def run(command: click.Command, program: str, arguments: Sequence[str] | None = 
     arguments : sequence of str, optional
         Default: those of the process.
     """
-    sys.exit(_run(command, program, arguments))
+    code = _run(command, program, arguments)
+    gc.freeze()  # to look for garbage among all modules at the end takes longer than most commands
+    sys.exit(code)
 
 
 def _run(command: click.Command, program: str, arguments: Sequence[str] | None) -> int:

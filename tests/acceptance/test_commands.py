@@ -94,8 +94,8 @@ def test_logs_are_printed_as_they_are(deployment: Deployment) -> None:
     chatty = """
         import sys
         sys.stdout.buffer.write(b"caf\\xe9\\n")
-        from sklearn.dummy import DummyClassifier
-        get_estimator = DummyClassifier
+        from nearest import NearestMean
+        get_estimator = NearestMean
     """
     number = deployment.submit("chatty", {"estimator.py": chatty})
     assert "no log yet" in deployment.ramp("logs", str(number), code=1).stderr

@@ -11,6 +11,7 @@ Run as a script this is the process that forks.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -135,5 +136,7 @@ if __name__ == "__main__":
     commands = [module.name for module in pkgutil.iter_modules(cli.__path__, "ramp_engine.cli.")]
     for name in (*commands, *_USED_LATER):
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else each program copies all these pages when it looks for garbage in them
     _fork_for_each_request()
     runpy.run_module("ramp_engine", run_name="__main__", alter_sys=True)

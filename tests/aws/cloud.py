@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 
 from tests.aws.fault_proxy import Answer, FaultProxy, Params, Rule, Times
 
-__all__ = ["Cloud", "cloud", "cloud_server"]
+__all__ = ["Cloud", "cloud", "running_cloud"]
 
 REGION = "us-west-2"
 ACCESS_KEY, SECRET = "AKIATESTTESTTESTTEST", "not-a-secret"
@@ -324,13 +324,6 @@ def running_cloud(addresses: Sequence[str] = ADDRESSES) -> Iterator[Cloud]:
                 proxy.close()
         finally:
             moto.kill()
-
-
-@pytest.fixture(scope="session")
-def cloud_server() -> Iterator[Cloud]:
-    """The cloud of all tests; to be had by `cloud`."""
-    with running_cloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 
 from ramp_engine.bundle_archive import BundleArchive, pack
 from ramp_engine.testing import ToyEvent
-from tests.aws.cloud import cloud, cloud_server
+from tests.aws.cloud import cloud
 from tests.aws.local_station import new_home
 
-__all__ = ["archive", "cloud", "cloud_server", "home"]
+__all__ = ["archive", "cloud", "home"]
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ramp_engine.testing.ssh_server import Login, SshServer, free_port, make_login
 from tests.aws.cloud import Cloud
 from tests.aws.fault_proxy import Answer, Rule, Times
 from tests.open_environment import open_python
 
-__all__ = ["Farm", "running_farm"]
+__all__ = ["Farm", "farm", "running_farm"]
 
 
 class Farm:
@@ -136,3 +138,15 @@ def running_farm(cloud: Cloud) -> Iterator[Farm]:
             farm.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def farm(cloud_server: Cloud) -> Iterator[Farm]:
+    """Machines for a cloud that this process asks; a second attempt begins soon."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
+        for key, value in cloud_server.environment().items():
+            patch.setenv(key, value)
+        cloud_server.reset()
+        with running_farm(cloud_server) as farm:
+            yield farm

@@ -16,24 +16,12 @@ from ramp_engine.base import BaseWorker
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.conformance import Cut, MakeWorker, WorkerConformance
 from ramp_engine.testing.ssh_server import requires_sshd
-from tests.aws.cloud import Cloud, cloud_server
-from tests.aws.farm import Farm, running_farm
+from tests.aws.farm import Farm, farm
 
-__all__ = ["cloud_server"]
+__all__ = ["farm"]
 
 #: Instances that workers have let go of; some have another that took them.
 LET_GO: set[str] = set()
-
-
-@pytest.fixture(scope="module")
-def farm(cloud_server: Cloud) -> Iterator[Farm]:
-    with pytest.MonkeyPatch.context() as patch:
-        for key, value in cloud_server.environment().items():
-            patch.setenv(key, value)
-        cloud_server.reset()
-        with running_farm(cloud_server) as farm:
-            yield farm
-        assert cloud_server.ids(["pending", "running"]) <= LET_GO
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +34,12 @@ def keys(farm: Farm) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def shared(keys: dict[str, Any]) -> Iterator[object]:
-    """One fleet, whose instances go from test to test."""
+def shared(farm: Farm, keys: dict[str, Any]) -> Iterator[object]:
+    """One fleet, whose instances go from test to test; it leaves none."""
     Path(keys["logs_dir"]).mkdir()
     with AWSWorker.open_shared(keys) as shared:
         yield shared
+    assert farm.cloud.ids(["pending", "running"]) <= LET_GO
 
 
 @requires_sshd

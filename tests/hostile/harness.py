@@ -19,6 +19,7 @@ from typing import Any
 from ramp_engine.evaluation import supervise
 from ramp_engine.supervised import SupervisedProcess
 from tests.kits.evaluation import EVALUATION, Event
+from tests.open_environment import open_python
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
 
@@ -72,12 +73,10 @@ class Arena:
         Its bundle is there.
     level : str
         How folds are confined.
-    python : Path
-        The interpreter.
     """
 
-    def __init__(self, event: Event, level: str, python: Path = Path(sys.executable)) -> None:
-        self.python = python
+    def __init__(self, event: Event, level: str) -> None:
+        self.python = open_python()
         self.event = event
         self.level = level
 

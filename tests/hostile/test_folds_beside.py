@@ -15,7 +15,6 @@ from tests.hostile.harness import Arena
 from tests.integration.confined import Variant, refusal
 from tests.kits.evaluation import Event, bundled_event
 from tests.kits.light import lighten
-from tests.open_environment import open_python
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def test_folds_at_the_same_time_do_not_come_to_each_others_files(event: Event, l
     reason = refusal(Variant(level, os.geteuid() == 0))
     if reason:
         pytest.skip(f"this machine does not offer {level}: {reason}")
-    arena = Arena(event, level, open_python())
+    arena = Arena(event, level)
     found = arena.run("reaches_for_the_fold_beside", more=("--jobs", "2"))
     log = found.log.decode()
     assert [fold["state"] for fold in found.folds] == ["tested", "tested"], log

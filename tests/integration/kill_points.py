@@ -9,6 +9,7 @@ out.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -304,6 +305,8 @@ def warm_up(trial: Trial) -> None:
     trial.succeed()
     trial.database.dispose()
     assert threading.enumerate() == [threading.main_thread()], "others must not be forked"
+    gc.collect()
+    gc.freeze()  # else each trial copies all these pages when it looks for garbage in them
 
 
 def _start(trial: Trial) -> int:

@@ -12,15 +12,15 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ramp_database import events, people, queue, submissions
-from ramp_database.model import Attempt, FoldScore, Submission
+from ramp_database.model import Attempt, Event, FoldScore, Submission
 from ramp_database.session import Database
 from ramp_database.states import FINAL, State
 from ramp_engine.config import EventConfig, load_event
@@ -28,6 +28,7 @@ from ramp_engine.deployment import deploy
 from ramp_engine.testing import violations, violations_on_disk
 from tests.integration.dispatching import Witness, attempts, dispatching_event, row, wait_for
 from tests.kits.light import lighten
+from tests.lasting import lasting_folder
 from tests.open_environment import open_python
 from tests.remote.node_dirs import NodeDir
 from tests.remote.node_room import is_alive
@@ -142,6 +143,8 @@ class Gate:
 class ClusterEvent:
     """A folder with a deployed event, its database, and who dispatches it.
 
+    It is a copy of one that is deployed once, since nothing of that depends on the worker.
+
     Parameters
     ----------
     folder : Path
@@ -171,15 +174,15 @@ class ClusterEvent:
             "dispatcher": beat | (dispatcher or {}),
         }
         place = folder / "events" / name
-        _copy_kit(place)
+        shutil.copytree(_deployed_once() / "iris", place)
+        shutil.copy(_deployed_once() / "ramp.db", folder)
         self.path = place / "config.yml"
         self.configure()
         url = f"sqlite:///{folder}/ramp.db"
         (folder / "config.yml").write_text(f"sqlalchemy:\n  url: {url}\n")
         self.database = Database(url)
-        deploy(self.database, self.event)
         with self.database.session() as session:
-            people.ensure_signed_up(session, name, "blue")
+            session.execute(update(Event).values(name=name, title=name, config_path=str(self.path)))
         self._n_gates = 0
 
     def configure(self, **worker: Any) -> None:
@@ -350,6 +353,26 @@ def cluster_event(
             raise
         finally:
             event.database.dispose()
+
+
+@cache
+def _deployed_once() -> Path:
+    """Deploy the event, with a team, in a folder that lasts."""
+    folder = lasting_folder("ramp-deployed-")
+    place = folder / "iris"
+    _copy_kit(place)
+    config = {
+        "ramp": {"problem_name": "iris", "event_name": "iris"},
+        "worker": {"worker_type": "local"},
+        "evaluation": {"python": str(open_python())},
+    }
+    (place / "config.yml").write_text(yaml.safe_dump(config))
+    database = Database(f"sqlite:///{folder}/ramp.db")
+    deploy(database, load_event(place / "config.yml"))
+    with database.session() as session:
+        people.ensure_signed_up(session, "iris", "blue")
+    database.dispose()
+    return folder
 
 
 def _copy_kit(place: Path) -> None:

@@ -13,14 +13,12 @@ from ramp_database import history, queue
 from ramp_database.states import State
 from ramp_engine.narrative import tell
 from ramp_engine.testing.ssh_server import can_mount, requires_sshd
-from tests.aws.cloud import GROUP, IMAGE, KEY, Cloud, cloud_server
+from tests.aws.cloud import GROUP, IMAGE, KEY, Cloud
 from tests.aws.farm import Farm, running_farm
 from tests.aws.imds import Imds, running_imds
 from tests.aws.puppeteer import Puppeteer
 from tests.integration.dispatching import Witness, wait_for
 from tests.integration.on_cluster import ClusterEvent, cluster_event
-
-__all__ = ["cloud_server"]
 
 pytestmark = requires_sshd
 
@@ -250,31 +248,38 @@ def test_an_instance_with_another_key_than_on_its_console_is_sent_nothing(faulty
         assert not list(machine.home.glob(".ramp*"))
 
 
-@pytest.mark.parametrize("phase", ["pending", "connecting", "prepare", "start", "running", "pack"])
-def test_an_instance_that_is_taken_away_costs_no_attempt_in_any_phase(
-    faulty: Faulty, phase: str
-) -> None:
+def test_an_instance_that_is_taken_away_costs_no_attempt_in_any_phase(faulty: Faulty) -> None:
+    with faulty.dispatching():
+        for phase in ("pending", "connecting", "prepare", "start", "running", "pack"):
+            take_away_in(faulty, phase)
+
+
+def take_away_in(faulty: Faulty, phase: str) -> None:
+    """Have a submission lose its instance in a phase of its life."""
     cloud, event = faulty.cloud, faulty.event
     if phase == "pending":
         cloud.start_slowly(n_pending=10_000)
     faulty.farm.is_starting = phase not in ("pending", "connecting")
     if phase in ("prepare", "start", "pack"):
         faulty.puppeteer.hold(phase)
-    with faulty.dispatching():
-        number, gate = event.submit_gated()
-        if phase == "running":
-            gate.await_begun(1)
-        elif phase in ("pending", "connecting"):
-            assert wait_for(lambda: len(cloud.ids()) == 1), faulty.explain(number)
-            n_seen = len(cloud.asked("DescribeInstances"))
-            cloud.proxy.wait_for(lambda: len(cloud.asked("DescribeInstances")) > n_seen + 1)
-        else:
-            gate.open()
-            assert wait_for(lambda: faulty.puppeteer.holds(phase)), faulty.explain(number)
-        [instance] = cloud.ids()
-        faulty.farm.terminate(instance)
-        cloud.start_slowly()
-        faulty.assert_uncounted(number, "the instance is gone" if phase == "running" else instance)
+    number, gate = event.submit_gated()
+    if phase == "running":
+        gate.await_begun(1)
+    elif phase in ("pending", "connecting"):
+        assert wait_for(lambda: len(cloud.ids()) == 1), (phase, faulty.explain(number))
+        n_seen = len(cloud.asked("DescribeInstances"))
+        cloud.proxy.wait_for(lambda: len(cloud.asked("DescribeInstances")) > n_seen + 1)
+    else:
+        gate.open()
+        assert wait_for(lambda: faulty.puppeteer.holds(phase)), (phase, faulty.explain(number))
+    [instance] = cloud.ids()
+    faulty.farm.terminate(instance)
+    cloud.start_slowly()
+    # who sees it first tells of it: the look at all instances, or a request to this one
+    faulty.assert_uncounted(number, "is gone" if phase in ("running", "pack") else instance)
+    faulty.cancel(number)
+    faulty.await_no_instance()
+    faulty.reset()
 
 
 def test_a_spot_notice_keeps_the_folds_that_are_done_and_moves_the_rest_elsewhere(
@@ -344,37 +349,36 @@ def test_a_cancel_waits_for_no_instance_that_hangs(
 
 
 @pytest.mark.skipif(not can_mount(), reason="needs the right to mount a small disk")
-@pytest.mark.parametrize(("disk_kb", "source"), [(48, _QUICK), (6000, _FILLING)])
-def test_a_full_disk_over_there_counts_and_asks_for_a_larger_one(
-    faulty: Faulty, disk_kb: int, source: str
-) -> None:
-    faulty.farm.options["disk_kb"] = disk_kb
+def test_a_full_disk_over_there_counts_and_asks_for_a_larger_one(faulty: Faulty) -> None:
     with faulty.dispatching():
-        faulty.assert_counted(faulty.event.submit(source), "disk", "larger volume")
-        faulty.await_no_instance()
+        for disk_kb, source in ((48, _QUICK), (6000, _FILLING)):
+            faulty.farm.options["disk_kb"] = disk_kb
+            faulty.assert_counted(faulty.event.submit(source), "disk", "larger volume")
+            faulty.await_no_instance()
 
 
 _RUN = ".ramp/runs/another/outgoing-1"
 
 
-@pytest.mark.parametrize(
-    ("operation", "answer", "words"),
-    [
-        ("status", "garbage", ["gave no answer"]),
-        ("status", '{"state": "ended", "returncode": Infinity}', ["makes no sense"]),
-        ("status", {"state": "unknown", "notice": None}, ["knows nothing of the run"]),
-        ("status", {"error": {"kind": "sandbox", "message": "so", "hint": "so"}}, ["so"]),
-        ("pack", {"file": "/etc/passwd", "n_bytes": 1, "sha256": "0"}, ["makes no sense"]),
-        ("pack", {"file": _RUN, "n_bytes": 20 << 30, "sha256": "0"}, ["bytes, at most"]),
-        ("pack", {"file": _RUN, "n_bytes": 1, "sha256": "0"}, [_RUN]),
-    ],
-)
-def test_an_instance_that_lies_is_believed_nothing_and_used_no_more(
-    faulty: Faulty, operation: str, answer: Any, words: list[str]
-) -> None:
-    faulty.puppeteer.lie(operation, answer)
+#: What an instance is asked, what it says, and what people are told of it.
+LIES: list[tuple[str, Any, list[str]]] = [
+    ("status", "garbage", ["gave no answer"]),
+    ("status", '{"state": "ended", "returncode": Infinity}', ["makes no sense"]),
+    ("status", {"state": "unknown", "notice": None}, ["knows nothing of the run"]),
+    ("status", {"error": {"kind": "sandbox", "message": "so", "hint": "so"}}, ["so"]),
+    ("pack", {"file": "/etc/passwd", "n_bytes": 1, "sha256": "0"}, ["makes no sense"]),
+    ("pack", {"file": _RUN, "n_bytes": 20 << 30, "sha256": "0"}, ["bytes, at most"]),
+    ("pack", {"file": _RUN, "n_bytes": 1, "sha256": "0"}, [_RUN]),
+]
+
+
+def test_an_instance_that_lies_is_believed_nothing_and_used_no_more(faulty: Faulty) -> None:
     with faulty.dispatching():
-        faulty.assert_counted(faulty.event.submit(_QUICK), *words)
+        for operation, answer, words in LIES:
+            faulty.puppeteer.lie(operation, answer)
+            faulty.assert_counted(faulty.event.submit(_QUICK), *words)
+            faulty.await_no_instance()
+            faulty.puppeteer.rest()
 
 
 def test_an_instance_that_refuses_to_be_wiped_is_terminated_and_its_results_count(

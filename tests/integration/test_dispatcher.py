@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,8 @@ from ramp_engine.deployment import deploy
 from ramp_engine.dispatcher import Dispatcher
 from ramp_engine.errors import DatabaseUnavailableError
 from tests.copied import copy_deployment
+from tests.kits.light import lighten
+from tests.open_environment import open_python
 
 IRIS = Path(__file__).parents[2] / "events" / "iris"
 CONFIG = """
@@ -31,13 +32,13 @@ dispatcher: {{n_workers: 1, time_between_collection: 0.1, heartbeat_seconds: 0.5
 """
 WAITING = """
 import pathlib, time
-from sklearn.dummy import DummyClassifier
+from nearest import NearestMean
 
 def get_estimator():
     pathlib.Path({started!r}).touch()
     while not pathlib.Path({let_go!r}).exists():
         time.sleep(0.01)
-    return DummyClassifier()
+    return NearestMean()
 """
 
 
@@ -99,7 +100,8 @@ def deployed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignored = shutil.ignore_patterns("*.csv", "__pycache__", "training_output")
         shutil.copytree(IRIS / part, folder / part, ignore=ignored)
     shutil.rmtree(folder / "data" / "data", ignore_errors=True)
-    (folder / "config.yml").write_text(CONFIG.format(python=sys.executable))
+    lighten(folder / "kit")
+    (folder / "config.yml").write_text(CONFIG.format(python=open_python()))
     database = Database(f"sqlite:///{root}/ramp.db")
     deploy(database, load_event(folder / "config.yml"))
     with database.session() as session:

@@ -20,6 +20,7 @@ from ramp_engine.local import LocalWorker, SharedPlace
 from ramp_engine.testing import Scenario, ToyEvent
 from ramp_engine.testing.processes import processes_with
 from tests.integration.puppets import NAME, Puppets
+from tests.open_environment import open_python
 
 MakePuppets = Callable[..., Puppets]
 
@@ -32,14 +33,14 @@ N_THREADS = 2
 
 @pytest.fixture(scope="module")
 def event(tmp_path_factory: pytest.TempPathFactory) -> ToyEvent:
-    return ToyEvent.prepare(tmp_path_factory.mktemp("toy") / "event", n_folds=4)
+    return ToyEvent.prepare(tmp_path_factory.mktemp("toy") / "event", open_python(), n_folds=4)
 
 
 @pytest.fixture(scope="module")
 def warm_place(event: ToyEvent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedPlace]:
     """Hold what the workers of a dispatcher share, with a fold server that is ready."""
     config = event.config(tmp_path_factory.mktemp("warm"), NAME, Scenario.GOOD)
-    config |= {"python": sys.executable, "n_threads": N_THREADS, "n_jobs_per_submission": 2}
+    config |= {"python": str(open_python()), "n_threads": N_THREADS, "n_jobs_per_submission": 2}
     with LocalWorker.open_shared(config) as place:
         assert place.servers is not None, "this machine has no namespaces"
         server = place.servers.prepare(Path(config["bundle_dir"]))
@@ -54,7 +55,8 @@ def make_cold(event: ToyEvent, tmp_path: Path) -> Iterator[MakePuppets]:
     with contextlib.ExitStack() as stack:
 
         def make(n_jobs: int = 2, shared: SharedPlace | None = None, **config: Any) -> Puppets:
-            config = {"python": sys.executable, "n_threads": N_THREADS, "timeout": 240.0, **config}
+            python = str(open_python())
+            config = {"python": python, "n_threads": N_THREADS, "timeout": 240.0, **config}
             puppets = Puppets(event, tmp_path, n_jobs_per_submission=n_jobs, **config)
             puppets.worker.shared = shared
             stack.callback(puppets.worker.teardown)
@@ -210,7 +212,7 @@ def test_some_of_the_folds_run_side_by_side(event: ToyEvent, tmp_path: Path) -> 
         "--private-log": tmp_path / "private.log", "--result": tmp_path / "result.json",
     }  # fmt: skip
     words = [str(word) for option in options.items() for word in option]
-    command = [sys.executable, "-I", evaluation.__path__[0], "fold", *words]
+    command = [open_python(), "-I", evaluation.__path__[0], "fold", *words]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
     assert re.findall("CV fold .*", done.stdout) == ["CV fold 1", "CV fold 3"]
     result = json.loads((tmp_path / "result.json").read_text())

@@ -218,9 +218,9 @@ def is_head_note_and_tail(log: str) -> bool:
     return is_whole and log.startswith("CV fold 0\nx") and "x\nthe end\n" in log
 
 
-def patiently(worker: LocalWorker, first: float = 8.0) -> Iterator[LocalWorker]:
+def patiently(worker: LocalWorker, first: float = 3.0) -> Iterator[LocalWorker]:
     """Run into a time limit, again with a later one where the machine was too slow for it."""
-    for timeout in (first, 40.0, 200.0):
+    for timeout in (first, 12.0, 40.0, 200.0):
         again = LocalWorker(worker.config | {"timeout": timeout}, NAME)
         try:
             assert run_until_ended(again) == "timeout"

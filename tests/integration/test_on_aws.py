@@ -15,26 +15,14 @@ import pytest
 
 from ramp_database.states import State
 from ramp_engine.testing.ssh_server import requires_sshd
-from tests.aws.cloud import Cloud, cloud_server
-from tests.aws.farm import Farm, running_farm
+from tests.aws.farm import Farm, farm
 from tests.integration.dispatching import wait_for
 from tests.integration.on_aws import AwsEvent, aws_event
 from tests.integration.on_cluster import cluster_event
 
-__all__ = ["cloud_server"]
+__all__ = ["farm"]
 
 pytestmark = requires_sshd
-
-
-@pytest.fixture(scope="module")
-def farm(cloud_server: Cloud) -> Iterator[Farm]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
-        for key, value in cloud_server.environment().items():
-            patch.setenv(key, value)
-        cloud_server.reset()
-        with running_farm(cloud_server) as farm:
-            yield farm
 
 
 @pytest.fixture(scope="module")

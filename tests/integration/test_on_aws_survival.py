@@ -17,31 +17,19 @@ from ramp_engine.daemon import Daemon
 from ramp_engine.testing import ManualClock
 from ramp_engine.testing.ssh_server import requires_sshd
 from tests.aws.barrier import Barrier
-from tests.aws.cloud import Cloud, cloud_server
-from tests.aws.farm import Farm, running_farm
+from tests.aws.farm import Farm, farm
 from tests.aws.fault_proxy import Answer, Params, Rule, Times
 from tests.integration.dispatching import wait_for
 from tests.integration.on_aws import AwsEvent, aws_event
 from tests.integration.on_cluster import Gate
 
-__all__ = ["cloud_server"]
+__all__ = ["farm"]
 
 pytestmark = requires_sshd
 
 IsReached = Callable[[], bool]
 #: Has a dispatcher stand still at a step inside the block; tells whether it does.
 Hold = Callable[["Scene"], AbstractContextManager[IsReached]]
-
-
-@pytest.fixture(scope="module")
-def farm(cloud_server: Cloud) -> Iterator[Farm]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ramp_database.queue.returning.FIRST_DELAY_SECONDS", 0.1)
-        for key, value in cloud_server.environment().items():
-            patch.setenv(key, value)
-        cloud_server.reset()
-        with running_farm(cloud_server) as farm:
-            yield farm
 
 
 class Scene:

@@ -147,24 +147,6 @@ def test_a_cancel_ends_the_tree_and_frees_its_slots(
         assert served.await_scored(number) == ["succeeded"]
 
 
-def test_a_head_that_dies_costs_nobody_an_attempt(
-    cluster: RayCluster, served: ClusterEvent
-) -> None:
-    number, gate = served.submit_gated()
-    gate.await_begun(2)
-    (gateway,) = served.gateways()
-    for name in ("head", *_NODES):
-        cluster.kill(name)
-    gate.await_gone()
-    cluster.start_head()
-    cluster.start(*_NODES)
-    gate.open()
-    assert served.await_scored(number)[-1] == "succeeded"
-    assert served.row(number).n_crashes == 0
-    (another,) = served.gateways()
-    assert another != gateway
-
-
 OUT_OF_MEMORY = """
 import numpy as np
 from nearest import NearestMean
@@ -271,6 +253,24 @@ def test_folds_have_the_python_of_the_runtime_env_and_none_of_its_variables(
         assert event.await_scored(number) == ["succeeded"]
         assert f"folds have {sys.executable} and None" in event.log(number)
         event.check()
+
+
+def test_a_head_that_dies_costs_nobody_an_attempt(
+    cluster: RayCluster, served: ClusterEvent
+) -> None:
+    number, gate = served.submit_gated()
+    gate.await_begun(2)
+    (gateway,) = served.gateways()
+    for name in ("head", *_NODES):
+        cluster.kill(name)
+    gate.await_gone()
+    cluster.start_head()
+    cluster.start("first", "second")  # two folds need no more, and this test is the last
+    gate.open()
+    assert served.await_scored(number)[-1] == "succeeded"
+    assert served.row(number).n_crashes == 0
+    (another,) = served.gateways()
+    assert another != gateway
 
 
 def test_the_right_token_evaluates_and_a_wrong_one_is_told(tmp_path: Path) -> None:

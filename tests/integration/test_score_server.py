@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,8 @@ from ramp_engine.step_server import ServedProcess, StepCall, StepServer
 from ramp_engine.step_servers import StepServers, step_servers
 from tests.integration.mortal import wait_until
 from tests.integration.presence import PATIENCE_SECONDS
-from tests.kits.evaluation import Event, bundled_event, run
+from tests.kits.evaluation import Event, light_event, run
+from tests.open_environment import open_python
 
 #: What the kit of these tests does besides, as the environment of a run tells it.
 PROBLEM = """
@@ -73,12 +73,12 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
     """
     root = tmp_path_factory.mktemp("disk") / "event"
     root.symlink_to(tmp_path_factory.mktemp("event"))
-    event = bundled_event("iris", root)
+    event = light_event(root)
     problem = event.kit / "problem.py"
     problem.write_text(problem.read_text() + PROBLEM)
     imports = event.kit / "external_imports"
     for folder in (imports, imports / "spaced"):  # the latter is a package without a file
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "counted.py").write_text("n = 0\n")
     assert event.prepare().code == 0
     assert event.fold(event.kit / "submissions" / "starting_kit").code == 0
@@ -88,7 +88,7 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
 @pytest.fixture(scope="module")
 def servers(event: Event) -> Iterator[StepServers]:
     scratch = event.root / "servers"
-    with step_servers(Path(sys.executable), "score", scratch, lambda *_: dict(os.environ)) as held:
+    with step_servers(open_python(), "score", scratch, lambda *_: dict(os.environ)) as held:
         yield held
 
 
@@ -269,7 +269,7 @@ def stat(pid: int) -> bytes:
 
 def test_no_process_is_left_when_the_servers_end(event: Event, tmp_path: Path) -> None:
     scratch = tmp_path / "servers"
-    with step_servers(Path(sys.executable), "score", scratch, lambda *_: dict(os.environ)) as held:
+    with step_servers(open_python(), "score", scratch, lambda *_: dict(os.environ)) as held:
         desk = Desk(event, held, tmp_path)
         pid, _ = desk.score()
         desk.server.retire()

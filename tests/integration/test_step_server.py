@@ -22,7 +22,8 @@ from ramp_engine.fold_process import FoldRun, fold_servers
 from ramp_engine.step_server import StepCall, StepServer
 from ramp_engine.step_servers import MAX_FAILURES, StepServers
 from tests.integration.presence import PATIENCE_SECONDS
-from tests.kits.evaluation import Event, bundled_event
+from tests.kits.evaluation import Event, light_event
+from tests.open_environment import open_python
 
 #: Who runs submissions at the strongest level.
 SANDBOX = {"level": "namespaces", **({"uid": 65534, "gid": 65534} if os.geteuid() == 0 else {})}
@@ -31,9 +32,8 @@ SANDBOX = {"level": "namespaces", **({"uid": 65534, "gid": 65534} if os.geteuid(
 ESTIMATOR = """
 import builtins, json, os, random, sys, time
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
-class Model(ClassifierMixin, BaseEstimator):
+class Model:
     def fit(self, X, y):
         {fit}
         return self
@@ -50,14 +50,14 @@ def get_estimator():
 
 @pytest.fixture(scope="module")
 def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
-    event = bundled_event("iris", tmp_path_factory.mktemp("event"))
+    event = light_event(tmp_path_factory.mktemp("event"))
     assert event.prepare().code == 0
     return event
 
 
 @pytest.fixture(scope="module")
 def servers(event: Event) -> Iterator[StepServers]:
-    with fold_servers(Path(sys.executable), event.root / "scratch", 1, SANDBOX) as servers:
+    with fold_servers(open_python(), event.root / "scratch", 1, SANDBOX) as servers:
         _ready(servers, event)
         yield servers
 
@@ -86,7 +86,7 @@ class Lane:
         self.submit(servers, submission)
 
     def submit(self, servers: StepServers | None, submission: Path, **options: float) -> None:
-        run = FoldRun(Path(sys.executable), self.root)
+        run = FoldRun(open_python(), self.root)
         self.runs.append(run)
         sandbox: dict[str, object] = {"level": self.level}
         if self.level != "none" and os.geteuid() == 0:
@@ -261,7 +261,7 @@ def test_the_death_of_a_supervisor_is_told(servers: StepServers, lane: Lane) -> 
 def test_another_server_is_started_when_one_has_died(
     event: Event, make_lane: Callable[..., Lane], tmp_path: Path
 ) -> None:
-    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
+    with fold_servers(open_python(), tmp_path / "scratch", 1, SANDBOX) as servers:
         server = _ready(servers, event)
         lane = make_lane()
         lane.run(servers)
@@ -287,7 +287,7 @@ def test_a_server_that_does_not_answer_is_given_up_and_its_runs_go_on(
     bundle = event.bundle / "public"
     kept = tmp_path / "used_by_who_started_cold"
     kept.mkdir()
-    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
+    with fold_servers(open_python(), tmp_path / "scratch", 1, SANDBOX) as servers:
         server = _ready(servers, event)
         _start_sleeper(lane, servers)
         monkeypatch.setattr("ramp_engine.step_server.START_SECONDS", 0.5)
@@ -415,7 +415,7 @@ def test_a_change_of_the_environment_is_seen(event: Event, tmp_path: Path) -> No
     problem.write_text(f"import sys; sys.path.append({str(prefix)!r})\n{problem.read_text()}")
     changed = Event(tmp_path, kit, event.data)
     assert changed.prepare().code == 0
-    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
+    with fold_servers(open_python(), tmp_path / "scratch", 1, SANDBOX) as servers:
         server = _ready(servers, changed)
         assert server.reason_to_renew() == ""
         (prefix / "installed.py").touch()
@@ -447,7 +447,7 @@ def test_the_starting_kit_trains_for_its_imports_and_leaves_nothing_but_them(
     starting_kit.write_text(dedent(ESTIMATOR).format(fit=trains_for_ever, predict="pass"))
     changed = Event(tmp_path, kit, event.data)
     assert changed.prepare().code == 0
-    with fold_servers(Path(sys.executable), tmp_path / "scratch", 1, SANDBOX) as servers:
+    with fold_servers(open_python(), tmp_path / "scratch", 1, SANDBOX) as servers:
         server = _ready(servers, changed)
         assert list(supervise.descendants(_parent(server.pid))) == [server.pid]
         lane = Lane(changed, tmp_path, "namespaces")

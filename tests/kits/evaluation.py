@@ -13,6 +13,8 @@ from typing import Any
 
 import ramp_engine
 from tests.kits.data import make_data
+from tests.kits.light import lighten
+from tests.open_environment import open_python
 
 ROOT = Path(__file__).parents[2]
 KITS = Path(__file__).parent
@@ -133,9 +135,19 @@ def bundled_event(name: str, root: Path) -> Event:
     return Event(root, root / "kit", root / "data")
 
 
+def light_event(root: Path) -> Event:
+    """Make an event of iris that does without scikit-learn."""
+    for part in ("kit", "data"):
+        (root / part).mkdir()
+    (root / "data" / "prepare_data.py").touch()
+    lighten(root / "kit")
+    subprocess.run([open_python(), root / "data" / "prepare_data.py"], check=True)
+    return Event(root, root / "kit", root / "data")
+
+
 def run(arguments: Sequence[str], log: Path) -> Result:
     """Run one command in a process of its own, as a worker does."""
-    command = [sys.executable, "-I", str(EVALUATION), *arguments]
+    command = [str(open_python()), "-I", str(EVALUATION), *arguments]
     with log.open("wb") as output:
         code = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", check=False
