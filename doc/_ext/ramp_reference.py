@@ -1,0 +1,52 @@
+"""Puts into pages of the documentation what is made from the code.
+
+A line ``<!-- generated: NAME -->`` of a page stands for the Markdown that `PARTS` [NAME] gives. It is
+put in when the page is read, so that no file is written and none can be out of date.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from sphinx.application import Sphinx
+from sphinx.util.typing import ExtensionMetadata
+
+import config_reference
+import error_reference
+import state_reference
+
+__all__ = ["PARTS", "fill", "setup"]
+
+#: What can be put in, by its name.
+PARTS: dict[str, Callable[[], str]] = {
+    "event sections": config_reference.event_sections,
+    "deployment sections": config_reference.deployment_sections,
+    "workers": config_reference.workers,
+    "errors": error_reference.errors,
+    "states": state_reference.states,
+    "transitions": state_reference.transitions,
+    "outcomes": state_reference.outcomes,
+}
+_PLACE = re.compile(r"^<!-- generated: (.+?) -->$", re.MULTILINE)
+
+
+def fill(text: str) -> str:
+    """Put the generated parts of a page in their places.
+
+    Raises
+    ------
+    KeyError
+        There is no part of that name.
+    """
+    return _PLACE.sub(lambda place: PARTS[place[1]](), text)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Have Sphinx fill each page that it reads."""
+
+    def read(app: Sphinx, docname: str, source: list[str]) -> None:  # noqa: ARG001  Sphinx's signature
+        source[0] = fill(source[0])
+
+    app.connect("source-read", read)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
