@@ -12,6 +12,8 @@ from wording import inline, sentence, table
 
 __all__ = ["errors", "to_do", "tree"]
 
+#: Where errors are that others may meet; modules may have further ones for themselves.
+_MODULES = ("ramp_database.errors", "ramp_engine.errors", "ramp_engine.aws.refusals")
 _TO_DO = re.compile(r"^To do: (.+?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 _DETAIL = """
 ```{{eval-rst}}
@@ -25,7 +27,8 @@ def tree(root: type[RampError] = RampError) -> Iterator[type[RampError]]:
     """List an error and those below it, depth first."""
     yield root
     for error in root.__subclasses__():
-        yield from tree(error)
+        if error.__module__ in _MODULES:
+            yield from tree(error)
 
 
 def to_do(error: type[RampError]) -> str | None:
