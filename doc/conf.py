@@ -40,7 +40,7 @@ numpydoc_class_members_toctree = False
 nitpicky = True
 # Bases of our classes that have no page here.
 nitpick_ignore_regex = [
-    ("py:class", r"(pydantic|pathlib|abc|enum|typing|click)\..*"),
+    ("py:class", r"(pydantic|pathlib|abc|enum|typing|collections\.abc)\..*"),
     ("py:class", r"ramp_engine\.(worker_place|sandbox|remote)\..*"),
 ]
 

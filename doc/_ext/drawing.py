@@ -12,13 +12,13 @@ Point = tuple[float, float]
 
 _STYLE = """
 text { font: 13px system-ui, "DejaVu Sans", sans-serif; fill: #1f2933; }
-.title { font-weight: 600; text-anchor: middle; }
+.title { font-weight: 600; text-anchor: middle; } .head { font-weight: 600; fill: #52606d; }
 .small { font-size: 11.5px; fill: #52606d; text-anchor: middle; }
 .label { font-size: 11.5px; fill: #334e68; }
 .start { text-anchor: start; } .middle { text-anchor: middle; } .end { text-anchor: end; }
 .box { stroke: #486581; stroke-width: 1.3; fill: #e8f1fa; }
 .good { fill: #dcf3e3; stroke: #2f855a; } .bad { fill: #fde8e0; stroke: #b7522a; }
-.plain { fill: #f4f5f7; stroke: #7b8794; } .frame { fill: none; stroke-dasharray: 5 4; }
+.plain { fill: #f4f5f7; stroke: #7b8794; } .frame { fill: none; stroke: #7b8794; stroke-dasharray: 5 4; }
 .secret { fill: #fff4d6; stroke: #b7791f; }
 .arrow { fill: none; stroke: #334e68; stroke-width: 1.4; marker-end: url(#head); }
 """
@@ -66,13 +66,16 @@ class Drawing:
     _parts: list[str] = field(default_factory=list)
 
     def box(self, box: Box, title: str, lines: Sequence[str] = (), kind: str = "") -> Box:
-        """Draw a box; `kind` is one of the classes of the style."""
+        """Draw a box; `kind` is one of the classes of the style, ``frame`` for one around others."""
         self._parts.append(
             f'<rect class="box {kind}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" '
             f'height="{box.height:g}" rx="7"/>'
         )
+        if kind == "frame":
+            self._text(box.x + 14, box.y + 21, title, "head")
+            return box
         middle = box.x + box.width / 2
-        first = box.y + (20 if kind.endswith("frame") else self._first_line(box, len(lines)))
+        first = box.y + box.height / 2 + 5 - 8 * len(lines)
         self._text(middle, first, title, "title")
         for number, line in enumerate(lines, 1):
             self._text(middle, first + 16 * number, line, "small")
@@ -107,10 +110,6 @@ class Drawing:
         ground = f'<rect width="{self.width}" height="{self.height}" rx="8" fill="#fff"/>'
         parts = [head, f"<title>{escape(self.title)}</title>", f"<style>{_STYLE}</style>"]
         return "\n".join([*parts, f"<defs>{_HEAD}</defs>", ground, *self._parts, "</svg>"]) + "\n"
-
-    @staticmethod
-    def _first_line(box: Box, n_lines: int) -> float:
-        return box.height / 2 + 5 - 8 * n_lines
 
     def _text(self, x: float, y: float, text: str, kind: str) -> None:
         self._parts.append(f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(text)}</text>')

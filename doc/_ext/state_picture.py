@@ -53,9 +53,9 @@ def draw_states() -> str:
     ValueError
         The table has a transition that this picture does not show: it has to be drawn anew.
     """
-    drawing = Drawing(1040, 470, "The states of a submission and what leads from one to another")
-    drawing.box(_OWNED, "owned by a dispatcher", kind="plain frame")
-    drawing.box(_THEIRS, "the participant's code failed", kind="plain frame")
+    drawing = Drawing(1040, 480, "The states of a submission and what leads from one to another")
+    drawing.box(_OWNED, "owned by a dispatcher", kind="frame")
+    drawing.box(_THEIRS, "the participant's code failed", kind="frame")
     for state, box in _PLACES.items():
         drawing.box(box, state, [_UNDER[state]], _kind(state))
     shown = _draw_steps(drawing) | _draw_shared(drawing) | _draw_others(drawing)
@@ -113,13 +113,13 @@ def _draw_others(drawing: Drawing) -> _Shown:
     """Draw how a submission ends unclaimed, and how an organiser takes a final one back."""
     new = _PLACES[State.NEW]
     ends = [State.CANCELED, State.CHECKING_ERROR]
-    along = 445.0
+    along = 450.0
     left, right = new.bottom(0.3)[0], new.bottom(0.7)[0]
     aims = [_PLACES[end].bottom(0.35)[0] for end in ends]
     for x, end in zip(aims, ends, strict=True):
         path = [(right, new.y + new.height), (right, 418), (x, 418), (x, _PLACES[end].bottom()[1])]
         _arrow(drawing, path, "", (0, 0), [State.NEW], [end])
-    drawing.note((right + 8, 412), "canceled, or set aside by an organiser, before it was claimed")
+    drawing.note((right + 12, 433), "canceled, or set aside by an organiser, before it was claimed")
     finals = [State.CHECKING_ERROR, State.CANCELED, State.SCORED, *sorted(PARTICIPANT_ERRORS)]
     scored = _PLACES[State.SCORED].bottom(0.9)
     path = [scored, (scored[0], along), (left, along), (left, new.y + new.height)]
