@@ -257,8 +257,8 @@ class EvaluationError(RampError):
 class SandboxError(RampError):
     """Confinement was asked for and cannot be had on this machine.
 
-    To do: what the message says: install or allow it, or ask for less by ``sandbox``. ``ramp doctor``
-    tells what this machine offers.
+    To do: what the message says: install or allow it, or ask for less by ``sandbox``.
+    ``ramp doctor`` tells what this machine offers.
 
     Parameters
     ----------

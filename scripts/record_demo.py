@@ -26,6 +26,8 @@ COLUMNS, ROWS = 112, 34
 #: Of a character, in pixels.
 WIDTH, HEIGHT = 8.0, 18.0
 MARGIN = 14.0
+#: Shown in place of the folder of this repository.
+SHOWN_FOLDER = b"/home/you/ramp"
 #: Frames are at least so far apart [s], and at most, whatever the program did meanwhile.
 SHORTEST_SECONDS, LONGEST_SECONDS, LAST_SECONDS = 0.08, 1.2, 6.0
 _COLORS = {
@@ -34,8 +36,8 @@ _COLORS = {
     "white": "#f2f5f8",
 }  # fmt: skip
 _STYLE = """
-text {{ font: 13px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre; }}
-.b {{ font-weight: 700; }} .d {{ opacity: .7; }}
+text {{ font: 13px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }}
+text {{ white-space: pre; }} .b {{ font-weight: 700; }}
 .film {{ animation: play {seconds:.2f}s step-end infinite; }}
 @keyframes play {{ {stops} }}
 """
@@ -67,8 +69,9 @@ def record(command: Sequence[str]) -> list[Frame]:
         os.execvp(command[0], list(command))  # noqa: S606  no shell is wanted
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     frames = [Frame(0.0, _rows(screen))]
+    here = os.fsencode(Path(__file__).resolve().parents[1])
     for chunk in _chunks(terminal):
-        stream.feed(chunk)
+        stream.feed(chunk.replace(here, SHOWN_FOLDER))
         frames.append(Frame(time.monotonic(), _rows(screen)))
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code != 0:
@@ -147,10 +150,10 @@ def film(frames: Sequence[Frame]) -> str:
         f"{100 * frame.at_seconds / seconds:.3f}% {{ transform: translateY({-n * height:g}px); }}"
         for n, frame in enumerate(frames)
     )
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}"'
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
-            f'width="{width:g}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
             "<title>The demo in a terminal: from a deployed event to its leaderboard</title>",
             f"<style>{_STYLE.format(seconds=seconds, stops=stops)}</style>",
             "<defs>",

@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from wording import inline, sentence, table
 from ramp_database.config import DatabaseConfig
 from ramp_database.config_words import describe, model_within
 from ramp_engine.config_sections import EventFile
 from ramp_engine.registry import known_workers, worker_class
+from wording import inline, sentence, table
 
 __all__ = ["Key", "deployment_sections", "event_sections", "keys", "unit_of", "workers"]
 
@@ -123,7 +123,5 @@ def _about(model: type[BaseModel]) -> str:
 
 
 def _table(model: type[BaseModel]) -> str:
-    rows = (
-        (f"`{key.name}`", key.takes, key.default, key.unit, key.meaning) for key in keys(model)
-    )
+    rows = ((f"`{key.name}`", key.takes, key.default, key.unit, key.meaning) for key in keys(model))
     return table(_HEAD, rows)

@@ -18,7 +18,8 @@ text { font: 13px system-ui, "DejaVu Sans", sans-serif; fill: #1f2933; }
 .start { text-anchor: start; } .middle { text-anchor: middle; } .end { text-anchor: end; }
 .box { stroke: #486581; stroke-width: 1.3; fill: #e8f1fa; }
 .good { fill: #dcf3e3; stroke: #2f855a; } .bad { fill: #fde8e0; stroke: #b7522a; }
-.plain { fill: #f4f5f7; stroke: #7b8794; } .frame { fill: none; stroke: #7b8794; stroke-dasharray: 5 4; }
+.plain { fill: #f4f5f7; stroke: #7b8794; }
+.frame { fill: none; stroke: #7b8794; stroke-dasharray: 5 4; }
 .secret { fill: #fff4d6; stroke: #b7791f; }
 .arrow { fill: none; stroke: #334e68; stroke-width: 1.4; marker-end: url(#head); }
 """
@@ -66,7 +67,7 @@ class Drawing:
     _parts: list[str] = field(default_factory=list)
 
     def box(self, box: Box, title: str, lines: Sequence[str] = (), kind: str = "") -> Box:
-        """Draw a box; `kind` is one of the classes of the style, ``frame`` for one around others."""
+        """Draw a box; `kind` is a class of the style, ``frame`` for one around others."""
         self._parts.append(
             f'<rect class="box {kind}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" '
             f'height="{box.height:g}" rx="7"/>'

@@ -1,7 +1,7 @@
 """Puts into pages of the documentation what is made from the code.
 
-A line ``<!-- generated: NAME -->`` of a page stands for the Markdown that `PARTS` [NAME] gives. It is
-put in when the page is read, so that no file is written and none can be out of date.
+A line ``<!-- generated: NAME -->`` of a page stands for the Markdown that `PARTS` [NAME] gives. It
+is put in when the page is read: no file is written, and none can be out of date.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from wording import comments, sentence, table
 from ramp_database.states import FINAL, OWNED, TRANSITIONS, State
 from ramp_engine.outcome import Outcome
+from wording import comments, sentence, table
 
 __all__ = ["outcomes", "states", "transitions"]
 

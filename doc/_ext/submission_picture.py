@@ -19,7 +19,12 @@ def draw_submission() -> str:
     dispatcher = drawing.box(
         Box(500, 62, 150, 80), "dispatcher", ["claims, watches,", "judges, records"]
     )
-    score = drawing.box(Box(790, 62, 200, 80), "score step", ["holds the test labels;", "runs no submission"], "secret")  # noqa: E501
+    score = drawing.box(
+        Box(790, 62, 200, 80),
+        "score step",
+        ["holds the test labels;", "runs no submission"],
+        "secret",
+    )
     board = drawing.box(Box(20, 180, 130, 56), "leaderboard", ["a query"], "good")
     worker = drawing.box(Box(500, 178, 150, 56), "worker", ["local, Dask, AWS, ..."])
     files = drawing.box(Box(790, 178, 200, 56), "predictions", ["published by renaming"], "plain")
@@ -29,13 +34,19 @@ def draw_submission() -> str:
     folds = drawing.box(
         Box(650, 332, 340, 116),
         "folds, side by side, each confined",
-        ["the bundle: X_train, y_train, the kit's code", "X_test once it has trained;", "never a test label"],  # noqa: E501
+        [
+            "the bundle: X_train, y_train, the kit's code",
+            "X_test once it has trained;",
+            "never a test label",
+        ],
         "bad",
     )
     drawing.arrow([team.right, database.left], "ramp submit", (193, 92))
     drawing.arrow([(390, 90), (500, 90)], "claim", (445, 82))
     drawing.arrow([(500, 122), (390, 122)], "states, scores", (445, 138))
-    drawing.arrow([dispatcher.bottom(), worker.top()], "setup, launch, status,", (584, 156), "start")  # noqa: E501
+    drawing.arrow(
+        [dispatcher.bottom(), worker.top()], "setup, launch, status,", (584, 156), "start"
+    )
     drawing.note((584, 170), "collect, teardown")
     drawing.arrow([(540, 234), (540, 342)], "bundle, files", (532, 292), "end")
     drawing.arrow([supervisor.right, (650, supervisor.right[1])])

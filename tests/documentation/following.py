@@ -39,12 +39,11 @@ class Reader:
             return []
         found = steps(block.text)
         codes = [0] * (len(found) - 1) + [block.exit_code]
-        told = [
+        return [
             f"{block.place}: {complaint}"
             for step, code in zip(found, codes, strict=True)
             for complaint in self._run(step, code)
         ]
-        return told
 
     def _run(self, step: Step, code: int) -> list[str]:
         self._give_environments()

@@ -105,7 +105,7 @@ def page(tmp_path: Path) -> list[Block]:
     return blocks_of(path)
 
 
-def test_a_page_is_followed_with_its_files_and_exit_codes(page: list[Block], tmp_path: Path) -> None:
+def test_a_page_is_followed_with_files_and_exit_codes(page: list[Block], tmp_path: Path) -> None:
     reader = following.Reader(tmp_path, Path(sys.executable))
     assert [complaint for block in page for complaint in reader.follow(block)] == []
     assert (tmp_path / "sub" / "config.yml").read_text() == "worker: {}\n"

@@ -103,4 +103,3 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
         and not (page.parent / target.partition("#")[0]).exists()
     ]
     assert dead == []
-
