@@ -47,8 +47,8 @@ def event_sections() -> str:
     parts = []
     for name, field in EventFile.model_fields.items():
         model = model_within(field.annotation)
-        assert model is not None  # noqa: S101  each section is a model
-        parts.append(f"### `{name}`\n\n{_about(model)}\n\n{_table(model)}")
+        about = inline(field.description or "") if model is None else _about(model)
+        parts.append(f"### `{name}`\n\n{about}\n\n{_table(model) if model else ''}")
     return "\n".join(parts)
 
 

@@ -31,8 +31,10 @@ def comments(module: str, owner: str) -> dict[str, str]:
 
 
 def inline(text: str) -> str:
-    """Turn the double backticks of a docstring into Markdown's single ones."""
-    return re.sub(r"``(.+?)``", r"`\1`", text)
+    """Turn the words of a docstring into Markdown: its double backticks, and ``<name>``."""
+    pieces = re.sub(r"``(.+?)``", r"`\1`", text).split("`")
+    pieces[::2] = [piece.replace("<", "&lt;") for piece in pieces[::2]]
+    return "`".join(pieces)
 
 
 def sentence(text: str) -> str:

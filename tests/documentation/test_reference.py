@@ -20,28 +20,26 @@ from ramp_engine.registry import known_workers, worker_class
 from tests.documentation.pages import REPOSITORY
 
 DOC = REPOSITORY / "doc"
+_SECTIONS = {name: model_within(it.annotation) for name, it in EventFile.model_fields.items()}
+_WORKERS = {name: worker_class(name).config_model for name in known_workers()}
 MODELS = {
-    **{name: model_within(field.annotation) for name, field in EventFile.model_fields.items()},
-    "sqlalchemy": DatabaseConfig,
-    **{name: worker_class(name).config_model for name in known_workers()},
+    name: model
+    for name, model in {**_SECTIONS, **_WORKERS, "sqlalchemy": DatabaseConfig}.items()
+    if model is not None
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_key_says_what_it_takes_and_what_it_means(name: str) -> None:
-    model = MODELS[name]
-    assert model is not None
-    keys = list(config_reference.keys(model))
+    keys = list(config_reference.keys(MODELS[name]))
     assert [key.name for key in keys if not key.meaning or key.takes == "see there"] == []
 
 
 def test_numbers_have_their_units_and_keys_their_defaults() -> None:
-    dispatcher = model_within(EventFile.model_fields["dispatcher"].annotation)
-    assert dispatcher is not None
-    keys = {key.name: key for key in config_reference.keys(dispatcher)}
+    keys = {key.name: key for key in config_reference.keys(MODELS["dispatcher"])}
     assert (keys["timeout"].default, keys["timeout"].unit) == ("`7200`", "s")
     assert (keys["max_attempts"].default, keys["max_attempts"].unit) == ("`3`", "")
-    limits = {key.name: key for key in config_reference.keys(MODELS["local"])}  # type: ignore[arg-type]
+    limits = {key.name: key for key in config_reference.keys(MODELS["local"])}
     assert limits["limits.memory_mb"].unit == "MB"
 
 
