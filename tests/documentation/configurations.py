@@ -15,7 +15,7 @@ from ramp_database.config import load_deployment
 from ramp_database.errors import ConfigErrors
 from ramp_engine.config import load_event
 from ramp_engine.config_sections import EventFile
-from ramp_engine.registry import GROUP, load, worker_class
+from ramp_engine.registry import worker_class
 from tests.documentation.pages import REPOSITORY, Block, blocks
 
 _NAMES = {"problem_name": "documented", "event_name": "documented"}
@@ -78,7 +78,7 @@ def _model(worker_type: str) -> type[BaseModel] | None:
     """Give the model of a worker's keys: of an installed one, or one of the examples."""
     examples = dict(_examples())
     if worker_type in examples:
-        return load(worker_type, examples[worker_type]).config_model
+        return worker_class(examples[worker_type]).config_model
     return None if ":" in worker_type else worker_class(worker_type).config_model
 
 
@@ -88,4 +88,4 @@ def _examples() -> Iterator[tuple[str, str]]:
         source = str(path.parent / "src")
         if source not in sys.path:
             sys.path.append(source)
-        yield from project.get("entry-points", {}).get(GROUP, {}).items()
+        yield from project.get("entry-points", {}).get("ramp_engine.workers", {}).items()
