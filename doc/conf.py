@@ -26,6 +26,8 @@ exclude_patterns = ["_ext", "README.md"]
 html_theme = "furo"
 html_title = f"ramp {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["ramp.css"]
 
 # Headings are anchors, as on the pages of a repository: page.md#a-heading.
 myst_heading_anchors = 4

@@ -22,12 +22,11 @@ from wording import inline, sentence, table
 __all__ = ["Key", "deployment_sections", "event_sections", "keys", "unit_of", "workers"]
 
 _HEAD = ("key", "takes", "default", "unit", "meaning")
-#: A unit, and how a key's name or description tells that it is meant.
+#: A unit, and how a key's name, or the beginning of its description, tells that it is meant.
 _UNITS = {
-    "s": r"_seconds$|_secs$|\bseconds\b|\btimeout\b",
-    "h": r"_hours$|\bhours\b",
-    "MB": r"_mb$|\bMB\b",
-    "%": r"\bper ?cent\b",
+    "s": (r"_seconds$|_secs$|timeout$", "Seconds"),
+    "h": (r"_hours$", "Hours"),
+    "MB": (r"_mb$|^memory$", "MB"),
 }
 
 
@@ -80,10 +79,9 @@ def unit_of(name: str, field: FieldInfo) -> str:
     """Give the unit of a key, as its name tells it or else its description."""
     if not re.search(r"\b(int|float)\b", str(field.annotation)):
         return ""
-    for text in (name, field.description or ""):
-        for unit, pattern in _UNITS.items():
-            if re.search(pattern, text, re.IGNORECASE if unit != "MB" else 0):
-                return unit
+    for unit, (pattern, word) in _UNITS.items():
+        if re.search(pattern, name) or (field.description or "").startswith(word):
+            return unit
     return ""
 
 
@@ -91,7 +89,7 @@ def _key(name: str, field: FieldInfo, is_section: bool) -> Key:
     takes = "a section of keys" if is_section else describe(field.annotation, tuple(field.metadata))
     return Key(
         name=name,
-        takes=takes or "see there",
+        takes=(takes or "see there").removesuffix(" or null"),
         default=_default(field, is_section),
         unit=unit_of(name, field),
         meaning=sentence(inline(field.description or "")),
@@ -102,8 +100,6 @@ def _default(field: FieldInfo, is_section: bool) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value is None:
-        return ""
     return "" if is_section else f"`{_as_written(value)}`"
 
 
