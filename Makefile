@@ -47,8 +47,9 @@ format: .venv/.ramp-development
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Each page is read anew: what is made from the code changes while its file does not.
 doc: .venv/.ramp-development
-	$(BIN)/sphinx-build -b html -W --keep-going -n -q -d build/doctrees doc build/doc
+	$(BIN)/sphinx-build -E -b html -W --keep-going -n -q -d build/doctrees doc build/doc
 
 linkcheck: .venv/.ramp-development
 	$(BIN)/sphinx-build -b linkcheck -q -d build/doctrees doc build/linkcheck

@@ -97,6 +97,8 @@ def _key(name: str, field: FieldInfo, is_section: bool) -> Key:
 
 
 def _default(field: FieldInfo, is_section: bool) -> str:
+    if "default: " in (field.description or ""):
+        return ""  # one that depends on other keys: it is in the words
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
