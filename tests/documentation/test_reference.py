@@ -29,7 +29,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", _WORKERS)
 def test_every_key_says_what_it_takes_and_what_it_means(name: str) -> None:
     keys = list(config_reference.keys(MODELS[name]))
     assert [key.name for key in keys if not key.meaning or key.takes == "see there"] == []
