@@ -315,4 +315,6 @@ class HookError(RampError):
     """A hook could not do its part, which is told in the dispatcher's log and changes nothing else.
 
     Hooks may raise it with a sentence for the log; other errors stand there with their traceback.
+
+    To do: what the sentence says, or mend the hook; no submission is the worse for it.
     """

@@ -15,11 +15,20 @@ from pydantic.fields import FieldInfo
 
 from ramp_database.config import DatabaseConfig
 from ramp_database.config_words import describe, model_within
+from ramp_engine.config_hooks import HookSection
 from ramp_engine.config_sections import EventFile
-from ramp_engine.registry import known_workers, worker_class
+from ramp_engine.registry import hook_class, known_hooks, known_workers, worker_class
 from wording import inline, sentence, table
 
-__all__ = ["Key", "deployment_sections", "event_sections", "keys", "unit_of", "workers"]
+__all__ = [
+    "Key",
+    "deployment_sections",
+    "event_sections",
+    "hooks",
+    "keys",
+    "unit_of",
+    "workers",
+]
 
 _HEAD = ("key", "takes", "default", "unit", "meaning")
 #: A unit, and how a key's name, or the beginning of its description, tells that it is meant.
@@ -46,8 +55,8 @@ def event_sections() -> str:
     parts = []
     for name, field in EventFile.model_fields.items():
         model = model_within(field.annotation)
-        about = inline(field.description or "") if model is None else _about(model)
-        parts.append(f"### `{name}`\n\n{about}\n\n{_table(model) if model else ''}")
+        if model is not None:  # hooks stand under names of the organiser's own, see `hooks`
+            parts.append(f"### `{name}`\n\n{_about(model)}\n\n{_table(model)}")
     return "\n".join(parts)
 
 
@@ -63,6 +72,16 @@ def workers() -> str:
         model = worker_class(name).config_model
         if plugin.target.startswith("ramp_engine.") and model is not None:
             parts.append(f"### `worker_type: {name}`\n\n{_about(model)}\n\n{_table(model)}")
+    return "\n".join(parts)
+
+
+def hooks() -> str:
+    """Describe the keys that all hooks have, and those of every hook that comes with ramp."""
+    parts = [f"### `hooks`\n\n{_about(HookSection)}\n\n{_table(HookSection)}"]
+    for name, plugin in known_hooks().items():
+        model = hook_class(name).config_model
+        if plugin.target.startswith("ramp_engine.") and model is not None:
+            parts.append(f"### `hook_type: {name}`\n\n{_about(model)}\n\n{_table(model)}")
     return "\n".join(parts)
 
 

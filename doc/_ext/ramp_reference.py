@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "event sections": config_reference.event_sections,
     "deployment sections": config_reference.deployment_sections,
     "workers": config_reference.workers,
+    "hooks": config_reference.hooks,
     "errors": error_reference.errors,
     "states": state_reference.states,
     "transitions": state_reference.transitions,

@@ -14,17 +14,20 @@ import ramp_reference
 from ramp_database.config import DatabaseConfig
 from ramp_database.config_words import model_within
 from ramp_database.states import TRANSITIONS, State
+from ramp_engine.config_hooks import HookSection
 from ramp_engine.config_sections import EventFile
 from ramp_engine.errors import RampError
-from ramp_engine.registry import known_workers, worker_class
+from ramp_engine.registry import hook_class, known_hooks, known_workers, worker_class
 from tests.documentation.pages import REPOSITORY
 
 DOC = REPOSITORY / "doc"
 _SECTIONS = {name: model_within(it.annotation) for name, it in EventFile.model_fields.items()}
 _WORKERS = {name: worker_class(name).config_model for name in known_workers()}
+_HOOKS = {f"hook {name}": hook_class(name).config_model for name in known_hooks()}
+_OTHERS = {"sqlalchemy": DatabaseConfig, "hooks": HookSection}
 MODELS = {
     name: model
-    for name, model in {**_SECTIONS, **_WORKERS, "sqlalchemy": DatabaseConfig}.items()
+    for name, model in {**_SECTIONS, **_WORKERS, **_HOOKS, **_OTHERS}.items()
     if model is not None
 }
 
