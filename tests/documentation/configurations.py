@@ -15,7 +15,7 @@ from ramp_database.config import load_deployment
 from ramp_database.errors import ConfigErrors
 from ramp_engine.config import load_event
 from ramp_engine.config_sections import EventFile
-from ramp_engine.registry import worker_class
+from ramp_engine.registry import hook_class, known_hooks, worker_class
 from tests.documentation.pages import REPOSITORY, Block, blocks
 
 _NAMES = {"problem_name": "documented", "event_name": "documented"}
@@ -58,7 +58,7 @@ def complaints(text: str, worker_type: str, directory: Path) -> list[str]:
     if not is_whole:
         data["ramp"] = _NAMES
     path.write_text(yaml.safe_dump(data, sort_keys=False))
-    return _told(lambda: load_event(path, worker_model=_model), is_whole)
+    return _told(lambda: load_event(path, worker_model=_model, hook_model=_hook_model), is_whole)
 
 
 def _told(read: Any, is_whole: bool = True) -> list[str]:
@@ -80,6 +80,11 @@ def _model(worker_type: str) -> type[BaseModel] | None:
     if worker_type in examples:
         return worker_class(examples[worker_type]).config_model
     return None if ":" in worker_type else worker_class(worker_type).config_model
+
+
+def _hook_model(hook_type: str) -> type[BaseModel] | None:
+    """Give the model of a hook's keys; one that a page has its readers write takes any."""
+    return hook_class(hook_type).config_model if hook_type in known_hooks() else None
 
 
 def _examples() -> Iterator[tuple[str, str]]:

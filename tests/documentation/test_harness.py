@@ -56,6 +56,7 @@ def test_in_prose_values_may_be_left_out_but_not_misspelt() -> None:
         ("ramp:\n  event_name: iris\nworker:\n  worker_type: local\n", "problem_name"),
         ("sqlalchemy:\n  drivername: mysql\n", "drivername"),
         ("sqlalchemy: {}\nnonsense: 1\n", "nonsense"),
+        ("hooks:\n  chat: {hook_type: command, comand: [x]}\n", "comand"),
         ("- a\n- b\n", "no section"),
         ("wroker:\n  worker_type: local\n", "wroker"),
     ],
