@@ -40,7 +40,6 @@ lint: .venv/.ramp-development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=doc/_ext $(BIN)/mypy --no-incremental doc/_ext scripts/record_demo.py
 	$(BIN)/lint-imports
 
 format: .venv/.ramp-development
