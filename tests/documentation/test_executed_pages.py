@@ -13,7 +13,7 @@ from tests.documentation.pages import REPOSITORY, blocks
 from tests.open_environment import open_python, remove_open_environment
 
 #: The pages that are followed, from the first block to the last.
-EXECUTED = ["doc/quickstart.md"]
+EXECUTED = ["doc/quickstart.md", "doc/howto/deploy-an-event.md"]
 
 
 @pytest.fixture(scope="module")
