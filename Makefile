@@ -8,11 +8,13 @@ PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 SOURCES := ramp_database ramp_engine events tests
 
-.PHONY: help setup demo test lint format benchmark benchmark-full clean
+.PHONY: help setup demo test lint format doc linkcheck pictures record-demo benchmark benchmark-full clean
 help:
 	@echo "make demo    deploy the iris event, submit, evaluate, print the leaderboard"
 	@echo "make test    run the whole test suite"
 	@echo "make lint    run the linters and the type checker"
+	@echo "make doc     build the documentation into build/doc; a warning is an error"
+	@echo "make linkcheck       see whether what it links to elsewhere is still there"
 	@echo "make benchmark       measure (about 20 minutes) and write benchmarks/RESULTS.md"
 	@echo "make benchmark-full  the same with a million rows and repetitions (hours)"
 	@echo "make setup   only set up .venv with everything for development"
@@ -43,6 +45,20 @@ lint: .venv/.ramp-development
 format: .venv/.ramp-development
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Each page is read anew: what is made from the code changes while its file does not.
+doc: .venv/.ramp-development
+	$(BIN)/sphinx-build -E -b html -W --keep-going -n -q -d build/doctrees doc build/doc
+
+linkcheck: .venv/.ramp-development
+	$(BIN)/sphinx-build -b linkcheck -q -d build/doctrees doc build/linkcheck
+
+# The pictures of states and of a submission's way, drawn anew; the recording is of this machine.
+pictures: .venv/.ramp-development
+	$(BIN)/python doc/_ext/draw.py
+
+record-demo: .venv/.ramp-development
+	$(BIN)/python scripts/record_demo.py doc/pictures/demo.svg
 
 benchmark: .venv/.ramp-development
 	$(BIN)/python -m benchmarks

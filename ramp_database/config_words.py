@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 __all__ = ["Expected", "describe", "describe_field", "join", "model_within"]
@@ -21,6 +21,7 @@ _PLAIN: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     str: "text",
+    SecretStr: "text",
     Path: "a path",
     datetime: "a date and time such as 2026-11-21T18:00:00+01:00",
     date: "a date such as 2026-11-21",

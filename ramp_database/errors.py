@@ -54,6 +54,8 @@ class RampError(Exception):
 class ConfigError(RampError):
     """One problem of a config file.
 
+    To do: mend the line that it names; ``ramp config check`` tells whether all is well then.
+
     Parameters
     ----------
     path : Path
@@ -100,7 +102,10 @@ class ConfigError(RampError):
 
 
 class ConfigErrors(RampError):
-    """Every problem of a config file, so that they can be mended at once."""
+    """Every problem of a config file, so that they can be mended at once.
+
+    To do: mend each of them; ``ramp config check`` tells whether all is well then.
+    """
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         self.errors = tuple(errors)
@@ -113,6 +118,9 @@ class DatabaseError(RampError):
 
 class DatabaseUnavailableError(DatabaseError):
     """The database cannot be reached, or the connection was lost.
+
+    To do: see that the server runs and lets this machine in, and that the section
+    ``sqlalchemy`` of config.yml names it. Dispatchers wait for it and go on by themselves.
 
     Parameters
     ----------
@@ -133,6 +141,9 @@ class DatabaseUnavailableError(DatabaseError):
 
 class SchemaError(DatabaseError):
     """The tables are missing, or of another version than this program.
+
+    To do: run ``ramp database upgrade``; where the schema is newer than the program, install the
+    version of ramp that the other machines have.
 
     Parameters
     ----------
@@ -155,6 +166,9 @@ class SchemaError(DatabaseError):
 
 class NotFoundError(DatabaseError):
     """There is no row of that name.
+
+    To do: see whether the name is misspelt (the nearest known one is suggested), and whether this
+    is the right deployment: ``--config`` names its file.
 
     Parameters
     ----------
@@ -188,6 +202,8 @@ class NotFoundError(DatabaseError):
 class AlreadyExistsError(DatabaseError):
     """The name is taken.
 
+    To do: choose another name, or go on with what is there; nothing was changed.
+
     Parameters
     ----------
     kind, name : str
@@ -204,6 +220,9 @@ class AlreadyExistsError(DatabaseError):
 
 class TransitionError(DatabaseError):
     """The state of a submission does not allow what was asked.
+
+    To do: ``ramp explain ID`` tells what happened to the submission, and who did it; the message
+    names the command that is meant for its state.
 
     Parameters
     ----------
@@ -225,6 +244,10 @@ class TransitionError(DatabaseError):
 class ClaimLostError(DatabaseError):
     """Another dispatcher, or the organiser, took the submission: nothing was recorded.
 
+    To do: nothing; whoever took it records the outcome, and ``ramp explain ID`` tells who that is.
+    When it happens often, dispatchers are too busy to prove that they live: see
+    ``stale_after_seconds``.
+
     Parameters
     ----------
     submission_id : int
@@ -243,6 +266,8 @@ class ClaimLostError(DatabaseError):
 
 class SubmissionRejectedError(RampError):
     """A submission was not taken; the participant can mend it.
+
+    To do: what the message says, and submit again; not before ``retry_at``, where there is one.
 
     Parameters
     ----------

@@ -90,23 +90,37 @@ class WorkerError(RampError):
 
 
 class WorkerSetupError(WorkerError):
-    """The place where the submission should run cannot be made ready."""
+    """The place where the submission should run cannot be made ready.
+
+    To do: what the message says, mostly about the event's environment; ``ramp doctor`` tries it.
+    """
 
 
 class ResourceUnavailableError(WorkerError):
-    """There is no room for the submission just now."""
+    """There is no room for the submission just now.
+
+    To do: nothing: the submission goes back to the queue, uncounted, and is tried again. Where it
+    lasts, give more room, or ask for less in the section ``worker``.
+    """
 
     is_retryable = True
 
 
 class WorkerLostError(WorkerError):
-    """The place where the submission ran is gone."""
+    """The place where the submission ran is gone.
+
+    To do: nothing: the submission is run again, up to ``max_attempts`` times, and only the folds
+    that are missing. Where it happens often, see why machines or processes end there.
+    """
 
     is_retryable = True
 
 
 class TransportError(WorkerError):
     """A command, or a file on its way, failed.
+
+    To do: see that the disk at the other end has room and that its machine is well; the submission
+    is tried again.
 
     Parameters
     ----------
@@ -124,11 +138,17 @@ class TransportError(WorkerError):
 
 
 class ConnectionLostError(TransportError):
-    """There is no connection: refused, reset, closed, or silent for longer than was allowed."""
+    """There is no connection: refused, reset, closed, or silent for longer than was allowed.
+
+    To do: see that the machine runs and can be reached by SSH; the submission is tried again.
+    """
 
 
 class HostKeyError(TransportError):
     """The host shows another key than the one it is known by.
+
+    To do: find out why the key is another one. Where the machine was rightly replaced, make the new
+    key known; else somebody may be listening.
 
     Parameters
     ----------
@@ -155,6 +175,9 @@ class HostKeyError(TransportError):
 class AuthenticationError(TransportError):
     """The host refuses the key.
 
+    To do: put the public half of the key into ``authorized_keys`` of that user, or correct user
+    and key in the section ``worker``.
+
     Parameters
     ----------
     user, host : str
@@ -178,11 +201,18 @@ class AuthenticationError(TransportError):
 
 
 class CollectError(WorkerError):
-    """The results of a finished submission could not be fetched."""
+    """The results of a finished submission could not be fetched.
+
+    To do: read the submission's log (``ramp logs ID``); predictions may be missing, or their disk
+    be full. ``ramp retry ID`` evaluates it again.
+    """
 
 
 class WorkerStateError(WorkerError):
     """A method of a worker was called in a state that does not allow it.
+
+    To do: mend the worker: its methods call ``super()``, which moves the status, and are called in
+    the order of `BaseWorker`. It is a bug of the worker, never of a submission.
 
     Parameters
     ----------
@@ -205,6 +235,9 @@ class WorkerStateError(WorkerError):
 class EvaluationError(RampError):
     """A trusted step of the evaluation failed: the kit, the data or the environment is at fault.
 
+    To do: read what the step said; it mostly names a line of problem.py. When it is mended, deploy
+    with ``ramp setup deploy-event --force``, then ``ramp retry --failed``.
+
     Parameters
     ----------
     step : str
@@ -223,6 +256,9 @@ class EvaluationError(RampError):
 
 class SandboxError(RampError):
     """Confinement was asked for and cannot be had on this machine.
+
+    To do: what the message says: install or allow it, or ask for less by ``sandbox``.
+    ``ramp doctor`` tells what this machine offers.
 
     Parameters
     ----------
@@ -243,6 +279,9 @@ class PluginError(RampError):
 
     Mend the name, or what the reason says of the plugin; ``ramp workers`` and ``ramp hooks`` list
     those that there are.
+
+    To do: correct ``worker_type``; install the package that brings it into the environment of ramp;
+    or mend its import, which the message quotes.
 
     Parameters
     ----------
@@ -276,4 +315,6 @@ class HookError(RampError):
     """A hook could not do its part, which is told in the dispatcher's log and changes nothing else.
 
     Hooks may raise it with a sentence for the log; other errors stand there with their traceback.
+
+    To do: what the sentence says, or mend the hook; no submission is the worse for it.
     """

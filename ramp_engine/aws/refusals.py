@@ -29,23 +29,38 @@ INSTALL_HINT = 'pip install "ramp-engine[aws]"'
 
 
 class NoCapacityError(ResourceUnavailableError):
-    """AWS has no instance of this type for us just now; another type may be had."""
+    """AWS has no instance of this type for us just now; another type may be had.
+
+    To do: name further types in ``instance_type``, or another region; submissions wait meanwhile.
+    """
 
 
 class UnsupportedHereError(WorkerSetupError):
-    """An instance type is not offered where it was asked for; another type may be."""
+    """An instance type is not offered where it was asked for; another type may be.
+
+    To do: take the type out of ``instance_type``, or name a region that has it.
+    """
 
 
 class AnswerLostError(ResourceUnavailableError):
-    """Nobody knows whether what was asked for has been done: the answer did not come."""
+    """Nobody knows whether what was asked for has been done: the answer did not come.
+
+    To do: nothing: it is asked again, in a way that does it once.
+    """
 
 
 class InstanceGoneError(ResourceUnavailableError):
-    """EC2 knows no instance of this id: it is gone, or was launched a moment ago."""
+    """EC2 knows no instance of this id: it is gone, or was launched a moment ago.
+
+    To do: nothing: another instance is launched.
+    """
 
 
 class TakenOverError(WorkerLostError):
-    """An instance is held by another dispatcher, which took this one for dead."""
+    """An instance is held by another dispatcher, which took this one for dead.
+
+    To do: nothing: the other dispatcher records the outcome.
+    """
 
 
 #: Room is missing for one type of instance: the next of the list may be tried.

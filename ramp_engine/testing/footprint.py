@@ -13,7 +13,7 @@ from ramp_engine.testing.auditing import AuditEvent, written_paths
 __all__ = ["Footprint"]
 
 #: Folders of everybody, or of the system, where what is written is nobody's.
-_SHARED = ("/dev", "/proc", "/tmp", "/var/tmp")  # noqa: S108
+_SHARED = ("/dev", "/proc", "/tmp", "/var/tmp")  # noqa: S108  (they are only watched)
 _READ_ONLY = ("kit_dir", "data_dir", "bundle_dir")
 _OUTPUTS = ("submissions_dir", "predictions_dir", "logs_dir")
 
