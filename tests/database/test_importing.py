@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import URL, select
 
 from ramp_database import history, people, submissions
 from ramp_database.errors import DatabaseError, DatabaseUnavailableError, NotFoundError
@@ -152,6 +152,20 @@ def test_nothing_is_written_at_ramps(tmp_path: Path, toy: Toy, old: OldRamp) -> 
     before = state()
     read_event(old.url, TOY)
     assert state() == before
+
+
+def test_a_file_with_an_odd_path_is_read_and_no_other_one_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "a?b #1%20"
+    folder.mkdir()
+    made = OldRamp("sqlite://", tmp_path / "submissions")
+    file = folder / "old.db"
+    with made.engine.connect() as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(file),))
+    made.engine.dispose()
+    before = set(tmp_path.iterdir())
+    read = read_event(URL.create("sqlite", database=str(file)), TOY)
+    assert (read.name, read.teams) == (TOY, [])
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_other_databases_and_events_are_told_apart(tmp_path: Path, toy: Toy, old: OldRamp) -> None:
