@@ -19,6 +19,7 @@ from ramp_database.testing import TOY
 from ramp_engine.cli import edge
 from ramp_engine.cli.main import ramp
 from ramp_engine.importing import Import, Taken
+from ramp_engine.intake import MAX_BYTES
 from tests.database.conftest import Toy
 from tests.database.old_ramp import LONG_AGO, OldRamp, user_teams
 
@@ -125,6 +126,16 @@ def test_what_cannot_be_taken_is_told_and_the_others_are_taken(toy: Toy, old: Ol
     assert f"there is no folder {old.folder}/submission_{gone:09d}" in refused["gone"]
     assert f"submission_{half:09d}/estimator.py" in refused["half"]
     assert [one.submission.name for one in taken if one.outcome == "taken"] == ["fine"]
+
+
+def test_what_a_run_of_ramp_left_is_no_reason_to_refuse(toy: Toy, old: OldRamp) -> None:
+    number = old.submission(2, "trained", "trained = 1\n")
+    folder = old.folder / f"submission_{number:09d}"
+    with (folder / "model.bin").open("wb") as model:
+        model.truncate(MAX_BYTES + 1)
+    (folder / "data").symlink_to("/elsewhere")
+    _, taken = take(toy, old)
+    assert {one.outcome for one in taken} == {"taken"}
 
 
 def test_an_address_that_somebody_else_has_here_is_left_out(toy: Toy, old: OldRamp) -> None:
