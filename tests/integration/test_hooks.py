@@ -283,7 +283,8 @@ def test_the_hooks_of_the_how_to_page_do_what_it_says(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = Path(__file__).parents[2] / "doc" / "howto" / "write-a-hook.md"
-    for name, text in re.findall(r"```python\n# (\S+)\n(.*?)```", page.read_text(), re.DOTALL):
+    block = re.compile(r"```python[^\n]*\n# (\S+)\n(.*?)```", re.DOTALL)
+    for name, text in block.findall(page.read_text()):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
