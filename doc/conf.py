@@ -11,6 +11,7 @@ import ramp_engine
 
 project = "ramp"
 author = "the ramp developers"
+html_show_copyright = False
 release = version = ramp_engine.__version__
 
 extensions = [

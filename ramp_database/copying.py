@@ -23,7 +23,7 @@ def copy_everything(source: Database, target: Database) -> dict[str, int]:
     source : Database
         SQLite. It is read in one transaction, and not changed.
     target : Database
-        PostgreSQL, with the tables of this version and nothing in them.
+        PostgreSQL, with nothing at all, or the tables of this version and nothing in them.
 
     Returns
     -------
@@ -35,6 +35,8 @@ def copy_everything(source: Database, target: Database) -> dict[str, int]:
     DatabaseError
         They are of other kinds, `target` is not empty, or a dispatcher works on `source`, whose
         results would be missing.
+    SchemaError
+        `target` has other tables, which stay as they are.
 
     Notes
     -----
@@ -44,6 +46,8 @@ def copy_everything(source: Database, target: Database) -> dict[str, int]:
     kinds = [one.engine.dialect.name for one in (source, target)]
     if kinds != ["sqlite", "postgresql"]:
         raise DatabaseError(f"from {kinds[0]} to {kinds[1]}: only SQLite is copied to PostgreSQL")
+    if target.is_empty():
+        target.upgrade()
     with source.session(read_only=True) as reading, target.session() as writing:
         _check_idle(reading)
         if any(writing.scalar(select(table.id).limit(1)) for table in (Event, User)):

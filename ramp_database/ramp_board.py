@@ -113,7 +113,9 @@ def _engine(url: URL) -> Engine:
     path = Path(str(url.database)).absolute()
     if not path.is_file():
         raise DatabaseUnavailableError(str(url), "there is no such file")
-    return create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    # as a URI, in which a `?` of the path would end it, and with it what comes after
+    query = {"mode": "ro", "uri": "true"}
+    return create_engine(URL.create("sqlite", database=path.as_uri(), query=query))
 
 
 @contextmanager

@@ -230,6 +230,11 @@ class Database:
             schema.upgrade(connection)
         self._is_ready = True
 
+    def is_empty(self) -> bool:
+        """Tell whether the database has no tables at all, whoever's."""
+        with self._translating(), self._read_only.connect() as connection:
+            return schema.is_empty(connection)
+
     def check_schema(self) -> None:
         """Check that the tables are those of this program.
 
@@ -260,8 +265,7 @@ class Database:
     def _is_new(self) -> bool:
         path = Path(str(self.engine.url.database))
         if path.exists() and path.stat().st_size > 0:
-            with self._translating(), self._read_only.connect() as connection:
-                return schema.is_empty(connection)
+            return self.is_empty()
         return True
 
     @contextmanager

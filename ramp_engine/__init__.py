@@ -1,3 +1,3 @@
 """What happens: dispatchers, workers, evaluation and the ``ramp`` command."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0.dev0"

@@ -37,24 +37,32 @@ class Key:
 
 def keys_of(model: type[BaseModel]) -> tuple[Key, ...]:
     """List the keys of a model in its order, those of the sections within it after their own."""
-    return tuple(_keys(model, ""))
+    return tuple(_keys(model, "", ()))
 
 
-def _keys(model: type[BaseModel], prefix: str) -> Iterator[Key]:
+def _keys(model: type[BaseModel], prefix: str, above: tuple[type[BaseModel], ...]) -> Iterator[Key]:
+    above = (*above, model)  # one that holds itself is told once
     for name, field in model.model_fields.items():
         inner = model_within(field.annotation)
         yield _key(prefix + name, field, is_section=inner is not None)
-        if inner is not None:
-            yield from _keys(inner, f"{prefix}{name}.")
+        if inner is not None and inner not in above:
+            yield from _keys(inner, f"{prefix}{name}.", above)
 
 
 def _key(name: str, field: FieldInfo, *, is_section: bool) -> Key:
     required = field.is_required()
-    default = None if required else field.get_default(call_default_factory=True)
+    default = None if required else _default(field)
     if is_section and default is not None:
         default = {}  # its keys tell their own
     takes = describe_field(field) or _type_name(field.annotation)
-    return Key(name, takes, required, to_jsonable_python(default), field.description or "")
+    default = to_jsonable_python(default, fallback=str)
+    return Key(name, takes, required, default, field.description or "")
+
+
+def _default(field: FieldInfo) -> Any:
+    if getattr(field, "default_factory_takes_validated_data", False):  # pydantic 2.10 has it
+        return "(made of other keys)"
+    return field.get_default(call_default_factory=True)
 
 
 def _type_name(annotation: Any) -> str:

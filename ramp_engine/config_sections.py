@@ -128,7 +128,8 @@ class RampSection(Section):
         default="", description="Title of the event for people; default: its name."
     )
     event_is_public: bool = Field(
-        default=True, description="Whether the event is shown to everybody; kept for RAMP."
+        default=True,
+        description="Noted for a web page, which may hide the event; ramp itself hides nothing.",
     )
     data_label: str | None = Field(
         default=None, description="Given to get_train_data and get_test_data of the kit."
@@ -149,7 +150,8 @@ class RampSection(Section):
         default=None, description="MB of all files of a submission together."
     )
     fair_share_window_hours: Count = Field(
-        default=24, description="Hours: what a team computed so lately puts it back in the queue."
+        default=24,
+        description="Hours: of two teams in the same turn, who computed less in these comes first.",
     )
     kit_dir: Directory = Field(
         description="Folder of the kit: problem.py, the starting kit, public data; default: kit, "

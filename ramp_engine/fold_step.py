@@ -149,7 +149,8 @@ class FoldStep:
         Parameters
         ----------
         left : Path
-            A folder with a copy of `left`, or a tar of it, which is unpacked beside itself.
+            A folder with a copy of `left`, or a tar of it, not compressed, which is unpacked beside
+            itself.
         returncode : int
             Of `command`.
 
@@ -171,8 +172,9 @@ class FoldStep:
                 self._copy(left)
                 return self._told(left, returncode)
             unpacked = left.with_name(f"{left.name}.d")
-            with tarfile.open(left) as tar:
-                tar.extractall(unpacked, filter="data")
+            unpacked.mkdir(exist_ok=True)
+            with tarfile.open(left, "r:") as tar:  # compressed, it could be of any size
+                tar.extractall(unpacked, filter=_data)  # noqa: S202  each is filtered
         except (OSError, tarfile.TarError) as error:
             reason = f"what {self.submission} has left cannot be taken: {error}"
             raise CollectError(reason) from error
@@ -203,6 +205,12 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
+
+
+def _data(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+    """Take whole files and folders only: whatever else a run leaves is no reason to lose these."""
+    is_plain = member.isdir() or (member.isreg() and not member.issparse())
+    return tarfile.data_filter(member, path) if is_plain else None
 
 
 def _program(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -141,6 +141,9 @@ class HookCalls:
                 self._n_lost[hook.name] = 0
         except (HookLostError, OSError) as error:  # the latter: no room for another process
             self._lose(waiting, error)
+        except Exception:  # around a hook: its keys may be what JSON does not know
+            logger.exception("a hook is left out", extra=_extra(waiting))
+            self._left_out.add(hook.name)
 
     def _calls_of(self, hook: HookConfig) -> frozenset[str]:
         """Load a hook, unless the process has; give the calls that it implements."""

@@ -123,11 +123,10 @@ class Import:
         folder = self._submissions_dir / one.directory
         if not folder.is_dir():
             raise SubmissionRejectedError(f"there is no folder {folder}")
-        found = {file.path: file for file in read_files(folder)}
-        missing = [path for path in one.paths if path not in found]
+        missing = [path for path in one.paths if not (folder / path).is_file()]
         if missing:
             raise SubmissionRejectedError(f"there is no {folder / missing[0]}")
-        return [found[path] for path in sorted(one.paths)]
+        return read_files(folder, only=one.paths)
 
     def _added(self, session: Session, one: OldSubmission, files: list[SubmissionFile]) -> Taken:
         event_id = events.get_event(session, self._event_name).id

@@ -17,7 +17,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -61,7 +61,9 @@ def default_name(path: Path) -> str:
     return _ARCHIVE.sub("", path.resolve().name)
 
 
-def read_files(path: Path, *, max_bytes: int = MAX_BYTES) -> list[SubmissionFile]:
+def read_files(
+    path: Path, *, max_bytes: int = MAX_BYTES, only: Collection[str] | None = None
+) -> list[SubmissionFile]:
     """Read the files of a submission.
 
     Hidden files, byte code and ``training_output/`` are left out. An archive may hold the files at
@@ -73,6 +75,8 @@ def read_files(path: Path, *, max_bytes: int = MAX_BYTES) -> list[SubmissionFile
         A folder, a ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz``.
     max_bytes : int
         The most that the files may hold together.
+    only : collection of str, optional
+        Of a folder these files alone are read; default: all.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def read_files(path: Path, *, max_bytes: int = MAX_BYTES) -> list[SubmissionFile
     """
     try:
         if path.is_dir():
-            found = list(_bounded(_folder_files(path), max_bytes))
+            found = list(_bounded(_folder_files(path, only), max_bytes))
         else:
             found = _without_top_folder(list(_bounded(_archive_files(path, max_bytes), max_bytes)))
     except (OSError, *_UNREADABLE) as error:
@@ -96,7 +100,9 @@ def read_files(path: Path, *, max_bytes: int = MAX_BYTES) -> list[SubmissionFile
     return sorted(found, key=lambda file: file.path)
 
 
-def _folder_files(root: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _folder_files(
+    root: Path, only: Collection[str] | None = None
+) -> Iterator[tuple[str, IO[bytes]]]:
     for directory, names, files in os.walk(root):
         names[:] = sorted(name for name in names if not _is_ignored(name))
         for name in sorted([*files, *(n for n in names if (Path(directory) / n).is_symlink())]):
@@ -104,6 +110,8 @@ def _folder_files(root: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 continue
             path = Path(directory, name)
             inside = path.relative_to(root).as_posix()
+            if only is not None and inside not in only:
+                continue
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise _not_plain(inside)
             with path.open("rb") as file:

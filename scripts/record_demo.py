@@ -38,8 +38,9 @@ _COLORS = {
 _STYLE = """
 text {{ font: 13px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }}
 text {{ white-space: pre; }} .b {{ font-weight: 700; }}
-.film {{ animation: play {seconds:.2f}s step-end infinite; }}
+.film {{ animation: play {seconds:.2f}s step-end infinite; transform: translateY({last:g}px); }}
 @keyframes play {{ {stops} }}
+@media (prefers-reduced-motion: reduce) {{ .film {{ animation: none; }} }}
 """
 
 Rows = tuple[str, ...]
@@ -141,7 +142,10 @@ def _run(text: str, column: int, color: str, is_bold: bool) -> str:
 
 
 def film(frames: Sequence[Frame]) -> str:
-    """Give the recording as SVG: all frames below one another, moved past step by step."""
+    """Give the recording as SVG: all frames below one another, moved past step by step.
+
+    Where nothing moves the last one is seen.
+    """
     height = 2 * MARGIN + HEIGHT * ROWS
     width = 2 * MARGIN + WIDTH * COLUMNS
     names = {row: f"r{number}" for number, row in enumerate(_distinct(frames))}
@@ -150,18 +154,21 @@ def film(frames: Sequence[Frame]) -> str:
         f"{100 * frame.at_seconds / seconds:.3f}% {{ transform: translateY({-n * height:g}px); }}"
         for n, frame in enumerate(frames)
     )
+    last = (1 - len(frames)) * height
+    screen = f'width="{width:g}" height="{height:g}" rx="9"'
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}"'
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
             "<title>The demo in a terminal: from a deployed event to its leaderboard</title>",
-            f"<style>{_STYLE.format(seconds=seconds, stops=stops)}</style>",
+            f"<style>{_STYLE.format(seconds=seconds, stops=stops, last=last)}</style>",
             "<defs>",
             *(f'<g id="{name}">{row}</g>' for row, name in names.items()),
-            f'</defs><rect width="{width:g}" height="{height:g}" rx="9" fill="#17212b"/>',
-            '<g class="film">',
+            f'<clipPath id="screen"><rect {screen}/></clipPath>',
+            f'</defs><rect {screen} fill="#17212b"/>',
+            '<g clip-path="url(#screen)"><g class="film">',
             *(_strip(frame, names, height * number) for number, frame in enumerate(frames)),
-            "</g></svg>\n",
+            "</g></g></svg>\n",
         ]
     )
 

@@ -34,6 +34,7 @@ _HEAD = ("key", "takes", "default", "unit", "meaning")
 #: A unit, and how a key's name, or the beginning of its description, tells that it is meant.
 _UNITS = {
     "s": (r"_seconds$|_secs$|timeout$", "Seconds"),
+    "min": (r"_minutes$", "Minutes"),
     "h": (r"_hours$", "Hours"),
     "MB": (r"_mb$|^memory$", "MB"),
 }

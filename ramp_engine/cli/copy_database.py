@@ -24,7 +24,6 @@ def copy_database(target: str, config: Path | None) -> None:
 
     source = options.open_database(config)
     opened = Database(options.database_url(target))
-    opened.upgrade()
     counts = copy_everything(source, opened)
     names = ("events", "teams", "users", "submissions")
     told = ", ".join(f"{counts[name]} {name}" for name in names)

@@ -67,6 +67,9 @@ def _described(
             found.append(_facts(plugin, kind.load(plugin), trait, traits))
         except PluginError as error:
             found.append(_facts(plugin, None, trait, traits) | {"error": error.reason})
+        except Exception as error:  # noqa: BLE001  around a plugin: it may say anything
+            reason = f"it cannot be described: {type(error).__name__}: {error}"
+            found.append(_facts(plugin, None, trait, traits) | {"error": reason})
     return found
 
 

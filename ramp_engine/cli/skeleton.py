@@ -69,6 +69,8 @@ class WorkerNames:
             )
         if keyword.iskeyword(name) or keyword.issoftkeyword(name):
             raise ValueError(f"{name!r} is a word of Python's own")
+        if name == "base":
+            raise ValueError("BaseWorker is what all workers are made of")
         if name in known:
             raise ValueError(f"there is a worker {name!r} already (ramp workers {name})")
         return cls(name)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from click.testing import CliRunner
+from sqlalchemy import inspect, select
 
 from ramp_database import dispatchers, events, people
 from ramp_database.copying import copy_everything
-from ramp_database.errors import DatabaseError
+from ramp_database.errors import DatabaseError, SchemaError
 from ramp_database.model import Base
 from ramp_database.session import Database
 from ramp_database.states import State
 from ramp_database.testing import TOY, add_toy_submission
+from ramp_engine.cli.main import ramp
 from tests.database.conftest import Toy
 
 
@@ -83,6 +86,32 @@ def test_nothing_is_copied_while_a_dispatcher_works(old: Toy, new: Database) -> 
     with pytest.raises(DatabaseError, match=f"dispatcher {number} .host, process 1. works on toy"):
         copy_everything(old.database, new)
     assert not any(rows(new).values())
+
+
+def test_a_target_that_will_not_do_stays_as_it_is(
+    old: Toy, make_postgresql_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(f"sqlalchemy: {{url: '{old.database.engine.url}'}}")
+    used = make_postgresql_url("template0")
+    opened = Database(used)
+    with opened.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE somebody (s text)")
+    for target, error in ((used, SchemaError), (f"sqlite:///{tmp_path}/new.db", DatabaseError)):
+        command = ["database", "copy", target, "--config", str(config)]
+        result = CliRunner().invoke(ramp, command, standalone_mode=False)
+        assert isinstance(result.exception, error)
+    assert inspect(opened.engine).get_table_names() == ["somebody"]
+    assert not (tmp_path / "new.db").exists()
+    opened.dispose()
+
+
+def test_an_empty_target_gets_its_tables(
+    old: Toy, make_postgresql_url: Callable[[str], str]
+) -> None:
+    opened = Database(make_postgresql_url("template0"))
+    assert copy_everything(old.database, opened)["events"] == 1
+    opened.dispose()
 
 
 def test_only_sqlite_is_copied(new: Database) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import URL, select
 
 from ramp_database import history, people, submissions
 from ramp_database.errors import DatabaseError, DatabaseUnavailableError, NotFoundError
@@ -19,6 +19,7 @@ from ramp_database.testing import TOY
 from ramp_engine.cli import edge
 from ramp_engine.cli.main import ramp
 from ramp_engine.importing import Import, Taken
+from ramp_engine.intake import MAX_BYTES
 from tests.database.conftest import Toy
 from tests.database.old_ramp import LONG_AGO, OldRamp, user_teams
 
@@ -127,6 +128,16 @@ def test_what_cannot_be_taken_is_told_and_the_others_are_taken(toy: Toy, old: Ol
     assert [one.submission.name for one in taken if one.outcome == "taken"] == ["fine"]
 
 
+def test_what_a_run_of_ramp_left_is_no_reason_to_refuse(toy: Toy, old: OldRamp) -> None:
+    number = old.submission(2, "trained", "trained = 1\n")
+    folder = old.folder / f"submission_{number:09d}"
+    with (folder / "model.bin").open("wb") as model:
+        model.truncate(MAX_BYTES + 1)
+    (folder / "data").symlink_to("/elsewhere")
+    _, taken = take(toy, old)
+    assert {one.outcome for one in taken} == {"taken"}
+
+
 def test_an_address_that_somebody_else_has_here_is_left_out(toy: Toy, old: OldRamp) -> None:
     with toy.session() as session:
         people.add_user(session, "lovelace", email="ada@example.org")
@@ -152,6 +163,20 @@ def test_nothing_is_written_at_ramps(tmp_path: Path, toy: Toy, old: OldRamp) -> 
     before = state()
     read_event(old.url, TOY)
     assert state() == before
+
+
+def test_a_file_with_an_odd_path_is_read_and_no_other_one_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "a?b #1%20"
+    folder.mkdir()
+    made = OldRamp("sqlite://", tmp_path / "submissions")
+    file = folder / "old.db"
+    with made.engine.connect() as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(file),))
+    made.engine.dispose()
+    before = set(tmp_path.iterdir())
+    read = read_event(URL.create("sqlite", database=str(file)), TOY)
+    assert (read.name, read.teams) == (TOY, [])
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_other_databases_and_events_are_told_apart(tmp_path: Path, toy: Toy, old: OldRamp) -> None:

@@ -44,6 +44,8 @@ def test_numbers_have_their_units_and_keys_their_defaults() -> None:
     assert (keys["max_attempts"].default, keys["max_attempts"].unit) == ("`3`", "")
     limits = {key.name: key for key in config_reference.keys(MODELS["local"])}
     assert limits["limits.memory_mb"].unit == "MB"
+    instances = {key.name: key for key in config_reference.keys(MODELS["aws"])}
+    assert instances["idle_minutes"].unit == "min"
 
 
 def test_every_error_says_what_to_do_unless_those_below_it_do() -> None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,6 +149,7 @@ def test_hooks_that_misbehave_harm_no_submission_and_no_other_hook(
         "none": {"hook_type": "no_such_module:Hook"},
         "strict": {"hook_type": f"{PUPPETS}:Strict", "kind": "hidden value"},
         "unknown": None,
+        "dated": {"hook_type": f"{PUPPETS}:Misbehaving", "holidays": {date(2026, 1, 1): "yes"}},
     }
     event = deployed(toy_database, tmp_path, {**bad, "diary": DIARY})
     with dispatching_event(toy_database, event) as witness:
@@ -170,6 +171,7 @@ def test_hooks_that_misbehave_harm_no_submission_and_no_other_hook(
     assert "no_such_module fails to load: ModuleNotFoundError" in by_hook["none"]
     assert "a hook is left out: its keys are not in order: kind: " in by_hook["strict"]
     assert "there is no such hook" in by_hook["unknown"]
+    assert by_hook["dated"] == "a hook is left out"
     assert "hidden value" not in caplog.text
     assert processes_with(str(event.directory)) == []
 
@@ -281,7 +283,8 @@ def test_the_hooks_of_the_how_to_page_do_what_it_says(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = Path(__file__).parents[2] / "doc" / "howto" / "write-a-hook.md"
-    for name, text in re.findall(r"```python\n# (\S+)\n(.*?)```", page.read_text(), re.DOTALL):
+    block = re.compile(r"```python[^\n]*\n# (\S+)\n(.*?)```", re.DOTALL)
+    for name, text in block.findall(page.read_text()):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -158,7 +158,7 @@ def run(arguments: Sequence[str], log: Path) -> Result:
 def run_many(commands: Sequence[tuple[Sequence[str], Path]]) -> list[Result]:
     """Run several commands one after the other, in one process."""
     lines = json.dumps([(list(arguments), str(log)) for arguments, log in commands])
-    subprocess.run([sys.executable, "-c", BATCH], input=lines, text=True, cwd=ROOT, check=True)
+    subprocess.run([open_python(), "-c", BATCH], input=lines, text=True, cwd=ROOT, check=True)
     codes = [int(log.with_name(f"{log.name}.code").read_text()) for _, log in commands]
     return [_result(code, *command) for code, command in zip(codes, commands, strict=True)]
 

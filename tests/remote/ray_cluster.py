@@ -87,6 +87,7 @@ class RayCluster:
             "RAMP_INSTANCE_METADATA": "",  # no node asks a network for notices
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_health_check_period_ms": "1000",
+            "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "180",  # 30 on a busy machine is too few
         }
         self._variables_of = variables_of or {}
         self._hosts = hosts or {}

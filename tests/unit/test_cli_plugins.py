@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from ramp_database.config import DatabaseConfig
 from ramp_engine.cli.main import ramp
@@ -116,6 +118,35 @@ def test_the_list_as_json_has_the_keys_of_each(plugins: None) -> None:
             "description": "Kilograms.",
         },
     ]
+
+
+class Nested(BaseModel):
+    inner: Nested | None = Field(default=None, description="Once more.")
+
+
+class Odd(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    width: int = Field(default=2, description="Of it.")
+    height: int = Field(default_factory=lambda keys: int(keys["width"]), description="Of it.")
+    thing: Any = Field(default=Fraction(1, 3), description="Of no type of JSON.")
+
+
+def test_models_that_pydantic_allows_are_told() -> None:
+    assert [key.name for key in keys_of(Nested)] == ["inner"]
+    assert [key.default_text for key in keys_of(Odd)] == ["2", "(made of other keys)", "1/3"]
+
+
+def test_a_worker_that_cannot_be_described_is_listed_with_the_others(
+    plugins: None, tmp_path: Path
+) -> None:
+    source = "from ramp_engine.testing import FakeWorker\nclass Worker(FakeWorker):\n"
+    (tmp_path / "rainy_broken.py").write_text(f"{source}    capabilities = None\n")
+    result = run("workers", "--json")
+    assert result.return_value == 3
+    found = {one["name"]: one for one in json.loads(result.stdout)}
+    assert "it cannot be described: TypeError" in found["wet"]["error"]
+    assert found["cloud"]["error"] is None
 
 
 def test_one_worker_is_shown_with_its_keys_by_name_or_by_class(plugins: None) -> None:

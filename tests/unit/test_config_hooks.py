@@ -100,6 +100,6 @@ hooks:
         ),
         "6: hooks.mail.timeout_seconds: expected a number above 0, found 0",
         "9: hooks.post.comand: expected a known key, found 'comand'; did you mean 'command'?",
-        "10: hooks.program.command: expected a list of at least 1 items, found a list",
+        "10: hooks.program.command: expected a list that is not empty, found a list",
         "11: hooks.list: expected a section of keys, found a list",
     ]

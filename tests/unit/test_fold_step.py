@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -58,6 +59,40 @@ def test_a_link_in_what_was_left_leads_nowhere(step: FoldStep, tmp_path: Path) -
     inside = left(tmp_path, {"result.json": DONE}, y_pred_train="../../result.json")
     assert step.collect(inside, 0) == (0, "")
     assert list(tmp_path.glob(f"predictions/{NAME}/fold_0/*")) == []
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../elsewhere"])
+def test_a_link_that_would_lead_outside_loses_nothing_else(
+    step: FoldStep, tmp_path: Path, target: str
+) -> None:
+    files = {"output/fold_0/y_pred_train.npz": b"1", "result.json": DONE}
+    assert step.collect(left(tmp_path, files, y_pred_test=target), 0) == (0, "")
+    assert [path.name for path in tmp_path.glob(f"predictions/{NAME}/*/*")] == ["y_pred_train.npz"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.LNKTYPE])
+def test_a_special_file_loses_nothing_else(step: FoldStep, tmp_path: Path, kind: bytes) -> None:
+    path = left(tmp_path, {"result.json": DONE})
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo("output/fold_0/y_pred_test.npz")
+        member.type, member.linkname = kind, "nowhere"
+        tar.addfile(member)
+    assert step.collect(path, 0) == (0, "")
+
+
+def test_a_tar_of_nothing_is_no_success_and_no_error_of_collecting(
+    step: FoldStep, tmp_path: Path
+) -> None:
+    returncode, error_msg = step.collect(left(tmp_path, {}), 0)
+    assert returncode != 0
+    assert "left no result" in error_msg
+
+
+def test_a_compressed_tar_is_not_unpacked(step: FoldStep, tmp_path: Path) -> None:
+    small = tmp_path / "small.tar"
+    small.write_bytes(gzip.compress(left(tmp_path, {"log": bytes(1 << 20)}).read_bytes()))
+    with pytest.raises(CollectError, match=NAME):
+        step.collect(small, 0)
 
 
 def test_a_file_outside_its_folder_is_not_written(step: FoldStep, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def test_it_makes_a_package_named_after_the_platform(here: Path) -> None:
         ("..", "starting with a letter"),
         ("", "starting with a letter"),
         ("grün", "starting with a letter"),
+        ("base", "what all workers are made of"),
         ("Local", "there is a worker 'local' already"),
     ],
 )

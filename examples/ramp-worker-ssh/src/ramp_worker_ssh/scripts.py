@@ -5,7 +5,9 @@ MAKE = 'umask 077; mkdir -p "$1" || exit; [ ! -d "$2" ] || echo yes'
 
 #: Unpack, in the folder ``$1``, the bundle as ``$2`` and what the run needs.
 UNPACK = """
-cd "$1" && tar -xf run.tar || exit
+cd "$1" || exit
+[ -e run.tar ] || exit 0  # removed last: it was done
+tar -xf run.tar || exit
 if [ ! -d "$2" ]; then
     rm -rf new && mkdir new && tar -xf bundle.tar -C new && mv -T new "$2" || [ -d "$2" ] || exit
 fi
