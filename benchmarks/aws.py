@@ -36,7 +36,7 @@ from sqlalchemy import select
 from benchmarks.deployed import Deployed, deployed
 from benchmarks.process_memory import pss
 from ramp_database.model import Attempt
-from ramp_database.states import State
+from ramp_database.states import FINAL, State
 from tests.aws.cloud import Cloud, running_cloud
 from tests.aws.farm import Farm, running_farm
 from tests.aws.fault_proxy import Rule, Times
@@ -57,7 +57,7 @@ exec /bin/sh "$@"
 #: In place of the event's interpreter: has the packages, and folds that sleep.
 SLEEPER = """\
 #!/bin/sh
-case "$2" in -c) echo '{"python": "3.12.1", "packages": {"ramp-workflow": "0"}}'; exit;; esac
+case "$2" in -c) echo '3 12'; exit;; esac
 case "$3" in fold) exec sleep 86400;; esac
 exec %s "$@"
 """
@@ -170,6 +170,13 @@ def _is_clean(place: Site) -> bool:
 # Many instances
 
 
+def _all_train(deployment: Deployed, numbers: list[int]) -> bool:
+    states = deployment.states(numbers)
+    if states & FINAL:
+        raise RuntimeError((deployment.root / "log").read_text()[-2000:])
+    return states == {State.TRAINING}
+
+
 def many(place: Site, n_instances: int, turn_seconds: float, n_turns: int) -> dict[str, Any]:
     """Have so many instances run, and look at calls, commands and the dispatcher's process."""
     sleeper = place.deployment.root / "python"
@@ -184,7 +191,7 @@ def many(place: Site, n_instances: int, turn_seconds: float, n_turns: int) -> di
             idle = Process.over(pid, IDLE_SECONDS)
             numbers = place.deployment.submit([f"many_{i}" for i in range(n_instances)])
             began_at = time.monotonic()
-            wait(lambda: place.deployment.states(numbers) == {State.TRAINING}, "all instances")
+            wait(lambda: _all_train(place.deployment, numbers), "all instances")
             start_seconds = time.monotonic() - began_at
             time.sleep(2 * turn_seconds)  # what came with the starts is over
             ids = sorted(place.cloud.ids(["running"]) - past)
