@@ -288,7 +288,7 @@ def test_an_instance_that_confines_less_than_is_required_is_refused(
         def run(self, *arguments: Any, **options: Any) -> Done:
             return Done(0, json.dumps(told).encode(), b"")
 
-    refused = pytest.raises(SandboxError, match="on the instance: .*not allowed here")
+    refused = pytest.raises(SandboxError, match=r"on the instance: .*not allowed here")
     with refused if is_refused else contextlib.nullcontext():
         quick(Weak(home)).prepare({"sandbox": mode}, archive)
 
