@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from ramp_engine.aws import departures
+from ramp_engine.aws import AWSWorker, departures
 from ramp_engine.aws.fleet import Fleet
 from ramp_engine.aws.instances import Instance, Owner
 from ramp_engine.aws.refusals import AnswerLostError
+from ramp_engine.aws.shared import Shared
 from ramp_engine.errors import ResourceUnavailableError, WorkerLostError, WorkerSetupError
 from tests.aws.cloud import Cloud
 
@@ -120,6 +121,16 @@ def test_a_clean_instance_serves_the_next_submission_under_its_name(
     assert again.host_key == "ssh-ed25519 AAAA"
     assert cloud.tags(again.id)["ramp:submission"] == "18-1"
     assert cloud.calls["ec2:RunInstances"] == 1
+
+
+def test_folds_depend_on_the_image_and_on_nothing_known_while_aws_is_away(
+    cloud: Cloud, make_fleet: MakeFleet, tmp_path: Path
+) -> None:
+    shared = Shared(make_fleet(), tmp_path)
+    with cloud.away():
+        assert AWSWorker.fold_environment({}, shared) == ""
+    assert AWSWorker.fold_environment({}, shared) == cloud.image_id
+    assert AWSWorker.fold_environment({}, None) == ""
 
 
 def test_an_instance_of_an_image_that_was_replaced_serves_nobody_more(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import shutil
@@ -273,6 +274,23 @@ def test_what_an_instance_answers_becomes_one_of_our_errors(
 
     with pytest.raises(error):
         quick(Answering(home)).prepare({}, archive)
+
+
+@pytest.mark.parametrize(("mode", "is_refused"), [("required", True), ("auto", False)])
+def test_an_instance_that_confines_less_than_is_required_is_refused(
+    home: Path, archive: BundleArchive, mode: str, is_refused: bool
+) -> None:
+    refusal = {"level": "namespaces", "reason": "not allowed here", "hint": "allow it"}
+    told = {"python": "/p", "level": "landlock", "uid": None, "gid": None, "refused": [refusal]}
+    told |= {"facts": {"memory_mb": 1024, "disk_free_mb": 1, "gpus": []}}
+
+    class Weak(LocalConnection):
+        def run(self, *arguments: Any, **options: Any) -> Done:
+            return Done(0, json.dumps(told).encode(), b"")
+
+    refused = pytest.raises(SandboxError, match=r"on the instance: .*not allowed here")
+    with refused if is_refused else contextlib.nullcontext():
+        quick(Weak(home)).prepare({"sandbox": mode}, archive)
 
 
 def test_what_the_login_prints_before_an_answer_does_no_harm(

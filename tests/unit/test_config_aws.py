@@ -180,6 +180,15 @@ def test_folds_take_all_cores_of_the_instance_one_after_another_whatever_this_ma
     assert (dispatcher.n_threads, dispatcher.n_jobs_per_submission) == expected
 
 
+@pytest.mark.parametrize(
+    ("section", "seconds"), [({}, 3600.0), ({"hung_after_seconds": 1200}, 1200.0)]
+)
+def test_an_instance_may_take_an_hour_to_be_bought_started_and_filled(
+    tmp_path: Path, section: dict[str, int], seconds: float
+) -> None:
+    assert load(tmp_path, {"dispatcher": section}).dispatcher.hung_after_seconds == seconds
+
+
 def test_the_configuration_of_the_page_is_accepted(tmp_path: Path) -> None:
     page = Path(__file__).parents[2] / "doc" / "howto" / "run-on-aws.md"
     (block,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
