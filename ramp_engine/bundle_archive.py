@@ -23,7 +23,7 @@ from ramp_engine import s3_objects
 from ramp_engine.errors import TransportError, WorkerSetupError
 
 __all__ = ["PART_BYTES", "BundleArchive", "BundleName", "open_stored", "pack", "read_part"]
-__all__ += ["store", "unpack", "write_tar"]
+__all__ += ["add_tree", "store", "unpack", "write_tar"]
 
 #: A bundle travels in parts of this size.
 PART_BYTES = 8 << 20
@@ -134,17 +134,29 @@ def write_tar(folder: Path, file: IO[bytes], *, follow_links: bool = True) -> No
         Something cannot be read, or the disk refuses.
     """
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(folder.rglob("*")):
-            if path.is_symlink() and not follow_links:
-                continue
-            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
-            if path.is_dir():
-                member.type, member.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(member)
-            elif path.is_file():
-                member.size, member.mode = path.stat().st_size, 0o644
-                with path.open("rb") as content:
-                    tar.addfile(member, content)
+        add_tree(tar, folder, follow_links=follow_links)
+
+
+def add_tree(
+    tar: tarfile.TarFile,
+    folder: Path,
+    name: str = "",
+    *,
+    follow_links: bool,
+    pattern: str = "*",
+) -> None:
+    """Add to a tar, under a name, what is in a folder and fits a pattern; as `write_tar` does."""
+    for path in sorted(folder.rglob(pattern)):
+        if path.is_symlink() and not follow_links:
+            continue
+        member = tarfile.TarInfo(Path(name, path.relative_to(folder)).as_posix())
+        if path.is_dir():
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(member)
+        elif path.is_file():
+            member.size, member.mode = path.stat().st_size, 0o644
+            with path.open("rb") as content:
+                tar.addfile(member, content)
 
 
 @contextlib.contextmanager

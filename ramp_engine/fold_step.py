@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from ramp_engine import evaluation
+from ramp_engine.bundle_archive import add_tree
 from ramp_engine.errors import CollectError, WorkerSetupError
 from ramp_engine.evaluation.run_command import (
     GRACE_SECONDS,
@@ -73,14 +74,16 @@ class FoldStep:
             The submission is missing or cannot be read, or the disk refuses.
         """
         submission = Path(self.config["submissions_dir"], self.submission)
+        program = Path(evaluation.__path__[0])
         try:
+            submission.stat()
             with tarfile.open(fileobj=file, mode="w") as tar:
-                tar.add(evaluation.__path__[0], "evaluation", filter=_program)
-                tar.add(submission, "submission", filter=_plain)
-                for name in ("home", "work", "tmp"):
+                for name in ("evaluation", "submission", "home", "work", "tmp"):
                     member = tarfile.TarInfo(name)
                     member.type, member.mode = tarfile.DIRTYPE, 0o755
                     tar.addfile(member)
+                add_tree(tar, program, "evaluation", follow_links=False, pattern="*.py")
+                add_tree(tar, submission, "submission", follow_links=False)
         except OSError as error:
             raise WorkerSetupError(f"{self.submission} cannot be packed: {error}") from error
 
@@ -197,21 +200,7 @@ class FoldStep:
         return returncode or int(bool(message)), message
 
 
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Take files and folders only, and say nothing of who has them here."""
-    if not (member.isfile() or member.isdir()):
-        return None
-    member.mode = 0o755 if member.isdir() else 0o644
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member
-
-
 def _data(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
     """Take whole files and folders only: whatever else a run leaves is no reason to lose these."""
     is_plain = member.isdir() or (member.isreg() and not member.issparse())
     return tarfile.data_filter(member, path) if is_plain else None
-
-
-def _program(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if member.name.endswith("__pycache__") else _plain(member)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -121,11 +122,14 @@ def test_an_interpreter_that_is_missing_is_no_fault_of_the_participant(
 
 
 def test_what_goes_to_the_platform_is_the_submission_and_the_program(step: FoldStep) -> None:
+    submission = Path(step.config["submissions_dir"], NAME)
+    os.link(submission / "estimator.py", submission / "twin.py")  # as a file system may by itself
     file = io.BytesIO()
     step.write_tar(file)
     file.seek(0)
     with tarfile.open(fileobj=file) as tar:
         names = set(tar.getnames())
+        assert tar.getmember("submission/twin.py").isreg()
     assert {"submission/estimator.py", "evaluation/supervise.py", "home", "work", "tmp"} <= names
     assert "submission/link" not in names
     assert not [name for name in names if "__pycache__" in name]
