@@ -46,7 +46,8 @@ class Kind(Generic[_Base]):
         """List the installed plugins by name; nothing is imported."""
         found: dict[str, Plugin] = {}
         for entry_point in sorted(entry_points(group=self.group), key=_place):
-            plugin = Plugin(entry_point.name, entry_point.value, _origin(entry_point))
+            target = entry_point.value.partition("[")[0].strip()  # without extras
+            plugin = Plugin(entry_point.name, target, _origin(entry_point))
             first = found.setdefault(plugin.name, plugin)
             if first.target != plugin.target:
                 extra = {"plugin": plugin.name, "taken": first.target, "ignored": plugin.target}
@@ -79,7 +80,9 @@ class Kind(Generic[_Base]):
         """
         module_name, _, attribute = plugin.target.partition(":")
         try:
-            found = getattr(importlib.import_module(module_name), attribute, None)
+            found: Any = importlib.import_module(module_name)
+            for name in attribute.split("."):  # a class may stand in another one
+                found = getattr(found, name, None)
         except (Exception, SystemExit) as error:  # around a plugin: its import may raise anything
             reason = f"{module_name} fails to load: {type(error).__name__}: {error}"
             raise PluginError(plugin.name, reason, key=self.key) from error

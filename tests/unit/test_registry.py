@@ -22,6 +22,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "class CloudWorker(FakeWorker): pass\n"
         "class HalfWorker(BaseWorker): pass\n"
         "class NoWorker: pass\n"
+        "class Clouds:\n    class Inner(FakeWorker): pass\n"
     )
     (tmp_path / "cloudy_broken.py").write_text("import cloud_sdk_that_is_not_there\n")
     (tmp_path / "cloudy_leaving.py").write_text("raise SystemExit(3)\n")
@@ -31,6 +32,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "entry_points.txt").write_text(
         "[ramp_engine.workers]\n"
         "cloud = cloudy:CloudWorker\n"
+        "inner = cloudy:Clouds.Inner [sdk]\n"
         "half = cloudy:HalfWorker\n"
         "none = cloudy:NoWorker\n"
         "gone = cloudy:Gone\n"
@@ -54,6 +56,10 @@ def test_a_class_may_be_named_in_full() -> None:
 
 def test_a_plugin_is_found_by_its_entry_point(plugins: Path) -> None:
     assert registry.worker_class("cloud").__name__ == "CloudWorker"
+
+
+def test_an_entry_point_may_name_a_class_in_a_class_and_extras(plugins: Path) -> None:
+    assert registry.worker_class("inner").__qualname__ == "Clouds.Inner"
 
 
 def test_plugins_are_listed_with_their_origin_and_without_an_import(plugins: Path) -> None:
